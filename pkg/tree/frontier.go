@@ -1,0 +1,172 @@
+package tree
+
+import (
+	"context"
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"github.com/stele-log/stele/pkg/tile"
+)
+
+// A Frontier is the right edge of a tree, all that is needed to append to it.
+// The zero Frontier is that of the empty tree. A Frontier is not safe for
+// concurrent use.
+type Frontier struct {
+	size uint64
+
+	// peaks are the roots of the full subtrees that make up the tree, from the
+	// left and largest: one for each bit set in size.
+	peaks []Hash
+
+	// partial[l] are the hashes of the tile at level l that is not full yet.
+	partial [][]Hash
+}
+
+// A FullTile is a tile that an append has completed.
+type FullTile struct {
+	Tile tile.Tile
+	Root Hash   // the tile's own hash, one of the hashes of the tile above it
+	Data []byte // 8192 bytes: 256 hashes
+}
+
+// Size returns the number of entries in the tree.
+func (f *Frontier) Size() uint64 { return f.size }
+
+// Head returns the head of the tree.
+func (f *Frontier) Head() Head {
+	if f.size == 0 {
+		return Empty()
+	}
+	root := f.peaks[len(f.peaks)-1]
+	for i := len(f.peaks) - 2; i >= 0; i-- {
+		root = NodeHash(f.peaks[i], root)
+	}
+	return Head{Size: f.size, Root: root}
+}
+
+// Clone returns a copy that shares no memory with f.
+func (f *Frontier) Clone() *Frontier {
+	c := &Frontier{size: f.size, peaks: slices.Clone(f.peaks), partial: make([][]Hash, len(f.partial))}
+	for l, hashes := range f.partial {
+		c.partial[l] = append(make([]Hash, 0, tile.Width), hashes...)
+	}
+	return c
+}
+
+// Append adds leaf hashes to the tree, in order, and returns the tiles that
+// became full, lower levels first within each entry.
+func (f *Frontier) Append(leaves []Hash) []FullTile {
+	var full []FullTile
+	for _, leaf := range leaves {
+		f.add(0, leaf, &full)
+		node := leaf
+		// Each trailing one bit of the old size is a peak that the new node
+		// completes a larger subtree with.
+		for height := 1; f.size>>(height-1)&1 == 1; height++ {
+			last := len(f.peaks) - 1
+			node = NodeHash(f.peaks[last], node)
+			f.peaks = f.peaks[:last]
+			if height%8 == 0 {
+				full[len(full)-1].Root = node
+				f.add(height/8, node, &full)
+			}
+		}
+		f.peaks = append(f.peaks, node)
+		f.size++
+	}
+	return full
+}
+
+// add appends the root of a full subtree of 256^level entries, the last of
+// which is at index f.size, to the partial tile of its level.
+func (f *Frontier) add(level int, h Hash, full *[]FullTile) {
+	if level == len(f.partial) {
+		f.partial = append(f.partial, make([]Hash, 0, tile.Width))
+	}
+	f.partial[level] = append(f.partial[level], h)
+	if len(f.partial[level]) < tile.Width {
+		return
+	}
+	data := make([]byte, 0, tile.Width*HashSize)
+	for _, h := range f.partial[level] {
+		data = append(data, h[:]...)
+	}
+	*full = append(*full, FullTile{
+		Tile: tile.Tile{Level: level, Index: f.size >> (8 * (level + 1)), Width: tile.Width},
+		Data: data,
+	})
+	f.partial[level] = f.partial[level][:0]
+}
+
+// ReadFrontier reads the right edge of the tree of the given size: its partial
+// tiles, at most one a level. Whether they are the right ones shows in the
+// head, which the caller compares with the one expected.
+func ReadFrontier(ctx context.Context, r tile.Reader, size uint64) (*Frontier, error) {
+	f := &Frontier{size: size}
+	for level := 0; size>>(8*level) > 0; level++ {
+		hashes := make([]Hash, 0, tile.Width)
+		n := size >> (8 * level)
+		if t, ok := tile.At(level, n/tile.Width, size); ok {
+			data, err := r.ReadTile(ctx, t)
+			if err != nil {
+				return nil, fmt.Errorf("read frontier of size %d: %w", size, err)
+			}
+			if hashes, err = SplitTile(data, t.Width); err != nil {
+				return nil, fmt.Errorf("read frontier of size %d: %s: %w", size, t, err)
+			}
+		}
+		f.partial = append(f.partial, hashes)
+	}
+	for level := len(f.partial) - 1; level >= 0; level-- {
+		f.peaks = append(f.peaks, peaks(f.partial[level])...)
+	}
+	return f, nil
+}
+
+// peaks returns the roots of the full subtrees over hashes, from the left and
+// largest.
+func peaks(hashes []Hash) []Hash {
+	var roots []Hash
+	for len(hashes) > 0 {
+		n := 1 << (bits.Len(uint(len(hashes))) - 1)
+		roots = append(roots, fullRoot(hashes[:n]))
+		hashes = hashes[n:]
+	}
+	return roots
+}
+
+// fullRoot returns the root over a power of two of hashes.
+func fullRoot(hashes []Hash) Hash {
+	if len(hashes) == 1 {
+		return hashes[0]
+	}
+	mid := len(hashes) / 2
+	return NodeHash(fullRoot(hashes[:mid]), fullRoot(hashes[mid:]))
+}
+
+// SplitTile returns the hashes of a tile's bytes. It fails unless there are
+// exactly width of them.
+func SplitTile(data []byte, width int) ([]Hash, error) {
+	if len(data) != width*HashSize {
+		return nil, fmt.Errorf("tile has %d bytes, want %d for %d hashes", len(data), width*HashSize, width)
+	}
+	hashes := make([]Hash, width, tile.Width)
+	for i := range hashes {
+		hashes[i] = Hash(data[i*HashSize:])
+	}
+	return hashes, nil
+}
+
+// Partial returns the hashes of the tile at a level that is not full yet: none
+// if the last one is full, and nil if the tree has no tile at that level. They
+// must not be changed, and may change with the next Append.
+func (f *Frontier) Partial(level int) []Hash {
+	if level >= len(f.partial) {
+		return nil
+	}
+	return f.partial[level]
+}
+
+// TileRoot returns the hash of a full tile, which stands in the tile above it.
+func TileRoot(hashes []Hash) Hash { return fullRoot(hashes) }
