@@ -1,0 +1,146 @@
+package policy
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/stele-log/stele/pkg/checkpoint"
+	"github.com/stele-log/stele/pkg/cosignature"
+)
+
+// A Result says what a policy has found in a checkpoint that it trusts.
+type Result struct {
+	checkpoint.Checkpoint
+
+	// Logs are the keys of the log that have signed, in the policy's order: one
+	// at least.
+	Logs []Log
+
+	// Cosignatures are those of all witnesses of the policy that have signed,
+	// in its order, whether or not the quorum needs them.
+	Cosignatures []Cosignature
+}
+
+// A Cosignature says who has cosigned, and when.
+type Cosignature struct {
+	Witness Witness
+	Time    time.Time // whole seconds; the zero Time if the witness does not say
+}
+
+// A QuorumError says that a checkpoint is signed by its log, but not cosigned
+// by enough witnesses. Gathering more may help.
+type QuorumError struct {
+	Origin  string
+	Quorum  string   // name of the witness or group that the policy asks for
+	Signed  []string // names of the witnesses that have signed, in the policy's order
+	Missing []string // names of those that have not
+}
+
+func (e *QuorumError) Error() string {
+	return fmt.Sprintf("checkpoint of %s: quorum %q is not met: %d of %d witnesses have signed, missing: %s",
+		e.Origin, e.Quorum, len(e.Signed), len(e.Signed)+len(e.Missing), strings.Join(e.Missing, ", "))
+}
+
+// Check decides whether to trust a signed checkpoint, and returns what it says.
+// It does not judge its age: the times of cosignatures are in the Result.
+//
+// The error is a [*QuorumError] if witnesses are missing, and wraps
+// [checkpoint.ErrSignature] if a signature of the log is.
+func (p *Policy) Check(msg []byte) (Result, error) {
+	// Which keys to try depends on the origin; Open then checks it.
+	first, _, _ := bytes.Cut(msg, []byte("\n"))
+	origin := string(first)
+	var keys []note.Verifier
+	for _, l := range p.logs {
+		if l.Origin == origin {
+			keys = append(keys, l.verifier)
+		}
+	}
+	if len(keys) == 0 {
+		return Result{}, fmt.Errorf("checkpoint: the policy lists no log with the origin %.60q", origin)
+	}
+	c, n, err := checkpoint.Open(msg, origin, keys...)
+	if err != nil {
+		return Result{}, err
+	}
+	r := Result{Checkpoint: c}
+	for _, l := range p.logs {
+		if _, ok := find(n.Sigs, l.verifier); ok {
+			r.Logs = append(r.Logs, l.Log)
+		}
+	}
+	if r.Cosignatures, err = p.cosignatures(n); err != nil {
+		return Result{}, fmt.Errorf("checkpoint of %s: %w", origin, err)
+	}
+	if err := p.checkQuorum(origin, r.Cosignatures); err != nil {
+		return Result{}, err
+	}
+	return r, nil
+}
+
+// cosignatures verifies the cosignatures of the policy's witnesses in a note.
+func (p *Policy) cosignatures(n *note.Note) ([]Cosignature, error) {
+	sigs := slices.Concat(n.Sigs, n.UnverifiedSigs)
+	var found []Cosignature
+	for _, w := range p.witnesses {
+		sig, ok := find(sigs, w.verifier)
+		if !ok {
+			continue
+		}
+		// The first four bytes are the key's ID.
+		raw, err := base64.StdEncoding.DecodeString(sig.Base64)
+		if err != nil || !w.verifier.Verify([]byte(n.Text), raw[4:]) {
+			return nil, &note.InvalidSignatureError{Name: sig.Name, Hash: sig.Hash}
+		}
+		t, err := cosignature.Timestamp(sig)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, Cosignature{Witness: w.Witness, Time: t})
+	}
+	return found, nil
+}
+
+func find(sigs []note.Signature, v note.Verifier) (note.Signature, bool) {
+	i := slices.IndexFunc(sigs, func(s note.Signature) bool { return s.Name == v.Name() && s.Hash == v.KeyHash() })
+	if i < 0 {
+		return note.Signature{}, false
+	}
+	return sigs[i], true
+}
+
+// checkQuorum decides group by group, in their order: members come before the
+// groups that have them.
+func (p *Policy) checkQuorum(origin string, cosignatures []Cosignature) error {
+	signed := map[string]bool{none: true}
+	for _, c := range cosignatures {
+		signed[c.Witness.Name] = true
+	}
+	e := &QuorumError{Origin: origin, Quorum: p.quorum}
+	for _, w := range p.witnesses {
+		if signed[w.Name] {
+			e.Signed = append(e.Signed, w.Name)
+		} else {
+			e.Missing = append(e.Missing, w.Name)
+		}
+	}
+	for _, g := range p.groups {
+		n := 0
+		for _, m := range g.members {
+			if signed[m] {
+				n++
+			}
+		}
+		signed[g.name] = n >= g.k
+	}
+	if !signed[p.quorum] {
+		return e
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+// Package proof makes and checks proofs about the tree of a log: that an entry
+// is in it (inclusion), and that one tree is a prefix of another (consistency),
+// as RFC 6962 sections 2.1.1 and 2.1.2 say, and receipts, which carry all that
+// is needed to check one entry offline, as C2SP tlog-proof says
+// (https://c2sp.org/tlog-proof).
+//
+// What always holds:
+//   - verifying takes sizes, roots and keys from the caller, never from a proof,
+//     and hashes the entry itself;
+//   - no proof has more than [MaxHashes] hashes;
+//   - a Receipt has one text, and [ParseReceipt] accepts no other spelling.
+//
+// All functions are safe for concurrent use.
+package proof
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/transparency-dev/merkle/compact"
+	"github.com/transparency-dev/merkle/proof"
+
+	"github.com/stele-log/stele/pkg/tree"
+)
+
+// MaxHashes is the number of hashes in the longest proof: trees have at most
+// 2^63-1 entries.
+const MaxHashes = 63
+
+// Inclusion returns the proof that the entry at index is in the tree of the
+// given size: the leaf's sibling first, the root's child last. It reads from r
+// full subtrees of that tree only.
+//
+// SPEC: RFC 6962 section 2.1.1.
+func Inclusion(ctx context.Context, r tree.NodeReader, index, size uint64) ([]tree.Hash, error) {
+	if index >= size {
+		return nil, fmt.Errorf("inclusion proof: there is no entry at index %d in a tree of size %d", index, size)
+	}
+	nodes, err := proof.Inclusion(index, size)
+	if err != nil {
+		return nil, fmt.Errorf("inclusion proof: %w", err)
+	}
+	hashes, err := read(ctx, r, nodes)
+	if err != nil {
+		return nil, fmt.Errorf("inclusion proof of index %d in size %d: %w", index, size, err)
+	}
+	return hashes, nil
+}
+
+// Consistency returns the proof that the tree of size from is a prefix of the
+// tree of size to. It is empty if the sizes are equal, and if from is 0: every
+// tree is consistent with the empty one.
+//
+// SPEC: RFC 6962 section 2.1.2.
+func Consistency(ctx context.Context, r tree.NodeReader, from, to uint64) ([]tree.Hash, error) {
+	if from > to {
+		return nil, fmt.Errorf("consistency proof: size %d is larger than size %d", from, to)
+	}
+	nodes, err := proof.Consistency(from, to)
+	if err != nil {
+		return nil, fmt.Errorf("consistency proof: %w", err)
+	}
+	hashes, err := read(ctx, r, nodes)
+	if err != nil {
+		return nil, fmt.Errorf("consistency proof from size %d to %d: %w", from, to, err)
+	}
+	return hashes, nil
+}
+
+// read returns the hashes of a proof's nodes. One of them at most, at the right
+// edge, is not a full subtree: its hash is made of those of the full subtrees
+// below it, which stand in IDs[begin:end], the rightmost first.
+func read(ctx context.Context, r tree.NodeReader, nodes proof.Nodes) ([]tree.Hash, error) {
+	_, begin, end := nodes.Ephem()
+	hashes := make([]tree.Hash, 0, len(nodes.IDs))
+	for i, id := range nodes.IDs {
+		h, err := readNode(ctx, r, id)
+		if err != nil {
+			return nil, err
+		}
+		if begin < i && i < end {
+			last := len(hashes) - 1
+			hashes[last] = tree.NodeHash(h, hashes[last])
+			continue
+		}
+		hashes = append(hashes, h)
+	}
+	return hashes, nil
+}
+
+func readNode(ctx context.Context, r tree.NodeReader, id compact.NodeID) (tree.Hash, error) {
+	h, err := r.ReadNode(ctx, id.Level, id.Index)
+	if err != nil {
+		return tree.Hash{}, fmt.Errorf("read subtree of 2^%d entries at %d: %w", id.Level, id.Index, err)
+	}
+	return h, nil
+}
