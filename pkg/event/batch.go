@@ -1,0 +1,126 @@
+package event
+
+import (
+	"bytes"
+	"errors"
+	"io"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// ParseBatch checks the events in a JSON array, each by itself: a bad event does
+// not spoil its neighbours. What breaks the JSON of the array does, since then
+// nobody can say where its elements end: the error is an [*Error] and there are
+// no items.
+func ParseBatch(body []byte, w Writer) ([]Item, error) {
+	var items []Item
+	i := skipSpace(body, 0)
+	if i == len(body) || body[i] != '[' {
+		return nil, errorAt(nil, i, "not a batch: send a JSON array of events")
+	}
+	if i = skipSpace(body, i+1); i < len(body) && body[i] == ']' {
+		return checkEnd(items, body, i+1)
+	}
+	for {
+		end := skipValue(body, i)
+		item := Item{}
+		item.Event, item.Err = Parse(body[i:end], w)
+		if err, ok := errors.AsType[*Error](item.Err); ok {
+			err.inBatch(len(items), i)
+			if err := checkSyntax(body[i:end]); err != nil {
+				return nil, err.inBatch(len(items), i)
+			}
+		}
+		items = append(items, item)
+
+		i = skipSpace(body, end)
+		switch {
+		case i == len(body):
+			return nil, errorAt(nil, i, "not JSON: the array is not closed; send the whole of it")
+		case body[i] == ']':
+			return checkEnd(items, body, i+1)
+		case body[i] != ',':
+			return nil, errorAt(nil, i, "not JSON: no comma between two events")
+		}
+		i = skipSpace(body, i+1)
+	}
+}
+
+// ParseLines checks the events in NDJSON, one a line, each by itself. Blank
+// lines are skipped.
+func ParseLines(body []byte, w Writer) []Item {
+	var items []Item
+	for line := 1; len(body) > 0; line++ {
+		var text []byte
+		text, body, _ = bytes.Cut(body, []byte{'\n'})
+		if skipSpace(text, 0) == len(text) {
+			continue
+		}
+		item := Item{}
+		item.Event, item.Err = Parse(text, w)
+		if err, ok := errors.AsType[*Error](item.Err); ok {
+			err.Item, err.Line = len(items), line
+		}
+		items = append(items, item)
+	}
+	return items
+}
+
+// checkSyntax returns what is wrong with one value, apart from what does not
+// keep a reader from finding its end: duplicate names and wrong UTF-8.
+func checkSyntax(value []byte) *Error {
+	dec := jsontext.NewDecoder(bytes.NewBuffer(value),
+		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	if _, err := dec.ReadValue(); err != nil {
+		return errorInJSON(err)
+	}
+	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return errorAt(nil, int(dec.InputOffset()), "not JSON: no comma between two values")
+	}
+	return nil
+}
+
+// checkEnd returns the items if nothing follows the array's end at body[i:].
+func checkEnd(items []Item, body []byte, i int) ([]Item, error) {
+	if i = skipSpace(body, i); i < len(body) {
+		return nil, errorAt(nil, i, "not JSON: something follows the array; send one array")
+	}
+	return items, nil
+}
+
+func skipSpace(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
+		i++
+	}
+	return i
+}
+
+// skipValue returns where the value at b[i:] ends. It finds the end of every
+// valid value and some end for others.
+func skipValue(b []byte, i int) int {
+	for depth := 0; i < len(b); {
+		switch b[i] {
+		case '"':
+			i = endOfString(b, i)
+			if depth == 0 {
+				return i
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\n', '\t', '\r':
+			if depth == 0 {
+				return i
+			}
+		}
+		i++
+	}
+	return i
+}

@@ -1,0 +1,103 @@
+package event
+
+import "time"
+
+// parseTime parses an RFC 3339 time, strictly, and says what is wrong with
+// others. What is finer than a nanosecond is cut off.
+func parseTime(s []byte) (t time.Time, wrong string) {
+	t, wrong = parseRFC3339(s)
+	if wrong != "" {
+		wrong = "not an RFC 3339 time: " + wrong + `; write it like "2026-11-21T09:42:00.123Z"`
+	}
+	return t, wrong
+}
+
+// SPEC: RFC 3339 section 5.6: T and Z may be lower case. Section 5.7: a leap
+// second is the last second of a month, UTC; time.Time has none, so that it is
+// taken for the second after.
+func parseRFC3339(s []byte) (t time.Time, wrong string) {
+	// 2026-11-21T09:42:00Z
+	if len(s) < len("2006-01-02T15:04:05Z") {
+		return t, "it needs a date, T, a time, and Z or an offset"
+	}
+	year, ok1 := digits(s[0:4])
+	month, ok2 := digits(s[5:7])
+	day, ok3 := digits(s[8:10])
+	hour, ok4 := digits(s[11:13])
+	minute, ok5 := digits(s[14:16])
+	second, ok6 := digits(s[17:19])
+	if !(ok1 && ok2 && ok3 && ok4 && ok5 && ok6) || s[4] != '-' || s[7] != '-' || s[13] != ':' || s[16] != ':' {
+		return t, "it needs the form of 2006-01-02T15:04:05Z"
+	}
+	if s[10] != 'T' && s[10] != 't' {
+		return t, "date and time are not separated by T"
+	}
+	if month < 1 || month > 12 || day < 1 || day > daysIn(year, month) {
+		return t, "there is no such day"
+	}
+	if hour > 23 || minute > 59 || second > 60 {
+		return t, "there is no such time of day"
+	}
+	nanos, rest, ok := fraction(s[19:])
+	if !ok {
+		return t, "a point needs digits after it"
+	}
+	offset, ok := zone(rest)
+	if !ok {
+		return t, "it does not end in Z or an offset like +01:00"
+	}
+	t = time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC).Add(-offset)
+	if second == 60 {
+		if next := t.Truncate(time.Second); next.Day() != 1 || next.Hour() != 0 || next.Minute() != 0 {
+			return t, "second 60 is only found at the end of a month, UTC"
+		}
+	}
+	return t, ""
+}
+
+func digits(s []byte) (n int, ok bool) {
+	for _, c := range s {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n, len(s) > 0
+}
+
+func daysIn(year, month int) int {
+	return time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
+}
+
+// fraction parses the fraction of a second that s may begin with.
+func fraction(s []byte) (nanos int, rest []byte, ok bool) {
+	if len(s) == 0 || s[0] != '.' {
+		return 0, s, true
+	}
+	n, scale := 1, 100_000_000
+	for ; n < len(s) && '0' <= s[n] && s[n] <= '9'; n++ {
+		nanos += int(s[n]-'0') * scale
+		scale /= 10
+	}
+	return nanos, s[n:], n > 1
+}
+
+// zone parses Z or an offset like +01:00.
+func zone(s []byte) (offset time.Duration, ok bool) {
+	if len(s) == 1 && (s[0] == 'Z' || s[0] == 'z') {
+		return 0, true
+	}
+	if len(s) != len("+01:00") || s[0] != '+' && s[0] != '-' || s[3] != ':' {
+		return 0, false
+	}
+	hours, ok1 := digits(s[1:3])
+	minutes, ok2 := digits(s[4:6])
+	if !ok1 || !ok2 || hours > 23 || minutes > 59 {
+		return 0, false
+	}
+	offset = time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
+	if s[0] == '-' {
+		offset = -offset
+	}
+	return offset, true
+}

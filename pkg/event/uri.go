@@ -1,0 +1,141 @@
+package event
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+	"strings"
+	"unicode/utf8"
+)
+
+// checkURIReference checks s by the grammar of RFC 3986 section 4.1. It returns
+// what is wrong, or "". net/url accepts much that the grammar does not.
+func checkURIReference(s []byte) string {
+	rest := s
+	if n := scheme(s); n > 0 {
+		rest = s[n+1:]
+	} else if i := bytes.IndexAny(s, ":/?#"); i >= 0 && s[i] == ':' {
+		return `what stands before the first ":" is not a scheme; write "./" before it, or %3A for ":"`
+	}
+	rest, fragment, _ := bytes.Cut(rest, []byte{'#'})
+	rest, query, _ := bytes.Cut(rest, []byte{'?'})
+	path := rest
+	if authority, ok := bytes.CutPrefix(rest, []byte("//")); ok {
+		path = nil
+		if i := bytes.IndexByte(authority, '/'); i >= 0 {
+			authority, path = authority[:i], authority[i:]
+		}
+		if reason := checkAuthority(authority); reason != "" {
+			return reason
+		}
+	}
+	if reason := checkURIChars(path, ":@/"); reason != "" {
+		return reason
+	}
+	if reason := checkURIChars(query, ":@/?"); reason != "" {
+		return reason
+	}
+	return checkURIChars(fragment, ":@/?")
+}
+
+// scheme returns the length of the scheme that s begins with, or 0.
+func scheme(s []byte) int {
+	for i, c := range s {
+		switch {
+		case 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z':
+		case i > 0 && ('0' <= c && c <= '9' || c == '+' || c == '-' || c == '.'):
+		case c == ':':
+			return i
+		default:
+			return 0
+		}
+	}
+	return 0
+}
+
+// checkAuthority checks [userinfo "@"] host [":" port].
+func checkAuthority(s []byte) string {
+	host := s
+	if i := bytes.LastIndexByte(s, '@'); i >= 0 {
+		if reason := checkURIChars(s[:i], ":"); reason != "" {
+			return reason
+		}
+		host = s[i+1:]
+	}
+	var port []byte // with its colon
+	if bytes.HasPrefix(host, []byte{'['}) {
+		i := bytes.IndexByte(host, ']')
+		if i < 0 || !isIPLiteral(string(host[1:i])) {
+			return "what stands in brackets is not an IP address of version 6"
+		}
+		port = host[i+1:]
+	} else {
+		name := host
+		if i := bytes.LastIndexByte(host, ':'); i >= 0 {
+			name, port = host[:i], host[i:]
+		}
+		if reason := checkURIChars(name, ""); reason != "" {
+			return reason
+		}
+	}
+	if digits := bytes.TrimPrefix(port, []byte{':'}); len(port) > 0 && len(digits) == len(port) ||
+		len(bytes.Trim(digits, "0123456789")) > 0 {
+		return "the port is not a number"
+	}
+	return ""
+}
+
+func isIPLiteral(s string) bool {
+	ip, err := netip.ParseAddr(s)
+	return err == nil && ip.Is6() && ip.Zone() == ""
+}
+
+// checkURIChars checks that s has only unreserved and sub-delims characters,
+// percent-encoded bytes, and those in extra.
+func checkURIChars(s []byte, extra string) string {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case isUnreserved(c) || strings.IndexByte("!$&'()*+,;=", c) >= 0 || strings.IndexByte(extra, c) >= 0:
+		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+			i += 2
+		case c == '%':
+			return `"%" without two hexadecimal digits after it; write %25 for "%"`
+		default:
+			r, n := utf8.DecodeRune(s[i:])
+			return fmt.Sprintf("%q cannot stand there; write %s for it", r, percentEncode(string(s[i:i+n])))
+		}
+	}
+	return ""
+}
+
+func isUnreserved(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+		c == '-' || c == '.' || c == '_' || c == '~'
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// sourceOf returns the source of events that a writer sends without one: its
+// name, percent-encoded unless it is a URI-reference as it is.
+func sourceOf(name string) string {
+	if checkURIReference([]byte(name)) == "" {
+		return name
+	}
+	return percentEncode(name)
+}
+
+// percentEncode encodes all bytes but unreserved ones and slashes.
+func percentEncode(s string) string {
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		if isUnreserved(c) || c == '/' {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
