@@ -1,0 +1,128 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stele-log/stele/storage"
+)
+
+// Runs implements storage.Log.
+func (l *Log) Runs(ctx context.Context, kind string) ([]storage.Run, error) {
+	rows, _ := l.store.pool.Query(ctx, sqlRuns, pgx.StrictNamedArgs{"log": l.id, "kind": kind})
+	runs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r storage.Run, err error) {
+		return r, row.Scan(&r.Kind, &r.Start, &r.End, &r.Filter)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s runs of log %q: %w", kind, l.info.Name, err)
+	}
+	return runs, nil
+}
+
+// ReplaceRuns implements storage.Log.
+func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages []storage.Page) error {
+	err := pgx.BeginFunc(ctx, l.store.pool, func(tx pgx.Tx) error {
+		span := pgx.StrictNamedArgs{"log": l.id, "kind": run.Kind, "start": run.Start, "end": run.End}
+		if _, err := tx.Exec(ctx, sqlRemoveRuns, span); err != nil {
+			return err
+		}
+		span["filter"] = run.Filter
+		if _, err := tx.Exec(ctx, sqlAddRun, span); err != nil {
+			return err
+		}
+		_, err := tx.CopyFrom(ctx,
+			pgx.Identifier{"stele", "key_pages"},
+			[]string{"log_id", "kind", "run_start", "first_key", "data"},
+			pgx.CopyFromSlice(len(pages), func(i int) ([]any, error) {
+				return []any{l.id, run.Kind, run.Start, toBigint(pages[i].First), pages[i].Data}, nil
+			}))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("store %s run of entries %d to %d of log %q: %w",
+			run.Kind, run.Start, run.End, l.info.Name, err)
+	}
+	return nil
+}
+
+// RunPages implements storage.Log. The error is ErrNotFound if there is no such
+// run: it may have been replaced since the caller learned of it.
+func (l *Log) RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+	bigints := make([]int64, len(keys))
+	for i, key := range keys {
+		bigints[i] = toBigint(key)
+	}
+	rows, _ := l.store.pool.Query(ctx, sqlRunPages, pgx.StrictNamedArgs{
+		"log": l.id, "kind": kind, "start": bound(start), "keys": bigints,
+	})
+	pages, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (storage.Page, error) {
+		page, _, err := scanPage(row)
+		return page, err
+	})
+	if err == nil && len(pages) != len(keys) {
+		err = storage.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read pages of %s run %d of log %q: %w", kind, start, l.info.Name, err)
+	}
+	return pages, nil
+}
+
+// AllPages implements storage.Log. The error is ErrNotFound if there is no such
+// run.
+func (l *Log) AllPages(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
+	err := l.allPages(ctx, kind, start, f)
+	if err != nil {
+		return fmt.Errorf("read %s run %d of log %q: %w", kind, start, l.info.Name, err)
+	}
+	return nil
+}
+
+func (l *Log) allPages(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
+	rows, err := l.store.pool.Query(ctx, sqlAllPages, pgx.StrictNamedArgs{
+		"log": l.id, "kind": kind, "start": bound(start),
+	})
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	found := false
+	for rows.Next() {
+		found = true
+		page, ok, err := scanPage(rows)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		if err := f(page); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	if !found {
+		return storage.ErrNotFound
+	}
+	return nil
+}
+
+// scanPage reads a page, and false if the row stands for there being none.
+func scanPage(row pgx.CollectableRow) (page storage.Page, ok bool, err error) {
+	var first *int64
+	if err := row.Scan(&first, &page.Data); err != nil || first == nil {
+		return storage.Page{}, false, err
+	}
+	page.First = fromBigint(*first)
+	return page, true, nil
+}
+
+// toBigint maps the keys onto all of bigint, in order.
+func toBigint(key uint64) int64 { return int64(key ^ 1<<63) }
+
+// fromBigint undoes toBigint.
+func fromBigint(n int64) uint64 { return uint64(n) ^ 1<<63 }

@@ -1,0 +1,82 @@
+package postgres_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/stele-log/stele/internal/pgtest"
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/storage/storagetest"
+)
+
+// TestLeaseIsLostWithItsSession ends the session of a holder, as a restart of
+// the database does, and has another take over.
+func TestLeaseIsLostWithItsSession(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	l, err := open(t, url).CreateLog(t.Context(), "default", "log.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, err := l.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var f tree.Frontier
+	if err := l.Commit(t.Context(), storagetest.Batch(t, lost.Epoch(), &f, storagetest.Entries(0, 300))); err != nil {
+		t.Fatal(err)
+	}
+	killed := 0
+	err = pgtest.Connect(t, url).QueryRow(t.Context(), `
+		SELECT count(pg_terminate_backend(l.pid)) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+		WHERE l.locktype = 'advisory' AND d.datname = current_database()`).Scan(&killed)
+	if err != nil || killed != 1 {
+		t.Fatalf("%d sessions held an advisory lock, error %v; want 1", killed, err)
+	}
+	select {
+	case <-lost.Lost():
+	case <-time.After(3 * time.Second): // a ping would be due after 5
+		t.Fatal("the lease is not lost, though its session is gone")
+	}
+	next, err := l.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer next.Release()
+	late := storagetest.Batch(t, lost.Epoch(), f.Clone(), storagetest.Entries(300, 1))
+	if err := l.Commit(t.Context(), late); !errors.Is(err, storage.ErrFenced) {
+		t.Errorf("commit under the lost lease: error %v, want %q", err, storage.ErrFenced)
+	}
+	lost.Release()
+	if err := l.Commit(t.Context(), storagetest.Batch(t, next.Epoch(), &f, storagetest.Entries(300, 1))); err != nil {
+		t.Error(err)
+	}
+	storagetest.Check(t, l)
+}
+
+// TestLeaseOutlivesItsPings waits for longer than a ping is due.
+func TestLeaseOutlivesItsPings(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("takes 6 s")
+	}
+	l, err := open(t, pgtest.URL(t)).CreateLog(t.Context(), "default", "log.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease, err := l.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lease.Release()
+	select {
+	case <-lease.Lost():
+		t.Fatal("an idle lease is lost")
+	case <-time.After(6 * time.Second):
+	}
+	if _, err := l.Lead(t.Context()); !errors.Is(err, storage.ErrLeased) {
+		t.Errorf("lead a log that is led: error %v, want %q", err, storage.ErrLeased)
+	}
+}

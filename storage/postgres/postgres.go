@@ -1,0 +1,220 @@
+// Package postgres keeps logs in PostgreSQL 15 or newer. It is one of the two
+// drivers of package storage, whose contract it keeps; the schema, with the
+// reasons for it, is in migrations/postgres.
+//
+// What always holds:
+//   - the driver works as the role stele_server, which can read and insert but,
+//     the derived key index apart, neither update nor delete;
+//   - a commit is one statement: one transaction, one round trip, durable when
+//     it returns (synchronous_commit is on, whatever the server's default);
+//   - the order of commits rests on constraints, not on locks; a lease rests on
+//     a session's advisory lock, and is lost with that session;
+//   - nothing is retried: a caller who does not know the outcome must ask.
+//
+// The driver needs sessions of its own: between it and the database there can
+// be no pooler that shares a session among clients.
+//
+// uint64 and bigint: pgx refuses to send what does not fit, and to read a
+// negative number as unsigned, so each conversion is checked there. The keys of
+// the key index are the exception, see [toBigint].
+//
+// A Store is safe for concurrent use.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/stele-log/stele/migrations"
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+)
+
+// A Store is a storage.Store in one PostgreSQL database.
+type Store struct {
+	pool *pgxpool.Pool
+
+	mu     sync.Mutex
+	leases map[*lease]struct{} // alive; nil once closed
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// Open connects to the database at url, a connection string as libpq and pgx
+// know it. It fails, and says what to do, unless the schema is the one this
+// program was made for; see [Migrate].
+func Open(ctx context.Context, url string) (*Store, error) {
+	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	config.AfterConnect = startSession
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	s := &Store{pool: pool, leases: map[*lease]struct{}{}}
+	if err := s.checkVersion(ctx); err != nil {
+		pool.Close()
+		return nil, fmt.Errorf("open database %s: %w", config.ConnConfig.Database, err)
+	}
+	return s, nil
+}
+
+// startSession makes a connection one of the server's.
+func startSession(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, sqlSession)
+	switch code(err) {
+	case codeNoSuchRole:
+		return errNoSchema
+	case codeDenied:
+		return fmt.Errorf("user %s may not take on the role stele_server: "+
+			"as a superuser, run: GRANT stele_server TO %[1]s: %w", conn.Config().User, err)
+	}
+	return err
+}
+
+var errNoSchema = errors.New("it has no schema yet: run stele migrate")
+
+// checkVersion compares the schema's version with the newest migration.
+func (s *Store) checkVersion(ctx context.Context) error {
+	want, err := migrations.Newest(migrations.Postgres, "postgres")
+	if err != nil {
+		return err
+	}
+	var have int64
+	err = s.pool.QueryRow(ctx, sqlVersion).Scan(&have)
+	switch code(err) {
+	case codeNoTable, codeNoSchema:
+		return errNoSchema
+	}
+	switch {
+	case err != nil:
+		return err
+	case have == 0:
+		return errNoSchema
+	case have < want:
+		return fmt.Errorf("its schema has version %d, this program needs %d: run stele migrate", have, want)
+	case have > want:
+		return fmt.Errorf("its schema has version %d, this program knows up to %d: run a newer stele", have, want)
+	}
+	return nil
+}
+
+// Ping implements storage.Store.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.pool.Ping(ctx); err != nil {
+		return fmt.Errorf("ping database: %w", err)
+	}
+	return nil
+}
+
+// Close gives all leases up, waits for what is under way and closes the
+// connections.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	leases := s.leases
+	s.leases = nil
+	s.mu.Unlock()
+	for l := range leases {
+		l.Release()
+	}
+	s.pool.Close()
+	return nil
+}
+
+// CreateLog implements storage.Store.
+func (s *Store) CreateLog(ctx context.Context, name, origin string) (storage.Log, error) {
+	l, err := s.queryLog(ctx, sqlCreateLog, pgx.StrictNamedArgs{
+		"name": name, "origin": origin, "root": tree.EmptyRoot[:],
+	})
+	if err != nil {
+		return nil, fmt.Errorf("create log %q of origin %q: %w", name, origin, err)
+	}
+	return l, nil
+}
+
+// OpenLog implements storage.Store.
+func (s *Store) OpenLog(ctx context.Context, name string) (storage.Log, error) {
+	l, err := s.queryLog(ctx, sqlOpenLog, pgx.StrictNamedArgs{"name": name})
+	if err != nil {
+		return nil, fmt.Errorf("open log %q: %w", name, err)
+	}
+	return l, nil
+}
+
+func (s *Store) queryLog(ctx context.Context, query string, args pgx.StrictNamedArgs) (*Log, error) {
+	l := &Log{store: s}
+	err := s.pool.QueryRow(ctx, query, args).Scan(&l.id, &l.info.Name, &l.info.Origin, &l.info.Created)
+	if err != nil {
+		return nil, sentinel(err)
+	}
+	l.info.Created = l.info.Created.UTC()
+	return l, nil
+}
+
+// Logs implements storage.Store.
+func (s *Store) Logs(ctx context.Context) ([]storage.Info, error) {
+	rows, _ := s.pool.Query(ctx, sqlLogs)
+	infos, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (i storage.Info, err error) {
+		err = row.Scan(&i.Name, &i.Origin, &i.Created)
+		i.Created = i.Created.UTC()
+		return i, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list logs: %w", err)
+	}
+	return infos, nil
+}
+
+// The errors that the driver tells from others, as SQLSTATE.
+const (
+	codeForeignKey = "23503"
+	codeUnique     = "23505"
+	codeCheck      = "23514"
+	codeNoSuchRole = "22023" // invalid_parameter_value, from SET ROLE
+	codeDenied     = "42501"
+	codeNoSchema   = "3F000"
+	codeNoTable    = "42P01"
+)
+
+// code returns the SQLSTATE of an error from the server, or "".
+func code(err error) string {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Code
+	}
+	return ""
+}
+
+// sentinel returns the error of package storage that err stands for, or err.
+func sentinel(err error) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return storage.ErrNotFound
+	}
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return err
+	}
+	switch [2]string{pg.Code, pg.ConstraintName} {
+	case [2]string{codeUnique, "logs_name_key"},
+		[2]string{codeUnique, "logs_origin_key"}:
+		return storage.ErrExists
+	case [2]string{codeCheck, "heads_base_newest"},
+		[2]string{codeUnique, "heads_base_key"}, // another commit was quicker
+		[2]string{codeUnique, "checkpoints_pkey"},
+		[2]string{codeForeignKey, "checkpoints_previous_fkey"}:
+		return storage.ErrStale
+	case [2]string{codeCheck, "heads_epoch_newest"}:
+		return storage.ErrFenced
+	case [2]string{codeForeignKey, "checkpoints_size_fkey"}:
+		return storage.ErrNotFound
+	}
+	return err
+}

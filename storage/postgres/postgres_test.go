@@ -1,0 +1,28 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/stele-log/stele/internal/pgtest"
+	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/storage/postgres"
+	"github.com/stele-log/stele/storage/storagetest"
+)
+
+func TestStore(t *testing.T) {
+	t.Parallel()
+	storagetest.Run(t, func(t *testing.T) func(*testing.T) storage.Store {
+		url := pgtest.URL(t)
+		return func(t *testing.T) storage.Store { return open(t, url) }
+	})
+}
+
+func open(t testing.TB, url string) *postgres.Store {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}

@@ -1,0 +1,147 @@
+package postgres
+
+// Every statement the driver runs, by what it is for. All names are qualified;
+// the connections have no search path.
+
+// sqlSession sets a connection up to serve. Statements are planned once for each
+// connection, which costs more than running them; and as a plan made while a
+// table was small must not read all of it once it is large, none reads a table
+// without an index: every query below has its own.
+const sqlSession = `
+SET search_path TO '';
+SET synchronous_commit TO on;
+SET default_transaction_isolation TO 'read committed';
+SET enable_seqscan TO off;
+SET plan_cache_mode TO force_generic_plan;
+SET ROLE stele_server`
+
+// sqlLeaseSession makes the server notice within half a minute that a holder is
+// gone without a word, and keep a holder that is idle.
+const sqlLeaseSession = `
+SET tcp_keepalives_idle TO 10;
+SET tcp_keepalives_interval TO 5;
+SET tcp_keepalives_count TO 4;
+SET idle_session_timeout TO 0`
+
+const sqlVersion = `SELECT max(version_id) FROM stele.migrations`
+
+const sqlCreateLog = `
+WITH l AS (
+  INSERT INTO stele.logs (name, origin) VALUES (@name, @origin)
+  RETURNING log_id, name, origin, created_at
+), h AS (
+  INSERT INTO stele.heads (log_id, size, root, epoch)
+  SELECT log_id, 0, @root, 0 FROM l
+)
+SELECT log_id, name, origin, created_at FROM l`
+
+const sqlOpenLog = `
+SELECT log_id, name, origin, created_at FROM stele.logs WHERE name = @name`
+
+const sqlLogs = `
+SELECT name, origin, created_at FROM stele.logs ORDER BY name COLLATE "C"`
+
+// sqlTryLock takes the lock that a lease is: its first half is "STLL".
+const sqlTryLock = `SELECT pg_try_advisory_lock(1398033484, @log)`
+
+const sqlUnlock = `SELECT pg_advisory_unlock(1398033484, @log)`
+
+const sqlHolder = `
+SELECT holder FROM stele.epochs WHERE log_id = @log ORDER BY epoch DESC LIMIT 1`
+
+const sqlBeginEpoch = `
+INSERT INTO stele.epochs (log_id, epoch, holder)
+SELECT @log, coalesce(max(epoch), 0) + 1, @holder FROM stele.epochs WHERE log_id = @log
+RETURNING epoch`
+
+const sqlHead = `
+SELECT size, root FROM stele.heads WHERE log_id = @log ORDER BY size DESC LIMIT 1`
+
+// sqlCommit is one statement, so one transaction in one round trip. The head
+// goes in first: one that is stale is refused before anything is written. The
+// arrays of chunks and of tiles are unnested in step, a row at a time.
+const sqlCommit = `
+WITH c AS (
+  INSERT INTO stele.chunks (log_id, start, count, data)
+  SELECT @log, unnest(@starts::bigint[]), unnest(@counts::smallint[]), unnest(@chunks::bytea[])
+), t AS (
+  INSERT INTO stele.tiles (log_id, level, index, root, data)
+  SELECT @log, unnest(@levels::smallint[]), unnest(@indexes::bigint[]), unnest(@roots::bytea[]), unnest(@tiles::bytea[])
+)
+INSERT INTO stele.heads (log_id, size, base, root, epoch)
+VALUES (@log, @size, @base, @root, @epoch)`
+
+const sqlChunks = `
+SELECT start, count, data FROM stele.chunks
+WHERE log_id = @log AND start >= @start::bigint / 256 * 256 AND start < @end AND start + count > @start AND @start < @end
+ORDER BY start`
+
+const sqlTile = `
+SELECT data FROM stele.tiles WHERE log_id = @log AND level = @level AND index = @index`
+
+const sqlTileRoots = `
+SELECT root FROM stele.tiles
+WHERE log_id = @log AND level = @level AND index >= @start AND index < @end
+ORDER BY index`
+
+const sqlAddCheckpoint = `
+INSERT INTO stele.checkpoints (log_id, number, size, note, published_at)
+VALUES (@log, @number, @size, @note, @published)`
+
+const sqlLastCheckpoint = `
+SELECT number, size, note, published_at FROM stele.checkpoints
+WHERE log_id = @log ORDER BY number DESC LIMIT 1`
+
+const sqlCheckpoints = `
+SELECT number, size, note, published_at FROM stele.checkpoints
+WHERE log_id = @log AND number >= @first ORDER BY number LIMIT @limit`
+
+const sqlRuns = `
+SELECT kind, start, "end", filter FROM stele.key_runs
+WHERE log_id = @log AND kind = @kind ORDER BY start`
+
+const sqlRemoveRuns = `
+DELETE FROM stele.key_runs
+WHERE log_id = @log AND kind = @kind AND start >= @start AND "end" <= @end`
+
+const sqlAddRun = `
+INSERT INTO stele.key_runs (log_id, kind, start, "end", filter)
+VALUES (@log, @kind, @start, @end, @filter)`
+
+// sqlRunPages has a row a key, and none at all if there is no such run.
+const sqlRunPages = `
+SELECT p.first_key, p.data
+FROM stele.key_runs r
+CROSS JOIN unnest(@keys::bigint[]) WITH ORDINALITY k (key, n)
+LEFT JOIN LATERAL (
+  SELECT first_key, data FROM stele.key_pages
+  WHERE log_id = r.log_id AND kind = r.kind AND run_start = r.start AND first_key <= k.key
+  ORDER BY first_key DESC LIMIT 1
+) p ON true
+WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start
+ORDER BY k.n`
+
+// sqlAllPages has one row of nulls for a run without pages, and none at all if
+// there is no such run.
+const sqlAllPages = `
+SELECT p.first_key, p.data
+FROM stele.key_runs r
+LEFT JOIN stele.key_pages p
+  ON p.log_id = r.log_id AND p.kind = r.kind AND p.run_start = r.start
+WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start
+ORDER BY p.first_key`
+
+// sqlMigrationLock waits for the lock under which migrations run: its first
+// half is "STLM".
+const sqlMigrationLock = `SELECT pg_advisory_lock(1398033485, 0)`
+
+// sqlCreateSchema creates the schema if it is missing; saying IF NOT EXISTS alone
+// would ask for the right to create it each time.
+const sqlCreateSchema = `
+DO $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'stele') THEN
+    CREATE SCHEMA stele;
+  END IF;
+END
+$$`

@@ -1,0 +1,238 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/stele-log/stele/pkg/tile"
+	"github.com/stele-log/stele/pkg/tree"
+)
+
+// A Cache holds tiles of any number of logs in memory, with their inner nodes,
+// so that proofs are lookups. It is safe for concurrent use.
+type Cache struct {
+	tiles *lru.Cache[cacheKey, *tree.Nodes]
+}
+
+type cacheKey struct {
+	origin string
+	level  int
+	index  uint64
+}
+
+// tileCost is what one full tile takes in a Cache: its 511 hashes and what
+// holds them, in bytes.
+const tileCost = 511*tree.HashSize + 512
+
+// NewCache returns a Cache of about the given size in bytes.
+func NewCache(bytes int) *Cache {
+	tiles, err := lru.New[cacheKey, *tree.Nodes](max(bytes/tileCost, 64))
+	if err != nil {
+		panic(err) // only a size below 1 is refused
+	}
+	return &Cache{tiles}
+}
+
+// A Reader serves a stored log as tiles, as nodes for proofs, and entry by
+// entry. It is a [tile.Reader] and a [tree.NodeReader] over everything that is
+// committed, published or not, and it trusts the database: what must not be
+// taken on its word is checked by who reads. Safe for concurrent use.
+type Reader struct {
+	log    Log
+	origin string
+	cache  *Cache
+}
+
+// NewReader returns a Reader of log that keeps tiles in cache.
+func NewReader(log Log, cache *Cache) *Reader {
+	return &Reader{log, log.Info().Origin, cache}
+}
+
+// ReadCheckpoint returns the newest published checkpoint, or fs.ErrNotExist.
+func (r *Reader) ReadCheckpoint(ctx context.Context) ([]byte, error) {
+	c, err := r.log.LastCheckpoint(ctx)
+	return c.Note, asNotExist(err)
+}
+
+// ReadTile returns the bytes of a tile or entry bundle, full or partial.
+func (r *Reader) ReadTile(ctx context.Context, t tile.Tile) ([]byte, error) {
+	if t.Level == tile.Entries {
+		return r.readBundle(ctx, t)
+	}
+	nodes, err := r.nodes(ctx, t)
+	if err != nil {
+		return nil, asNotExist(err)
+	}
+	data := make([]byte, 0, t.Width*tree.HashSize)
+	for _, h := range nodes.Hashes()[:t.Width] {
+		data = append(data, h[:]...)
+	}
+	return data, nil
+}
+
+// ReadNode returns the root of the full subtree over the 2^height entries from
+// index<<height on.
+func (r *Reader) ReadNode(ctx context.Context, height uint, index uint64) (tree.Hash, error) {
+	t, h, i := tree.Locate(height, index)
+	nodes, err := r.nodes(ctx, t)
+	if err != nil {
+		return tree.Hash{}, err
+	}
+	node, _ := nodes.Node(h, i)
+	return node, nil
+}
+
+// ReadLeaf returns the leaf hash of the entry at index.
+func (r *Reader) ReadLeaf(ctx context.Context, index uint64) (tree.Hash, error) {
+	return r.ReadNode(ctx, 0, index)
+}
+
+// ReadEntry returns the entry at index, or fs.ErrNotExist.
+func (r *Reader) ReadEntry(ctx context.Context, index uint64) ([]byte, error) {
+	chunks, err := r.log.Chunks(ctx, index, index+1)
+	if err != nil {
+		return nil, err
+	}
+	if len(chunks) == 0 {
+		return nil, fmt.Errorf("entry %d: %w", index, fs.ErrNotExist)
+	}
+	entries, err := chunks[0].Entries()
+	if err != nil {
+		return nil, err
+	}
+	return entries[index-chunks[0].Start], nil
+}
+
+// Frames returns an entry bundle as zstd frames that decompress, one after the
+// other, to its bytes: the chunks as they are stored. It returns false if the
+// bundle ends within a chunk, so that its bytes must be had from ReadTile.
+func (r *Reader) Frames(ctx context.Context, t tile.Tile) ([][]byte, bool, error) {
+	chunks, err := r.bundleChunks(ctx, t)
+	if err != nil {
+		return nil, false, err
+	}
+	if chunks[len(chunks)-1].End() != t.Start()+uint64(t.Width) {
+		return nil, false, nil
+	}
+	frames := make([][]byte, len(chunks))
+	for i, c := range chunks {
+		frames[i] = c.Data
+	}
+	return frames, true, nil
+}
+
+func (r *Reader) readBundle(ctx context.Context, t tile.Tile) ([]byte, error) {
+	chunks, err := r.bundleChunks(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	var bundle []byte
+	for _, c := range chunks {
+		if bundle, err = c.Decode(bundle); err != nil {
+			return nil, err
+		}
+	}
+	held := chunks[len(chunks)-1].End() - t.Start()
+	return tile.Truncate(bundle, tile.Tile{Level: t.Level, Index: t.Index, Width: int(held)}, t.Width)
+}
+
+// bundleChunks returns the chunks that cover a bundle, without gaps.
+func (r *Reader) bundleChunks(ctx context.Context, t tile.Tile) ([]Chunk, error) {
+	start, end := t.Start(), t.Start()+uint64(t.Width)
+	chunks, err := r.log.Chunks(ctx, start, end)
+	if err != nil {
+		return nil, err
+	}
+	if len(chunks) == 0 {
+		return nil, fmt.Errorf("%s: %w", t, fs.ErrNotExist)
+	}
+	for _, c := range chunks {
+		if c.Start != start || c.Count < 1 {
+			return nil, fmt.Errorf("entries from %d on: %w: the next chunk holds %d entries from %d on",
+				start, ErrDamaged, c.Count, c.Start)
+		}
+		start = c.End()
+	}
+	if start < end {
+		return nil, fmt.Errorf("%s: %w: the log ends at entry %d", t, fs.ErrNotExist, start)
+	}
+	return chunks, nil
+}
+
+// nodes returns a tile at least as wide as t, from the cache if it can.
+func (r *Reader) nodes(ctx context.Context, t tile.Tile) (*tree.Nodes, error) {
+	key := cacheKey{r.origin, t.Level, t.Index}
+	cached, _ := r.cache.tiles.Get(key)
+	if cached != nil && cached.Width() >= t.Width {
+		return cached, nil
+	}
+	hashes, err := r.hashes(ctx, t, cached)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", t, err)
+	}
+	nodes := tree.NewNodes(hashes)
+	r.cache.tiles.Add(key, nodes)
+	return nodes, nil
+}
+
+// hashes returns the hashes of a tile at least as wide as t: the stored tile if
+// it is full by now, or else the partial tile, which begins with what is known
+// of it.
+func (r *Reader) hashes(ctx context.Context, t tile.Tile, known *tree.Nodes) ([]tree.Hash, error) {
+	data, err := r.log.Tile(ctx, t.Level, t.Index)
+	if err == nil {
+		return tree.SplitTile(data, tile.Width)
+	}
+	if !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	hashes := make([]tree.Hash, 0, tile.Width)
+	if known != nil {
+		hashes = append(hashes, known.Hashes()...)
+	}
+	if t.Level > 0 {
+		first := t.Index * tile.Width
+		roots, err := r.log.TileRoots(ctx, t.Level-1, first+uint64(len(hashes)), first+uint64(t.Width))
+		return append(hashes, roots...), err
+	}
+	return r.hashEntries(ctx, t, hashes)
+}
+
+// hashEntries appends the leaf hashes of the entries of a level 0 tile that are
+// not in hashes yet: all there are, but at least the width of t.
+func (r *Reader) hashEntries(ctx context.Context, t tile.Tile, hashes []tree.Hash) ([]tree.Hash, error) {
+	next := t.Start() + uint64(len(hashes))
+	chunks, err := r.log.Chunks(ctx, next, t.Start()+tile.Width)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range chunks {
+		entries, err := c.Entries()
+		if err != nil {
+			return nil, err
+		}
+		if c.Start > next || c.End() <= next {
+			return nil, fmt.Errorf("entry %d: %w: the next chunk begins at %d", next, ErrDamaged, c.Start)
+		}
+		for _, e := range entries[next-c.Start:] {
+			hashes = append(hashes, tree.LeafHash(e))
+		}
+		next = c.End()
+	}
+	if len(hashes) < t.Width {
+		return nil, fmt.Errorf("%w: the log ends at entry %d", fs.ErrNotExist, next)
+	}
+	return hashes, nil
+}
+
+// asNotExist gives ErrNotFound the name that readers of tiles know it by.
+func asNotExist(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("%w: %w", fs.ErrNotExist, err)
+	}
+	return err
+}

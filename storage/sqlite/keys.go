@@ -1,0 +1,107 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+
+	"github.com/stele-log/stele/storage"
+)
+
+// Runs implements storage.Log.
+func (l *Log) Runs(ctx context.Context, kind string) ([]storage.Run, error) {
+	runs, err := collect(ctx, l.store.reader, func(row row) (r storage.Run, err error) {
+		err = row.Scan(&r.Kind, &r.Start, &r.End, &r.Filter)
+		return r, err
+	}, sqlRuns, arg("log", l.id), arg("kind", kind))
+	if err != nil {
+		return nil, fmt.Errorf("read %s runs of log %q: %w", kind, l.info.Name, err)
+	}
+	return runs, nil
+}
+
+// ReplaceRuns implements storage.Log.
+func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages []storage.Page) error {
+	id, kind, start, end := arg("log", l.id), arg("kind", run.Kind), arg("start", run.Start), arg("end", run.End)
+	err := l.store.writer.write(ctx, func(tx tx) error {
+		if err := tx.exec(sqlRemoveRuns, id, kind, start, end); err != nil {
+			return err
+		}
+		if err := tx.exec(sqlAddRun, id, kind, start, end, arg("filter", run.Filter)); err != nil {
+			return err
+		}
+		for _, p := range pages {
+			err := tx.exec(sqlAddPage, id, kind, start, arg("first", toInteger(p.First)), arg("data", p.Data))
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("store %s run of entries %d to %d of log %q: %w",
+			run.Kind, run.Start, run.End, l.info.Name, err)
+	}
+	return nil
+}
+
+// RunPages implements storage.Log. The error is ErrNotFound if there is no such
+// run: it may have been replaced since the caller learned of it.
+func (l *Log) RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+	list := []byte{'['}
+	for i, key := range keys {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendInt(list, toInteger(key), 10)
+	}
+	list = append(list, ']')
+	pages, err := collect(ctx, l.store.reader, func(row row) (storage.Page, error) {
+		page, _, err := scanPage(row)
+		return page, err
+	}, sqlRunPages, arg("log", l.id), arg("kind", kind), arg("start", bound(start)), arg("keys", string(list)))
+	if err == nil && len(pages) != len(keys) {
+		err = storage.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read pages of %s run %d of log %q: %w", kind, start, l.info.Name, err)
+	}
+	return pages, nil
+}
+
+// AllPages implements storage.Log. The error is ErrNotFound if there is no such
+// run.
+func (l *Log) AllPages(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
+	found := false
+	err := l.store.reader.each(ctx, func(row row) error {
+		found = true
+		page, ok, err := scanPage(row)
+		if err != nil || !ok {
+			return err
+		}
+		return f(page)
+	}, sqlAllPages, arg("log", l.id), arg("kind", kind), arg("start", bound(start)))
+	if err == nil && !found {
+		err = storage.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("read %s run %d of log %q: %w", kind, start, l.info.Name, err)
+	}
+	return nil
+}
+
+// scanPage reads a page, and false if the row stands for there being none.
+func scanPage(row row) (page storage.Page, ok bool, err error) {
+	var first *int64
+	if err := row.Scan(&first, &page.Data); err != nil || first == nil {
+		return storage.Page{}, false, err
+	}
+	page.First = fromInteger(*first)
+	return page, true, nil
+}
+
+// toInteger maps the keys onto all of SQLite's integers, in order.
+func toInteger(key uint64) int64 { return int64(key ^ 1<<63) }
+
+// fromInteger undoes toInteger.
+func fromInteger(n int64) uint64 { return uint64(n) ^ 1<<63 }

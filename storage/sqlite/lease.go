@@ -1,0 +1,118 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/stele-log/stele/storage"
+)
+
+// A lease is a log's entry in Store.leases. While there is one the store holds
+// the lock of the file.
+type lease struct {
+	log   *Log
+	epoch uint64
+	lost  chan struct{}
+	end   sync.Once
+}
+
+// Lead implements storage.Log. The lease is the whole file's: another process,
+// or another Store, can lead none of its logs meanwhile. It is not lost before
+// it is released.
+func (l *Log) Lead(ctx context.Context) (storage.Lease, error) {
+	lease, err := l.store.lead(ctx, l)
+	if err != nil {
+		return nil, fmt.Errorf("lead log %q: %w", l.info.Name, err)
+	}
+	return lease, nil
+}
+
+func (s *Store) lead(ctx context.Context, l *Log) (*lease, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.leases == nil {
+		return nil, errClosed
+	}
+	if _, ok := s.leases[l.id]; ok {
+		return nil, storage.ErrLeased
+	}
+	if s.lock == nil {
+		lock, err := lockFile(ctx, s.path)
+		if err != nil {
+			return nil, err
+		}
+		s.lock = lock
+	}
+	defer s.unlockIdle()
+	lease := &lease{log: l, lost: make(chan struct{})}
+	host, _ := os.Hostname() // it is for people to read
+	err := s.writer.write(ctx, func(tx tx) error {
+		return tx.row(sqlBeginEpoch, arg("log", l.id), arg("now", time.Now().UnixMicro()),
+			arg("holder", fmt.Sprintf("%s/%d", host, os.Getpid()))).Scan(&lease.epoch)
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.leases[l.id] = lease
+	return lease, nil
+}
+
+// unlockIdle frees the file's lock if there is no lease. The caller holds s.mu.
+func (s *Store) unlockIdle() {
+	if len(s.leases) == 0 && s.lock != nil {
+		s.lock.Close()
+		s.lock = nil
+	}
+}
+
+// Epoch implements storage.Lease.
+func (l *lease) Epoch() uint64 { return l.epoch }
+
+// Lost implements storage.Lease.
+func (l *lease) Lost() <-chan struct{} { return l.lost }
+
+// Release implements storage.Lease.
+func (l *lease) Release() {
+	l.end.Do(func() {
+		close(l.lost)
+		s := l.log.store
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.leases, l.log.id)
+		s.unlockIdle()
+	})
+}
+
+// lockFile takes the lock of the database at path, at once or not at all. It is
+// an exclusive transaction, never ended, in an empty database beside it: SQLite
+// knows how to lock a file on each system, and the system frees the lock when
+// the process ends.
+func lockFile(ctx context.Context, path string) (*sql.DB, error) {
+	path += "-lease"
+	if err := createFile(path); err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: "mode=rw&_busy_timeout=0"}).String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	if _, err := db.ExecContext(ctx, "BEGIN EXCLUSIVE"); err != nil {
+		db.Close()
+		var e *sqlite.Error
+		if errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY {
+			return nil, storage.ErrLeased
+		}
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return db, nil
+}

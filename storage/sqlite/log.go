@@ -1,0 +1,173 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+)
+
+// A Log is one log in a Store.
+type Log struct {
+	store *Store
+	id    int64
+	info  storage.Info
+}
+
+var _ storage.Log = (*Log)(nil)
+
+// Info implements storage.Log.
+func (l *Log) Info() storage.Info { return l.info }
+
+// Head implements storage.Log.
+func (l *Log) Head(ctx context.Context) (tree.Head, error) {
+	var head tree.Head
+	var root []byte
+	err := l.store.reader.row(ctx, sqlHead, arg("log", l.id)).Scan(&head.Size, &root)
+	if err == nil {
+		head.Root, err = toHash(root)
+	}
+	if err != nil {
+		return tree.Head{}, fmt.Errorf("read head of log %q: %w", l.info.Name, sentinel(err))
+	}
+	return head, nil
+}
+
+// Commit implements storage.Log. Its outcome is known: unless it returns nil,
+// or the disk has failed, nothing was stored.
+func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
+	err := l.store.writer.write(ctx, func(tx tx) error {
+		if err := l.checkNewest(tx, batch); err != nil {
+			return err
+		}
+		for _, c := range batch.Chunks {
+			err := tx.exec(sqlAddChunk, arg("log", l.id), arg("start", c.Start), arg("count", c.Count), arg("data", c.Data))
+			if err != nil {
+				return err
+			}
+		}
+		for _, t := range batch.Tiles {
+			err := tx.exec(sqlAddTile, arg("log", l.id), arg("level", t.Tile.Level), arg("index", t.Tile.Index),
+				arg("root", t.Root[:]), arg("data", t.Data))
+			if err != nil {
+				return err
+			}
+		}
+		return tx.exec(sqlAddHead, arg("log", l.id), arg("size", batch.Head.Size), arg("base", batch.Base),
+			arg("root", batch.Head.Root[:]), arg("epoch", batch.Epoch), arg("now", time.Now().UnixMicro()))
+	})
+	if err != nil {
+		return fmt.Errorf("commit entries %d to %d of log %q: %w", batch.Base, batch.Head.Size, l.info.Name, err)
+	}
+	return nil
+}
+
+// checkNewest refuses a batch before anything of it is written; the triggers
+// would refuse it as well, but the chunks first, and not for the true reason.
+func (l *Log) checkNewest(tx tx, batch storage.Batch) error {
+	var size, epoch uint64
+	if err := tx.row(sqlNewest, arg("log", l.id)).Scan(&size, &epoch); err != nil {
+		return err
+	}
+	switch {
+	case batch.Epoch != epoch:
+		return storage.ErrFenced
+	case batch.Base != size:
+		return storage.ErrStale
+	}
+	return nil
+}
+
+// Chunks implements storage.Log.
+func (l *Log) Chunks(ctx context.Context, start, end uint64) ([]storage.Chunk, error) {
+	chunks, err := collect(ctx, l.store.reader, func(row row) (c storage.Chunk, err error) {
+		err = row.Scan(&c.Start, &c.Count, &c.Data)
+		return c, err
+	}, sqlChunks, arg("log", l.id), arg("start", bound(start)), arg("end", bound(end)))
+	if err != nil {
+		return nil, fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
+	}
+	return chunks, nil
+}
+
+// Tile implements storage.Log.
+func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error) {
+	var data []byte
+	err := l.store.reader.row(ctx, sqlTile, arg("log", l.id), arg("level", level), arg("index", bound(index))).Scan(&data)
+	if err != nil {
+		return nil, fmt.Errorf("read tile %d of level %d of log %q: %w", index, level, l.info.Name, sentinel(err))
+	}
+	return data, nil
+}
+
+// TileRoots implements storage.Log.
+func (l *Log) TileRoots(ctx context.Context, level int, start, end uint64) ([]tree.Hash, error) {
+	roots, err := collect(ctx, l.store.reader, func(row row) (tree.Hash, error) {
+		var root []byte
+		if err := row.Scan(&root); err != nil {
+			return tree.Hash{}, err
+		}
+		return toHash(root)
+	}, sqlTileRoots, arg("log", l.id), arg("level", level), arg("start", bound(start)), arg("end", bound(end)))
+	if err == nil && start < end && uint64(len(roots)) != end-start {
+		err = storage.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read roots of tiles %d to %d of level %d of log %q: %w",
+			start, end, level, l.info.Name, err)
+	}
+	return roots, nil
+}
+
+// AddCheckpoint implements storage.Log.
+func (l *Log) AddCheckpoint(ctx context.Context, c storage.Checkpoint) error {
+	err := l.store.writer.write(ctx, func(tx tx) error {
+		return tx.exec(sqlAddCheckpoint, arg("log", l.id), arg("number", c.Number), arg("size", c.Size),
+			arg("note", c.Note), arg("published", c.Published.UnixMicro()))
+	})
+	if err != nil {
+		return fmt.Errorf("store checkpoint %d, of size %d, of log %q: %w", c.Number, c.Size, l.info.Name, err)
+	}
+	return nil
+}
+
+// LastCheckpoint implements storage.Log.
+func (l *Log) LastCheckpoint(ctx context.Context) (storage.Checkpoint, error) {
+	c, err := scanCheckpoint(l.store.reader.row(ctx, sqlLastCheckpoint, arg("log", l.id)))
+	if err != nil {
+		return c, fmt.Errorf("read last checkpoint of log %q: %w", l.info.Name, sentinel(err))
+	}
+	return c, nil
+}
+
+// Checkpoints implements storage.Log.
+func (l *Log) Checkpoints(ctx context.Context, first uint64, limit int) ([]storage.Checkpoint, error) {
+	checkpoints, err := collect(ctx, l.store.reader, scanCheckpoint, sqlCheckpoints,
+		arg("log", l.id), arg("first", bound(first)), arg("limit", limit))
+	if err != nil {
+		return nil, fmt.Errorf("read checkpoints of log %q from %d on: %w", l.info.Name, first, err)
+	}
+	return checkpoints, nil
+}
+
+func scanCheckpoint(row row) (c storage.Checkpoint, err error) {
+	var published int64
+	err = row.Scan(&c.Number, &c.Size, &c.Note, &published)
+	c.Published = time.UnixMicro(published).UTC()
+	return c, err
+}
+
+// toHash converts what a column holds.
+func toHash(b []byte) (tree.Hash, error) {
+	if len(b) != tree.HashSize {
+		return tree.Hash{}, fmt.Errorf("hash of %d bytes: %w", len(b), storage.ErrDamaged)
+	}
+	return tree.Hash(b), nil
+}
+
+// bound makes an index that no log has reached one that an integer holds, so
+// that asking for it finds nothing.
+func bound(n uint64) uint64 { return min(n, math.MaxInt64) }

@@ -1,0 +1,100 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"time"
+
+	"github.com/pressly/goose/v3"
+
+	"github.com/stele-log/stele/migrations"
+	"github.com/stele-log/stele/storage"
+)
+
+// lockWait is how long Migrate waits for another that migrates, or for a server
+// to stop.
+const lockWait = 10 * time.Second
+
+// Migrate brings the schema of the file at path up to date, and returns its
+// version before (0 if it had none) and after. It makes the file if there is
+// none. The error is ErrLeased if there is something to do while a server
+// writes to the file.
+func Migrate(ctx context.Context, path string) (from, to int64, err error) {
+	from, to, err = migrate(ctx, path)
+	if err != nil {
+		return from, to, fmt.Errorf("migrate database %s: %w", path, err)
+	}
+	return from, to, nil
+}
+
+func migrate(ctx context.Context, path string) (from, to int64, err error) {
+	if err := createFile(path); err != nil {
+		return 0, 0, err
+	}
+	if path, err = filepath.EvalSymlinks(path); err != nil {
+		return 0, 0, err
+	}
+	db, err := connect(path, "mode=rw", 1)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer db.Close()
+	newest, err := migrations.Newest(migrations.SQLite, "sqlite")
+	if err != nil {
+		return 0, 0, err
+	}
+	lock, err := lockToMigrate(ctx, db, path, newest)
+	if lock != nil {
+		defer lock.Close()
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	if from, err = version(ctx, db); err != nil || from == newest {
+		return from, from, err
+	}
+	if from > newest {
+		return from, from, checkVersion(ctx, db)
+	}
+	return from, newest, up(ctx, db)
+}
+
+// lockToMigrate takes the file's lock, unless there is nothing to do, which
+// another process may also see to while this one waits.
+func lockToMigrate(ctx context.Context, db *sql.DB, path string, newest int64) (*sql.DB, error) {
+	for deadline := time.Now().Add(lockWait); ; {
+		have, err := version(ctx, db)
+		if err != nil || have >= newest {
+			return nil, err
+		}
+		lock, err := lockFile(ctx, path)
+		if !errors.Is(err, storage.ErrLeased) || time.Now().After(deadline) {
+			return lock, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// up applies what is missing.
+func up(ctx context.Context, db *sql.DB) error {
+	files, err := fs.Sub(migrations.SQLite, "sqlite")
+	if err != nil {
+		return err
+	}
+	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files,
+		goose.WithTableName("migrations"),
+		goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return err
+	}
+	_, err = provider.Up(ctx)
+	return err
+}

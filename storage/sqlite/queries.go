@@ -1,0 +1,107 @@
+package sqlite
+
+// Every statement the driver runs, by what it is for.
+
+const sqlHasVersions = `SELECT count(*) FROM sqlite_schema WHERE name = 'migrations'`
+
+const sqlVersion = `SELECT max(version_id) FROM migrations`
+
+const sqlAddLog = `
+INSERT INTO logs (name, origin, created_at) VALUES (@name, @origin, @now)
+RETURNING log_id`
+
+const sqlOpenLog = `
+SELECT log_id, name, origin, created_at FROM logs WHERE name = @name`
+
+const sqlLogs = `SELECT name, origin, created_at FROM logs ORDER BY name`
+
+const sqlBeginEpoch = `
+INSERT INTO epochs (log_id, epoch, holder, begun_at)
+SELECT @log, coalesce(max(epoch), 0) + 1, @holder, @now FROM epochs WHERE log_id = @log
+RETURNING epoch`
+
+const sqlHead = `
+SELECT size, root FROM heads WHERE log_id = @log ORDER BY size DESC LIMIT 1`
+
+// sqlNewest reads what a commit must build on and be of.
+const sqlNewest = `
+SELECT
+  (SELECT max(size) FROM heads WHERE log_id = @log),
+  (SELECT coalesce(max(epoch), 0) FROM epochs WHERE log_id = @log)`
+
+const sqlAddHead = `
+INSERT INTO heads (log_id, size, base, root, epoch, committed_at)
+VALUES (@log, @size, @base, @root, @epoch, @now)`
+
+const sqlAddChunk = `
+INSERT INTO chunks (log_id, start, count, data) VALUES (@log, @start, @count, @data)`
+
+const sqlAddTile = `
+INSERT INTO tiles (log_id, level, "index", root, data) VALUES (@log, @level, @index, @root, @data)`
+
+const sqlChunks = `
+SELECT start, count, data FROM chunks
+WHERE log_id = @log AND start >= @start / 256 * 256 AND start < @end AND start + count > @start AND @start < @end
+ORDER BY start`
+
+const sqlTile = `
+SELECT data FROM tiles WHERE log_id = @log AND level = @level AND "index" = @index`
+
+const sqlTileRoots = `
+SELECT root FROM tiles
+WHERE log_id = @log AND level = @level AND "index" >= @start AND "index" < @end
+ORDER BY "index"`
+
+const sqlAddCheckpoint = `
+INSERT INTO checkpoints (log_id, number, size, note, published_at)
+VALUES (@log, @number, @size, @note, @published)`
+
+// sqlLastCheckpoint has the columns of sqlCheckpoints.
+const sqlLastCheckpoint = `
+SELECT number, size, note, published_at FROM checkpoints
+WHERE log_id = @log ORDER BY number DESC LIMIT 1`
+
+const sqlCheckpoints = `
+SELECT number, size, note, published_at FROM checkpoints
+WHERE log_id = @log AND number >= @first ORDER BY number LIMIT @limit`
+
+const sqlRuns = `
+SELECT kind, start, "end", filter FROM key_runs
+WHERE log_id = @log AND kind = @kind ORDER BY start`
+
+const sqlRemoveRuns = `
+DELETE FROM key_runs
+WHERE log_id = @log AND kind = @kind AND start >= @start AND "end" <= @end`
+
+const sqlAddRun = `
+INSERT INTO key_runs (log_id, kind, start, "end", filter)
+VALUES (@log, @kind, @start, @end, @filter)`
+
+const sqlAddPage = `
+INSERT INTO key_pages (log_id, kind, run_start, first_key, data)
+VALUES (@log, @kind, @start, @first, @data)`
+
+// sqlRunPages has a row a key, and none at all if there is no such run. The keys
+// come as a JSON array.
+const sqlRunPages = `
+SELECT p.first_key, p.data
+FROM key_runs r
+CROSS JOIN json_each(@keys) k
+LEFT JOIN key_pages p
+  ON p.log_id = r.log_id AND p.kind = r.kind AND p.run_start = r.start
+  AND p.first_key = (
+    SELECT max(first_key) FROM key_pages
+    WHERE log_id = r.log_id AND kind = r.kind AND run_start = r.start AND first_key <= k.value
+  )
+WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start
+ORDER BY k.key`
+
+// sqlAllPages has one row of nulls for a run without pages, and none at all if
+// there is no such run.
+const sqlAllPages = `
+SELECT p.first_key, p.data
+FROM key_runs r
+LEFT JOIN key_pages p
+  ON p.log_id = r.log_id AND p.kind = r.kind AND p.run_start = r.start
+WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start
+ORDER BY p.first_key`

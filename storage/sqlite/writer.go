@@ -1,0 +1,101 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+)
+
+// A writer is the one connection that writes, and what was prepared on it.
+type writer struct {
+	db       *sql.DB
+	conn     *sql.Conn
+	prepared map[string]*sql.Stmt // by query
+	busy     chan struct{}        // holds a token while somebody writes
+}
+
+var errClosed = errors.New("the store is closed")
+
+func newWriter(ctx context.Context, path string) (*writer, error) {
+	db, err := connect(path, "mode=rw", 2) // the writer, and one to ask for the version
+	if err != nil {
+		return nil, err
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		db.Close()
+		return nil, err
+	}
+	return &writer{db: db, conn: conn, prepared: map[string]*sql.Stmt{}, busy: make(chan struct{}, 1)}, nil
+}
+
+// write runs f in a transaction. The context can end the wait for other
+// writers, but nothing after it.
+func (w *writer) write(ctx context.Context, f func(tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case w.busy <- struct{}{}:
+		defer func() { <-w.busy }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	tx := tx{w}
+	if err := tx.exec("BEGIN IMMEDIATE"); err != nil {
+		return err
+	}
+	err := f(tx)
+	if err == nil {
+		err = tx.exec("COMMIT")
+	}
+	if err != nil {
+		tx.exec("ROLLBACK") // fails only if SQLite has rolled back by itself
+	}
+	return sentinel(err)
+}
+
+// close waits for the write under way.
+func (w *writer) close() error {
+	w.busy <- struct{}{}
+	defer func() { <-w.busy }()
+	w.prepared = nil
+	return errors.Join(w.conn.Close(), w.db.Close())
+}
+
+// A tx is a transaction that is under way.
+type tx struct{ w *writer }
+
+func (t tx) prepare(query string) (*sql.Stmt, error) {
+	if stmt, ok := t.w.prepared[query]; ok {
+		return stmt, nil
+	}
+	if t.w.prepared == nil {
+		return nil, errClosed
+	}
+	stmt, err := t.w.conn.PrepareContext(context.Background(), query)
+	if err != nil {
+		return nil, err
+	}
+	t.w.prepared[query] = stmt
+	return stmt, nil
+}
+
+// exec runs a statement.
+func (t tx) exec(query string, args ...any) error {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return err
+	}
+	_, err = stmt.Exec(args...)
+	return err
+}
+
+// row runs a query for one row.
+func (t tx) row(query string, args ...any) row {
+	stmt, err := t.prepare(query)
+	if err != nil {
+		return failed{err}
+	}
+	return stmt.QueryRow(args...)
+}

@@ -1,0 +1,207 @@
+// Package storage says what Stele asks of a database, and holds what both
+// drivers share: the encoding of chunks, and the [Reader] that serves a stored
+// log as tiles. The drivers are in the folders below; the suite that both pass
+// is in storagetest.
+//
+// # The contract
+//
+// A [Store] keeps any number of logs. For each [Log] it keeps, insert-only:
+//
+//   - chunks: runs of at most 256 consecutive entries, compressed, in one row.
+//     A chunk never straddles a multiple of 256, so each belongs to exactly one
+//     entry bundle;
+//   - full tiles of hashes, stored once, when they become full. Partial tiles
+//     are not stored: they follow from chunks and from the roots of full tiles;
+//   - heads: the size and root of the tree after each commit, together with the
+//     size the commit built on;
+//   - checkpoints: every signed note ever published, numbered from 0.
+//
+// What always holds:
+//
+//  1. Nothing of the above is ever updated or deleted, and the schema refuses
+//     to, to the server's role and to the tables' owner.
+//  2. Heads form one line: each head names the head it builds on, and the
+//     schema accepts only one successor to each. There are no gaps: the chunks
+//     between two heads cover exactly the indexes between their sizes.
+//  3. [Log.Commit] is one transaction: chunks, tiles and head become durable
+//     together or not at all, and once it has returned nil they survive
+//     anything but the loss of the disk.
+//  4. A commit by any but the newest epoch is refused, so that a sequencer that
+//     lost its lease unawares can do no harm.
+//
+// The key index ([Log.Runs] and what goes with it) is not part of the truth. It
+// follows from the entries and can be dropped and built anew at any time.
+//
+// # Errors
+//
+// Drivers wrap their errors with what they were doing. Callers branch on
+// [ErrNotFound], [ErrExists], [ErrStale], [ErrFenced] and [ErrDamaged] with
+// errors.Is. After any other error from Commit the outcome is unknown: the
+// caller reads the head again and never guesses.
+//
+// A Store and its Logs are safe for concurrent use.
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/stele-log/stele/pkg/tree"
+)
+
+var (
+	// ErrNotFound says that there is no such log, head, tile or checkpoint.
+	ErrNotFound = errors.New("not found")
+
+	// ErrExists says that a log of that name or origin exists already.
+	ErrExists = errors.New("exists already")
+
+	// ErrStale says that a commit or checkpoint builds on something that is not
+	// the newest any more. Nothing was stored.
+	ErrStale = errors.New("builds on a head that is not the newest")
+
+	// ErrFenced says that another sequencer has begun a newer epoch. Nothing
+	// was stored.
+	ErrFenced = errors.New("another sequencer has taken over")
+
+	// ErrLeased says that another sequencer, alive, holds the log.
+	ErrLeased = errors.New("another server is writing to this log")
+
+	// ErrDamaged says that what the database holds cannot be what was stored.
+	ErrDamaged = errors.New("stored data is damaged")
+)
+
+// A Store keeps logs in one database.
+type Store interface {
+	// CreateLog makes a log without entries, with the empty head. The error is
+	// ErrExists if the name or the origin is taken.
+	CreateLog(ctx context.Context, name, origin string) (Log, error)
+
+	// OpenLog returns the log of that name, or ErrNotFound.
+	OpenLog(ctx context.Context, name string) (Log, error)
+
+	// Logs returns what is known of each log, by name.
+	Logs(ctx context.Context) ([]Info, error)
+
+	// Ping returns an error if the database does not answer.
+	Ping(ctx context.Context) error
+
+	// Close waits for what is under way and releases the database.
+	Close() error
+}
+
+// Info is what a log was created with.
+type Info struct {
+	Name    string // what the log is called in URLs, such as "default"
+	Origin  string // the log's identity in its checkpoints
+	Created time.Time
+}
+
+// A Log is one log in a Store.
+type Log interface {
+	Info() Info
+
+	// Lead begins a new epoch for a sequencer. It returns ErrLeased at once if
+	// another holder's lease is alive.
+	Lead(ctx context.Context) (Lease, error)
+
+	// Head returns the newest head.
+	Head(ctx context.Context) (tree.Head, error)
+
+	// Commit stores a batch. It returns ErrStale if batch.Base is not the size
+	// of the newest head, and ErrFenced if batch.Epoch is not the newest epoch.
+	Commit(ctx context.Context, batch Batch) error
+
+	// Chunks returns the chunks that hold the entries from start up to but not
+	// including end, in order. The first may begin before start, the last may
+	// end after end. Entries beyond the head are left out.
+	Chunks(ctx context.Context, start, end uint64) ([]Chunk, error)
+
+	// Tile returns the 8192 bytes of a full tile, or ErrNotFound.
+	Tile(ctx context.Context, level int, index uint64) ([]byte, error)
+
+	// TileRoots returns the roots of the full tiles of a level from index start
+	// up to but not including end, in order. The error is ErrNotFound unless
+	// all of them are there.
+	TileRoots(ctx context.Context, level int, start, end uint64) ([]tree.Hash, error)
+
+	// AddCheckpoint stores a published checkpoint. It returns ErrStale unless
+	// c.Number is one more than the last one's (0 for the first), and
+	// ErrNotFound if no head has c.Size.
+	AddCheckpoint(ctx context.Context, c Checkpoint) error
+
+	// LastCheckpoint returns the newest checkpoint, or ErrNotFound.
+	LastCheckpoint(ctx context.Context) (Checkpoint, error)
+
+	// Checkpoints returns up to limit checkpoints from number first on, in
+	// order.
+	Checkpoints(ctx context.Context, first uint64, limit int) ([]Checkpoint, error)
+
+	// Runs returns the key index's runs of a kind by their start, with filters.
+	Runs(ctx context.Context, kind string) ([]Run, error)
+
+	// ReplaceRuns stores a run and its pages and removes those runs of its kind
+	// that lie within [run.Start, run.End), in one transaction.
+	ReplaceRuns(ctx context.Context, run Run, pages []Page) error
+
+	// RunPages returns, for each key, the page of the run of that kind and
+	// start on which the key would stand: the last page whose First is at most
+	// key. A key before the first page has a zero Page.
+	RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]Page, error)
+
+	// AllPages calls f with each page of a run in order of First.
+	AllPages(ctx context.Context, kind string, start uint64, f func(Page) error) error
+}
+
+// A Lease is the right to append to a log.
+type Lease interface {
+	// Epoch goes into each batch. Epochs grow, from 1.
+	Epoch() uint64
+
+	// Lost is closed once the lease may be held by another.
+	Lost() <-chan struct{}
+
+	// Release gives the lease up. It may be called more than once.
+	Release()
+}
+
+// A Batch is what one commit adds to a log.
+type Batch struct {
+	Epoch  uint64          // of the lease
+	Base   uint64          // size of the head that the batch builds on
+	Head   tree.Head       // the tree with the batch in it
+	Chunks []Chunk         // cover exactly [Base, Head.Size)
+	Tiles  []tree.FullTile // that became full
+}
+
+// A Chunk is a run of consecutive entries, as one row.
+type Chunk struct {
+	Start uint64 // index of the first entry
+	Count int    // 1 to 256; Start/256 == (Start+Count-1)/256
+	Data  []byte // one zstd frame over the entries, as they stand in a bundle
+}
+
+// End returns the index after the chunk's last entry.
+func (c Chunk) End() uint64 { return c.Start + uint64(c.Count) }
+
+// A Checkpoint is one that was published.
+type Checkpoint struct {
+	Number    uint64    // position in the log's history of checkpoints, from 0
+	Size      uint64    // of the tree it signs
+	Note      []byte    // the signed note
+	Published time.Time // to the microsecond, UTC
+}
+
+// A Run is a sorted part of the key index, over the entries in [Start, End).
+type Run struct {
+	Kind       string // which key: "event" or "leaf"
+	Start, End uint64
+	Filter     []byte // tells most keys that are not in the run
+}
+
+// A Page is up to a few KiB of a run's sorted pairs of key and index.
+type Page struct {
+	First uint64 // the first key on the page
+	Data  []byte
+}

@@ -1,0 +1,164 @@
+package storagetest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+
+	"github.com/stele-log/stele/storage"
+)
+
+func testReplaceRuns(t *testing.T, create Create) {
+	s := newStore(t, create)
+	l, other := newLog(t, s, "one"), newLog(t, s, "two")
+	replace(t, other, "event", 0, 100)
+	replace(t, l, "leaf", 0, 100)
+	for start := uint64(0); start < 500; start += 100 {
+		replace(t, l, "event", start, start+100)
+	}
+	wantRuns(t, l, "event", "[0,100) [100,200) [200,300) [300,400) [400,500) ")
+	replace(t, l, "event", 100, 300)
+	wantRuns(t, l, "event", "[0,100) [100,300) [300,400) [400,500) ")
+	replace(t, l, "event", 0, 399)
+	wantRuns(t, l, "event", "[0,399) [300,400) [400,500) ")
+	replace(t, l, "event", 0, 500)
+	wantRuns(t, l, "event", "[0,500) ")
+	replace(t, l, "event", 0, 500)
+	wantRuns(t, l, "event", "[0,500) ")
+	wantRuns(t, l, "leaf", "[0,100) ")
+	wantRuns(t, l, "none", "")
+	wantRuns(t, other, "event", "[0,100) ")
+
+	wantPages(t, l, "event", 0, runPages(0, 500))
+	_, err := l.RunPages(t.Context(), "event", 300, []uint64{1})
+	wantError(t, "read pages of a run that was replaced", err, storage.ErrNotFound)
+}
+
+func testReplaceRunsFails(t *testing.T, create Create) {
+	l := newLog(t, newStore(t, create), "default")
+	replace(t, l, "event", 0, 100)
+	replace(t, l, "event", 100, 200)
+	for name, test := range map[string]struct {
+		run   storage.Run
+		pages []storage.Page
+	}{
+		"a page twice": {
+			storage.Run{Kind: "event", Start: 0, End: 200},
+			[]storage.Page{{First: 1, Data: []byte{1}}, {First: 1, Data: []byte{2}}},
+		},
+		"the start of a larger run": {storage.Run{Kind: "event", Start: 0, End: 50}, nil},
+		"no entries":                {storage.Run{Kind: "event", Start: 200, End: 200}, nil},
+	} {
+		test.run.Filter = []byte{}
+		if err := l.ReplaceRuns(t.Context(), test.run, test.pages); err == nil {
+			t.Errorf("a run with %s was stored", name)
+		}
+		wantRuns(t, l, "event", "[0,100) [100,200) ")
+		wantPages(t, l, "event", 0, runPages(0, 100))
+	}
+}
+
+func testRunPages(t *testing.T, create Create) {
+	l := newLog(t, newStore(t, create), "default")
+	run := storage.Run{Kind: "event", Start: 256, End: 512, Filter: []byte{1, 2, 3}}
+	firsts := []uint64{5, 1<<63 - 1, 1 << 63, 1<<63 + 1, math.MaxUint64 - 1}
+	var pages []storage.Page
+	for _, first := range firsts {
+		pages = append(pages, storage.Page{First: first, Data: fmt.Appendf(nil, "page of %d", first)})
+	}
+	if err := l.ReplaceRuns(t.Context(), run, pages); err != nil {
+		t.Fatal(err)
+	}
+	wantPages(t, l, "event", 256, pages)
+
+	keys := []uint64{math.MaxUint64, 0, 4, 5, 6, 1<<63 - 2, 1<<63 - 1, 1 << 63, 1<<63 + 1, 1<<63 + 2, 5}
+	want := []int{4, -1, -1, 0, 0, 0, 1, 2, 3, 3, 0} // pages, -1 for none
+	got, err := l.RunPages(t.Context(), "event", 256, keys)
+	if err != nil || len(got) != len(keys) {
+		t.Fatalf("%d pages, error %v; want %d", len(got), err, len(keys))
+	}
+	for i, key := range keys {
+		var page storage.Page
+		if want[i] >= 0 {
+			page = pages[want[i]]
+		}
+		if got[i].First != page.First || !bytes.Equal(got[i].Data, page.Data) {
+			t.Errorf("key %d is on page %d %q, want %d %q", key, got[i].First, got[i].Data, page.First, page.Data)
+		}
+	}
+	if none, err := l.RunPages(t.Context(), "event", 256, nil); err != nil || len(none) != 0 {
+		t.Errorf("no keys are on %d pages, error %v", len(none), err)
+	}
+
+	stop := errors.New("stop")
+	calls := 0
+	err = l.AllPages(t.Context(), "event", 256, func(storage.Page) error { calls++; return stop })
+	if !errors.Is(err, stop) || calls != 1 {
+		t.Errorf("stopped after %d pages with error %v, want 1 and the error of the function", calls, err)
+	}
+	if err := l.ReplaceRuns(t.Context(), run, nil); err != nil {
+		t.Fatal(err)
+	}
+	wantPages(t, l, "event", 256, nil)
+	if got, err = l.RunPages(t.Context(), "event", 256, keys); err != nil || len(got) != len(keys) || got[0].Data != nil {
+		t.Errorf("pages %v of a run without any, error %v", got, err)
+	}
+}
+
+// replace stores the run of the entries from start to end, with pages that
+// tell which run they are of.
+func replace(t *testing.T, l storage.Log, kind string, start, end uint64) {
+	t.Helper()
+	run := storage.Run{Kind: kind, Start: start, End: end, Filter: fmt.Appendf(nil, "[%d,%d)", start, end)}
+	if err := l.ReplaceRuns(t.Context(), run, runPages(start, end)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func runPages(start, end uint64) []storage.Page {
+	var pages []storage.Page
+	for first := start; first < end; first += 10 {
+		pages = append(pages, storage.Page{First: first << 32, Data: bytes.Repeat(fmt.Append(nil, end), 1000)})
+	}
+	return pages
+}
+
+// wantRuns compares the runs of a kind, which tell in their filters what they
+// should be.
+func wantRuns(t *testing.T, l storage.Log, kind, want string) {
+	t.Helper()
+	runs, err := l.Runs(t.Context(), kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	for _, r := range runs {
+		got += string(r.Filter) + " "
+		if r.Kind != kind || string(r.Filter) != fmt.Sprintf("[%d,%d)", r.Start, r.End) {
+			t.Errorf("the %s run [%d,%d) has the filter of %q", r.Kind, r.Start, r.End, r.Filter)
+		}
+	}
+	if got != want {
+		t.Errorf("the %s runs are %q, want %q", kind, got, want)
+	}
+}
+
+// wantPages compares all pages of a run.
+func wantPages(t *testing.T, l storage.Log, kind string, start uint64, want []storage.Page) {
+	t.Helper()
+	var got []storage.Page
+	err := l.AllPages(t.Context(), kind, start, func(p storage.Page) error {
+		got = append(got, storage.Page{First: p.First, Data: bytes.Clone(p.Data)})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := func(a, b storage.Page) bool { return a.First == b.First && bytes.Equal(a.Data, b.Data) }
+	if !slices.EqualFunc(got, want, same) {
+		t.Errorf("the %s run %d has %d pages, not the %d it should have", kind, start, len(got), len(want))
+	}
+}

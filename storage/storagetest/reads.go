@@ -1,0 +1,195 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stele-log/stele/storage"
+)
+
+func testChunks(t *testing.T, create Create) {
+	l := newLog(t, newStore(t, create), "default")
+	Grow(t, l, 10, 246, 300, 1) // chunks of 10, 246, 256, 44 and 1 entries
+	for _, test := range []struct {
+		start, end uint64
+		want       []uint64 // where the chunks start
+	}{
+		{0, 0, nil},
+		{7, 7, nil},
+		{8, 3, nil},
+		{0, 1, []uint64{0}},
+		{9, 10, []uint64{0}},
+		{9, 11, []uint64{0, 10}},
+		{10, 11, []uint64{10}},
+		{255, 256, []uint64{10}},
+		{255, 257, []uint64{10, 256}},
+		{511, 513, []uint64{256, 512}},
+		{555, 556, []uint64{512}},
+		{556, 557, []uint64{556}},
+		{0, 557, []uint64{0, 10, 256, 512, 556}},
+		{300, math.MaxUint64, []uint64{256, 512, 556}},
+		{557, 600, nil},
+		{math.MaxInt64, math.MaxUint64, nil},
+		{math.MaxUint64, math.MaxUint64, nil},
+	} {
+		chunks, err := l.Chunks(t.Context(), test.start, test.end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []uint64
+		for _, c := range chunks {
+			got = append(got, c.Start)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("the chunks of %d to %d start at %v, want %v", test.start, test.end, got, test.want)
+		}
+	}
+}
+
+func testNotFound(t *testing.T, create Create) {
+	l := newLog(t, newStore(t, create), "default")
+	Grow(t, l, 600)
+	for _, tile := range []struct {
+		level int
+		index uint64
+	}{{0, 2}, {0, math.MaxUint64}, {0, 1 << 63}, {1, 0}, {7, 0}, {8, 0}, {-1, 0}} {
+		_, err := l.Tile(t.Context(), tile.level, tile.index)
+		wantError(t, fmt.Sprint("read tile ", tile), err, storage.ErrNotFound)
+	}
+	for _, span := range []struct{ start, end uint64 }{{0, 3}, {2, 3}, {1, math.MaxUint64}, {1 << 63, 1<<63 + 2}} {
+		_, err := l.TileRoots(t.Context(), 0, span.start, span.end)
+		wantError(t, fmt.Sprint("read roots of tiles ", span), err, storage.ErrNotFound)
+	}
+	for _, span := range []struct{ start, end uint64 }{{0, 0}, {5, 5}, {2, 1}} {
+		if roots, err := l.TileRoots(t.Context(), 0, span.start, span.end); err != nil || len(roots) != 0 {
+			t.Errorf("roots of tiles %v: %v, error %v; want none", span, roots, err)
+		}
+	}
+	_, err := l.LastCheckpoint(t.Context())
+	wantError(t, "read the last of no checkpoints", err, storage.ErrNotFound)
+	_, err = l.RunPages(t.Context(), "event", 0, []uint64{1})
+	wantError(t, "read pages of a run that is not there", err, storage.ErrNotFound)
+	wantError(t, "read a run that is not there",
+		l.AllPages(t.Context(), "event", 0, func(storage.Page) error { return nil }), storage.ErrNotFound)
+}
+
+// testReadersSeeWholeCommits reads while another commits: whatever head is
+// seen, all below it is there.
+func testReadersSeeWholeCommits(t *testing.T, create Create) {
+	l := newLog(t, newStore(t, create), "default")
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	failed := make(chan error, 3)
+	for range cap(failed) {
+		go func() { failed <- readUntilDone(ctx, l) }()
+	}
+	sizes := slices.Repeat([]int{1, 700, 90}, 20)
+	Grow(t, l, sizes...)
+	stop()
+	for range cap(failed) {
+		if err := <-failed; err != nil {
+			t.Error(err)
+		}
+	}
+	Check(t, l)
+}
+
+func readUntilDone(ctx context.Context, l storage.Log) error {
+	for ctx.Err() == nil {
+		if err := readAll(ctx, l); err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readAll(ctx context.Context, l storage.Log) error {
+	head, err := l.Head(ctx)
+	if err != nil {
+		return err
+	}
+	chunks, err := l.Chunks(ctx, 0, head.Size)
+	if err != nil {
+		return err
+	}
+	next := uint64(0)
+	for _, c := range chunks {
+		if c.Start != next {
+			return fmt.Errorf("below head %d there is a gap at %d", head.Size, next)
+		}
+		next = c.End()
+	}
+	if next < head.Size {
+		return fmt.Errorf("below head %d the chunks end at %d", head.Size, next)
+	}
+	_, err = l.TileRoots(ctx, 0, 0, head.Size/256)
+	return err
+}
+
+func testReopen(t *testing.T, create Create) {
+	open := create(t)
+	s := openStore(t, open)
+	l := newLog(t, s, "default")
+	head := Grow(t, l, 5, 1000)
+	addCheckpoint(t, l, 0, head.Size)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Head(t.Context()); err == nil {
+		t.Error("a closed store can be read")
+	}
+	if _, err := l.Lead(t.Context()); err == nil {
+		t.Error("a log can be led through a closed store")
+	}
+
+	l, err := openStore(t, open).OpenLog(t.Context(), "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(Check(t, l)); got != 1005 {
+		t.Errorf("opened again the log has %d entries, want 1005", got)
+	}
+	if c, err := l.LastCheckpoint(t.Context()); err != nil || c.Size != head.Size {
+		t.Errorf("opened again the last checkpoint is %v, error %v", c, err)
+	}
+	Grow(t, l, 300)
+	Check(t, l)
+}
+
+func testCancelled(t *testing.T, create Create) {
+	s := newStore(t, create)
+	l := newLog(t, s, "default")
+	lease := lead(t, l)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	batch := Batch(t, lease.Epoch(), frontier(nil), Entries(0, 10))
+	page := storage.Page{First: 1, Data: []byte("data")}
+	calls := map[string]func() error{
+		"CreateLog":     func() error { _, err := s.CreateLog(ctx, "two", "log.example/two"); return err },
+		"OpenLog":       func() error { _, err := s.OpenLog(ctx, "default"); return err },
+		"Logs":          func() error { _, err := s.Logs(ctx); return err },
+		"Ping":          func() error { return s.Ping(ctx) },
+		"Lead":          func() error { _, err := l.Lead(ctx); return err },
+		"Head":          func() error { _, err := l.Head(ctx); return err },
+		"Commit":        func() error { return l.Commit(ctx, batch) },
+		"Chunks":        func() error { _, err := l.Chunks(ctx, 0, 1); return err },
+		"Tile":          func() error { _, err := l.Tile(ctx, 0, 0); return err },
+		"AddCheckpoint": func() error { return l.AddCheckpoint(ctx, storage.Checkpoint{Published: time.Now()}) },
+		"ReplaceRuns":   func() error { return l.ReplaceRuns(ctx, storage.Run{Kind: "event", End: 1}, []storage.Page{page}) },
+		"RunPages":      func() error { _, err := l.RunPages(ctx, "event", 0, []uint64{1}); return err },
+	}
+	for name, call := range calls {
+		if err := call(); !errors.Is(err, context.Canceled) && !errors.Is(err, storage.ErrLeased) {
+			t.Errorf("%s with a cancelled context: error %v", name, err)
+		}
+	}
+	if got := Check(t, l); len(got) != 0 {
+		t.Errorf("a cancelled commit stored %d entries", len(got))
+	}
+	commit(t, l, batch)
+}
