@@ -1,0 +1,237 @@
+// Package keyindex finds entries by a key: by what makes an event the same
+// event, or by leaf hash. It is a follower: it can be dropped and built anew
+// from the entries, and says how far it has come ([Index.End]).
+//
+// The index is log-structured. Keys of 64 bits are written in sorted, immutable
+// runs over consecutive entries, [RunLength] at first; whenever eight runs of a
+// length are adjacent they are merged into one, up to four million entries. What
+// has no run yet is the tail: it is in the log itself, and whoever needs it in
+// memory reads it from there. So nothing is written an entry at a time, and a
+// crash loses nothing.
+//
+// Each run has a filter in memory, a binary fuse filter of 16-bit fingerprints:
+// 2.3 bytes a key, and one lookup in 65,536 goes to the database for nothing.
+//
+// What always holds:
+//   - runs are adjacent and cover the entries from 0 to End;
+//   - [Index.Find] returns every entry with a key, and it may return others:
+//     keys are hashes, so whoever asks compares the entries themselves.
+//
+// One goroutine may call Add while any number call the other methods.
+package keyindex
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+)
+
+// The kinds of key.
+const (
+	Events = "event" // what makes two events the same: EventKey
+	Leaves = "leaf"  // LeafKey
+)
+
+const (
+	// RunLength is the number of entries in a run when it is first written.
+	RunLength = 1 << 16
+
+	fanOut       = 8       // adjacent runs of a length that are merged into one
+	maxRunLength = 1 << 22 // entries; a run is merged in memory, at 12 bytes a pair
+)
+
+// EventKey returns the key of the event that (source, id) identifies.
+func EventKey(source, id string) uint64 {
+	b := make([]byte, 0, 256)
+	b = binary.BigEndian.AppendUint64(b, uint64(len(source)))
+	b = append(b, source...)
+	b = append(b, id...)
+	h := sha256.Sum256(b)
+	return binary.BigEndian.Uint64(h[:])
+}
+
+// LeafKey returns the key of an entry with that leaf hash.
+func LeafKey(h tree.Hash) uint64 { return binary.BigEndian.Uint64(h[:]) }
+
+// An Index is the key index of one kind over one log.
+type Index struct {
+	log  storage.Log
+	kind string
+
+	mu   sync.RWMutex
+	runs []run // adjacent, from entry 0 on
+}
+
+// Open reads the filters of the index of a kind. It returns
+// [storage.ErrDamaged] if what is stored is no index.
+func Open(ctx context.Context, log storage.Log, kind string) (*Index, error) {
+	stored, err := log.Runs(ctx, kind)
+	if err != nil {
+		return nil, fmt.Errorf("open %s index: %w", kind, err)
+	}
+	x := &Index{log: log, kind: kind}
+	for _, s := range stored {
+		r, err := openRun(s)
+		if err == nil && s.Start != x.End() {
+			err = fmt.Errorf("%w: want a run from entry %d on", storage.ErrDamaged, x.End())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open %s index: run of entries %d to %d: %w", kind, s.Start, s.End, err)
+		}
+		x.runs = append(x.runs, r)
+	}
+	return x, nil
+}
+
+// End returns the index of the first entry that is not in the index.
+func (x *Index) End() uint64 {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if len(x.runs) == 0 {
+		return 0
+	}
+	return x.runs[len(x.runs)-1].end
+}
+
+// A Match is an entry whose key may be one that was looked for.
+type Match struct {
+	Key   int    // position among the keys asked for
+	Index uint64 // of the entry
+}
+
+// Find returns the entries that have one of the keys.
+func (x *Index) Find(ctx context.Context, keys []uint64) ([]Match, error) {
+	x.mu.RLock()
+	runs := x.runs
+	x.mu.RUnlock()
+	var matches []Match
+	var at []int // positions of the keys that a run's filter lets through
+	for _, r := range runs {
+		at = at[:0]
+		for i, key := range keys {
+			if r.filter.Contains(key) {
+				at = append(at, i)
+			}
+		}
+		if len(at) == 0 {
+			continue
+		}
+		var err error
+		if matches, err = x.findIn(ctx, r, keys, at, matches); err != nil {
+			return nil, fmt.Errorf("find in %s index: %w", x.kind, err)
+		}
+	}
+	return matches, nil
+}
+
+// findIn appends the matches in one run for the keys at the given positions.
+func (x *Index) findIn(ctx context.Context, r run, keys []uint64, at []int, matches []Match) ([]Match, error) {
+	asked := make([]uint64, len(at))
+	for i, k := range at {
+		asked[i] = keys[k]
+	}
+	pages, err := x.log.RunPages(ctx, x.kind, r.start, asked)
+	if err != nil {
+		return nil, err
+	}
+	for i, page := range pages {
+		offsets, err := find(page, asked[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, offset := range offsets {
+			matches = append(matches, Match{Key: at[i], Index: r.start + uint64(offset)})
+		}
+	}
+	return matches, nil
+}
+
+// Add writes the run of the RunLength entries from End on, of which keys are
+// the keys, and merges runs where eight are of a length.
+func (x *Index) Add(ctx context.Context, keys []uint64) error {
+	if len(keys) != RunLength {
+		return fmt.Errorf("add to %s index: %d keys, want %d", x.kind, len(keys), RunLength)
+	}
+	pairs := make([]pair, len(keys))
+	for i, key := range keys {
+		pairs[i] = pair{key, uint32(i)}
+	}
+	start := x.End()
+	if err := x.write(ctx, start, start+RunLength, pairs); err != nil {
+		return err
+	}
+	for {
+		start, end, ok := x.mergeable()
+		if !ok {
+			return nil
+		}
+		if err := x.merge(ctx, start, end); err != nil {
+			return err
+		}
+	}
+}
+
+// mergeable returns the range of the last eight runs, if they are of a length
+// and make one that is not too long.
+func (x *Index) mergeable() (start, end uint64, ok bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	if len(x.runs) < fanOut {
+		return 0, 0, false
+	}
+	last := x.runs[len(x.runs)-fanOut:]
+	length := last[0].length()
+	if length*fanOut > maxRunLength {
+		return 0, 0, false
+	}
+	same := !slices.ContainsFunc(last, func(r run) bool { return r.length() != length })
+	return last[0].start, last[fanOut-1].end, same
+}
+
+// merge replaces the runs within [start, end) by one.
+func (x *Index) merge(ctx context.Context, start, end uint64) error {
+	pairs := make([]pair, 0, end-start)
+	for _, r := range x.runs {
+		if r.start < start {
+			continue
+		}
+		shift := uint32(r.start - start)
+		err := x.log.AllPages(ctx, x.kind, r.start, func(p storage.Page) (err error) {
+			pairs, err = appendPairs(pairs, p, shift)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("merge runs of %s index: %w", x.kind, err)
+		}
+	}
+	if uint64(len(pairs)) != end-start {
+		return fmt.Errorf("merge runs of %s index: %w: %d keys for entries %d to %d",
+			x.kind, storage.ErrDamaged, len(pairs), start, end-1)
+	}
+	return x.write(ctx, start, end, pairs)
+}
+
+// write stores a run over [start, end) in place of those within it.
+func (x *Index) write(ctx context.Context, start, end uint64, pairs []pair) error {
+	slices.SortFunc(pairs, pair.compare)
+	r, err := newRun(start, end, pairs)
+	if err != nil {
+		return fmt.Errorf("write run of %s index: %w", x.kind, err)
+	}
+	stored := storage.Run{Kind: x.kind, Start: start, End: end, Filter: r.encodeFilter()}
+	if err := x.log.ReplaceRuns(ctx, stored, pages(pairs)); err != nil {
+		return fmt.Errorf("write run of %s index: %w", x.kind, err)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	kept := slices.Clone(x.runs)
+	kept = slices.DeleteFunc(kept, func(old run) bool { return old.start >= start })
+	x.runs = append(kept, r)
+	return nil
+}

@@ -1,0 +1,195 @@
+package sequencer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stele-log/stele/internal/keyindex"
+	"github.com/stele-log/stele/pkg/event"
+	"github.com/stele-log/stele/storage"
+)
+
+// dedup finds the entries that an event may be a duplicate of: in the key
+// index, and in memory those that have no run there yet. One goroutine calls
+// find, tail and add; committed and follow may run beside it.
+type dedup struct {
+	index  *keyindex.Index
+	logger *slog.Logger
+	wake   chan struct{} // holds a token if a segment may be ready for the index
+
+	mu       sync.Mutex
+	segments []*segment // adjacent, from the index's end on; all but the last full
+	durable  uint64     // size of the newest committed head
+
+	// view are the segments as of the last find, and newer ones. It is taken
+	// before the index is asked, so that an entry that moves from one to the
+	// other meanwhile is found in both, not in neither.
+	view []*segment
+}
+
+// A segment holds the keys of up to keyindex.RunLength consecutive entries.
+type segment struct {
+	start  uint64
+	keys   []uint64
+	latest map[uint64]uint32 // key -> 1 + offset of the last entry that has it
+	before []uint32          // offset -> 1 + offset of the entry before with its key
+}
+
+// openDedup opens the key index and reads the entries that are not in it yet.
+func openDedup(ctx context.Context, cfg Config, size uint64) (*dedup, error) {
+	index, err := keyindex.Open(ctx, cfg.Log, keyindex.Events)
+	if err != nil {
+		return nil, err
+	}
+	d := &dedup{index: index, logger: cfg.Logger, wake: make(chan struct{}, 1), durable: size}
+	if index.End() > size {
+		return nil, fmt.Errorf("%w: the key index knows entry %d, the log ends at %d",
+			storage.ErrDamaged, index.End()-1, size)
+	}
+	const step = 4096 // entries read at once
+	for start := index.End(); start < size; start += step {
+		if err := d.read(ctx, cfg.Log, start, min(start+step, size)); err != nil {
+			return nil, fmt.Errorf("read the entries that are not in the key index: %w", err)
+		}
+		if err := d.flush(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return d, nil
+}
+
+// read adds the keys of the entries from start up to but not including end.
+func (d *dedup) read(ctx context.Context, log storage.Log, start, end uint64) error {
+	chunks, err := log.Chunks(ctx, start, end)
+	if err != nil {
+		return err
+	}
+	for _, c := range chunks {
+		entries, err := c.Entries()
+		if err != nil {
+			return err
+		}
+		for i, entry := range entries {
+			index := c.Start + uint64(i)
+			if index < start || index >= end {
+				continue
+			}
+			e, err := event.Decode(entry)
+			if err != nil {
+				return fmt.Errorf("entry %d: %w: %w", index, storage.ErrDamaged, err)
+			}
+			d.add(keyindex.EventKey(e.Source, e.ID))
+			start++
+		}
+	}
+	if start != end {
+		return fmt.Errorf("%w: entry %d is missing", storage.ErrDamaged, start)
+	}
+	return nil
+}
+
+// find returns the entries in the key index that may have one of the keys, by
+// the key's position.
+func (d *dedup) find(ctx context.Context, keys []uint64) (map[int][]uint64, error) {
+	d.mu.Lock()
+	d.view = slices.Clone(d.segments)
+	d.mu.Unlock()
+	matches, err := d.index.Find(ctx, keys)
+	if err != nil || len(matches) == 0 {
+		return nil, err
+	}
+	found := make(map[int][]uint64, len(matches))
+	for _, m := range matches {
+		found[m.Key] = append(found[m.Key], m.Index)
+	}
+	return found, nil
+}
+
+// tail returns the entries that have the key and were in memory at the last
+// find, or were added since.
+func (d *dedup) tail(key uint64) []uint64 {
+	var found []uint64
+	for _, s := range d.view {
+		for next := s.latest[key]; next > 0; next = s.before[next-1] {
+			found = append(found, s.start+uint64(next-1))
+		}
+	}
+	return found
+}
+
+// add remembers the key of the next entry.
+func (d *dedup) add(key uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := len(d.segments); n == 0 || len(d.segments[n-1].keys) == keyindex.RunLength {
+		start := d.index.End()
+		if n > 0 {
+			start = d.segments[n-1].start + keyindex.RunLength
+		}
+		s := &segment{start: start, latest: map[uint64]uint32{}}
+		d.segments = append(d.segments, s)
+		d.view = append(d.view, s)
+	}
+	s := d.segments[len(d.segments)-1]
+	s.before = append(s.before, s.latest[key])
+	s.keys = append(s.keys, key)
+	s.latest[key] = uint32(len(s.keys))
+}
+
+// committed says that the log has durably reached a size.
+func (d *dedup) committed(size uint64) {
+	d.mu.Lock()
+	d.durable = size
+	d.mu.Unlock()
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// follow moves full segments to the key index until the context ends. While
+// that fails they stay in memory.
+func (d *dedup) follow(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.wake:
+		}
+		if err := d.flush(ctx); err != nil && ctx.Err() == nil {
+			d.logger.Error("the key index is behind, trying again", "error", err)
+			select {
+			case <-time.After(leaseRetry):
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// flush moves to the key index the segments that are full and committed.
+func (d *dedup) flush(ctx context.Context) error {
+	for s := d.full(); s != nil; s = d.full() {
+		if err := d.index.Add(ctx, s.keys); err != nil {
+			return err
+		}
+		d.mu.Lock()
+		d.segments = d.segments[1:]
+		d.mu.Unlock()
+	}
+	return nil
+}
+
+// full returns the first segment if it is full and committed.
+func (d *dedup) full() *segment {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.segments) == 0 || len(d.segments[0].keys) < keyindex.RunLength ||
+		d.segments[0].start+keyindex.RunLength > d.durable {
+		return nil
+	}
+	return d.segments[0]
+}

@@ -1,0 +1,206 @@
+package sequencer_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stele-log/stele/internal/sequencer"
+	"github.com/stele-log/stele/storage"
+)
+
+var discard = slog.New(slog.DiscardHandler)
+
+var errInjected = errors.New("injected fault")
+
+// A faulty is a real log, some of whose commits fail.
+type faulty struct {
+	storage.Log
+	fault atomic.Pointer[func(ctx context.Context, l storage.Log, b storage.Batch) error]
+}
+
+func (f *faulty) Commit(ctx context.Context, b storage.Batch) error {
+	if fault := f.fault.Load(); fault != nil {
+		return (*fault)(ctx, f.Log, b)
+	}
+	return f.Log.Commit(ctx, b)
+}
+
+func TestFailedCommits(t *testing.T) {
+	faults := []struct {
+		name  string
+		fault func(ctx context.Context, l storage.Log, b storage.Batch) error
+		kept  bool // the events are in the log afterwards
+	}{
+		{"failed", func(context.Context, storage.Log, storage.Batch) error { return errInjected }, false},
+		{"failed but persisted", func(ctx context.Context, l storage.Log, b storage.Batch) error {
+			if err := l.Commit(ctx, b); err != nil {
+				return err
+			}
+			return errInjected
+		}, true},
+		{"cut off half way", func(ctx context.Context, l storage.Log, b storage.Batch) error {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			return errors.Join(errInjected, l.Commit(ctx, b))
+		}, false},
+	}
+	for _, f := range faults {
+		t.Run(f.name, func(t *testing.T) {
+			each(t, func(t *testing.T, l storage.Log) {
+				flaky := &faulty{Log: l}
+				r := start(t, flaky)
+				r.append(t, evs(t, 0, 300)...)
+
+				var once atomic.Bool
+				fault := func(ctx context.Context, l storage.Log, b storage.Batch) error {
+					if once.CompareAndSwap(false, true) {
+						return f.fault(ctx, l, b)
+					}
+					return l.Commit(ctx, b)
+				}
+				flaky.fault.Store(&fault)
+				if _, err := r.Append(t.Context(), evs(t, 300, 10)); !errors.Is(err, sequencer.ErrUncertain) {
+					t.Fatalf("got %v, want ErrUncertain", err)
+				}
+				// It reads the log anew and goes on by itself; a retry finds
+				// what was stored.
+				results := retry(t, r, 300, 10)
+				for i, res := range results {
+					if res.Index != uint64(300+i) || res.Duplicate != f.kept {
+						t.Fatalf("retried event %d: got %+v, want duplicate %v", i, res, f.kept)
+					}
+				}
+			})
+		})
+	}
+}
+
+// retry appends events again and again until they are taken, as a client does.
+func retry(t *testing.T, r *running, first, n int) []sequencer.Result {
+	t.Helper()
+	for {
+		results, err := r.Append(t.Context(), evs(t, first, n))
+		if err == nil {
+			return results
+		}
+		if !errors.Is(err, sequencer.ErrUncertain) && !errors.Is(err, sequencer.ErrNotLeading) {
+			t.Fatal(err)
+		}
+		r.waitLeading(t)
+	}
+}
+
+func TestWritersSurviveRandomFaults(t *testing.T) {
+	each(t, func(t *testing.T, l storage.Log) {
+		flaky := &faulty{Log: l}
+		var n atomic.Int64
+		fault := func(ctx context.Context, l storage.Log, b storage.Batch) error {
+			switch n.Add(1) % 10 {
+			case 3:
+				return errInjected
+			case 7:
+				return errors.Join(l.Commit(ctx, b), errInjected)
+			}
+			return l.Commit(ctx, b)
+		}
+		flaky.fault.Store(&fault)
+		r := start(t, flaky)
+		const writers, each = 8, 10
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				for i := range each {
+					retry(t, r, (w*each+i)*7, 7)
+				}
+			})
+		}
+		wg.Wait()
+		if head, err := l.Head(t.Context()); err != nil || head.Size != writers*each*7 {
+			t.Fatalf("head is %v, %v, want %d entries", head, err, writers*each*7)
+		}
+	})
+}
+
+func TestFullQueuePushesBack(t *testing.T) {
+	each(t, func(t *testing.T, l storage.Log) {
+		slow := &faulty{Log: l}
+		release := make(chan struct{})
+		block := func(ctx context.Context, l storage.Log, b storage.Batch) error {
+			<-release
+			return l.Commit(ctx, b)
+		}
+		slow.fault.Store(&block)
+		r := start(t, slow, func(c *sequencer.Config) { c.MaxQueue = 2000 })
+
+		var wg sync.WaitGroup
+		var stored, busy atomic.Int64
+		for i := range 200 {
+			wg.Go(func() {
+				_, err := r.Append(t.Context(), evs(t, i, 1))
+				switch {
+				case err == nil:
+					stored.Add(1)
+				case errors.Is(err, sequencer.ErrBusy):
+					busy.Add(1)
+				default:
+					t.Error(err)
+				}
+			})
+		}
+		for busy.Load() == 0 {
+			runtime.Gosched()
+		}
+		close(release)
+		wg.Wait()
+		if head, err := l.Head(t.Context()); err != nil || head.Size != uint64(stored.Load()) {
+			t.Fatalf("head is %v, %v, want the %d events that were taken", head, err, stored.Load())
+		}
+	})
+}
+
+func TestDamagedFrontierIsNotWrittenTo(t *testing.T) {
+	each(t, func(t *testing.T, l storage.Log) {
+		r := start(t, l)
+		r.append(t, evs(t, 0, 300)...)
+		r.stop()
+		damaged := &lying{Log: l}
+		s := sequencer.New(sequencer.Config{
+			Log: damaged, Reader: storage.NewReader(damaged, storage.NewCache(0)), Logger: discard,
+			Now: nil, Committed: nil,
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.Run(ctx) }()
+		for s.Stats().Failures.Load() == 0 {
+			if s.Leading() {
+				t.Fatal("the sequencer writes to a damaged log")
+			}
+		}
+		cancel()
+		<-done
+	})
+}
+
+// A lying is a log whose newest chunk has other entries than its head says.
+type lying struct{ storage.Log }
+
+func (l *lying) Chunks(ctx context.Context, start, end uint64) ([]storage.Chunk, error) {
+	chunks, err := l.Log.Chunks(ctx, start, end)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range chunks {
+		bundle, err := c.Decode(nil)
+		if err != nil {
+			return nil, err
+		}
+		bundle[10] ^= 1
+		chunks[i] = storage.EncodeChunk(c.Start, c.Count, bundle)
+	}
+	return chunks, nil
+}
