@@ -1,0 +1,179 @@
+// Package host runs the logs of one server: it makes and reads their keys, and
+// gives each a sequencer, a publisher and the followers.
+//
+//	<dir>/logs/<name>/ed25519.key        signing key (0600)
+//	<dir>/logs/<name>/mldsa44.key        second signing key, if there is one (0600)
+//	<dir>/logs/<name>/signed.checkpoint  the last checkpoint that was signed
+//
+// What always holds:
+//   - a log's keys exist on disk before the log does in the database, and are
+//     never made anew for a log that exists;
+//   - a log that cannot be opened does not keep the others from running.
+//
+// A Host is safe for concurrent use.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stele-log/stele/storage"
+)
+
+var (
+	// ErrUnknown says that the server has no log of that name.
+	ErrUnknown = errors.New("no such log")
+
+	// ErrBadName says that a log cannot be called that, or have that origin.
+	ErrBadName = errors.New("bad name")
+)
+
+// Config is what a Host is made of.
+type Config struct {
+	Store    storage.Store
+	Dir      string        // keys and records
+	Interval time.Duration // least time between checkpoints of a log
+	Cache    int           // bytes of tiles kept in memory, all logs together
+	MaxQueue int           // bytes of events that may wait for one log; see sequencer.Config
+	Logger   *slog.Logger
+	Now      func() time.Time
+}
+
+// A Host holds the logs of one server.
+type Host struct {
+	cfg   Config
+	cache *storage.Cache
+
+	mu   sync.RWMutex
+	logs map[string]*Log
+
+	run     context.Context // of the logs' goroutines; nil until Start
+	running sync.WaitGroup
+}
+
+// Open opens every log in the store.
+func Open(ctx context.Context, cfg Config) (*Host, error) {
+	h := &Host{cfg: cfg, cache: storage.NewCache(cfg.Cache), logs: map[string]*Log{}}
+	infos, err := cfg.Store.Logs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list logs: %w", err)
+	}
+	for _, info := range infos {
+		stored, err := cfg.Store.OpenLog(ctx, info.Name)
+		if err != nil {
+			return nil, fmt.Errorf("open log %s: %w", info.Name, err)
+		}
+		h.logs[info.Name] = h.open(ctx, stored)
+	}
+	return h, nil
+}
+
+// Start runs all logs, and those that are created meanwhile, until the context
+// ends. It returns once each log is being written to, or cannot be.
+func (h *Host) Start(ctx context.Context) {
+	h.mu.Lock()
+	h.run = ctx
+	for _, l := range h.logs {
+		h.running.Go(func() { l.run(ctx, h.cfg.Interval) })
+	}
+	h.mu.Unlock()
+	for _, l := range h.Logs() {
+		l.settle(ctx)
+	}
+}
+
+// Wait returns once the context of Start has ended, and what was accepted by
+// then is committed and published.
+func (h *Host) Wait() {
+	// No log is added any more: Create looks at the context under the lock.
+	<-h.run.Done()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.running.Wait()
+}
+
+// Log returns the log of that name, or ErrUnknown.
+func (h *Host) Log(name string) (*Log, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if l, ok := h.logs[name]; ok {
+		return l, nil
+	}
+	return nil, fmt.Errorf("%w: %.80q", ErrUnknown, name)
+}
+
+// Logs returns all logs by name.
+func (h *Host) Logs() []*Log {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	logs := make([]*Log, 0, len(h.logs))
+	for _, l := range h.logs {
+		logs = append(logs, l)
+	}
+	slices.SortFunc(logs, func(a, b *Log) int { return strings.Compare(a.Name, b.Name) })
+	return logs
+}
+
+// NewLog says what log to create.
+type NewLog struct {
+	Name    string // in URLs: 1 to 63 of a-z, 0-9 and "-", not "-" at either end
+	Origin  string // in checkpoints, for ever: best a URL without scheme that the log will be found at
+	MLDSA44 bool   // sign with an ML-DSA-44 key too
+}
+
+var (
+	namePattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	originPattern = regexp.MustCompile(`^[!-*,-~]{1,255}$`) // printable ASCII without space and "+"
+)
+
+func (n NewLog) check() error {
+	if !namePattern.MatchString(n.Name) {
+		return fmt.Errorf("%w: a log's name is 1 to 63 of a-z, 0-9 and \"-\", not \"-\" at either end", ErrBadName)
+	}
+	// SPEC: https://c2sp.org/signed-note: a key name has no space and no plus.
+	if !originPattern.MatchString(n.Origin) {
+		return fmt.Errorf("%w: an origin is 1 to 255 printable ASCII characters, no space and no \"+\"; "+
+			"best a URL without scheme, such as logs.example.com/%s", ErrBadName, n.Name)
+	}
+	return nil
+}
+
+// Create makes a log with new keys and runs it. The error is ErrBadName, or
+// storage.ErrExists if the name or the origin is taken.
+func (h *Host) Create(ctx context.Context, n NewLog) (*Log, error) {
+	if err := n.check(); err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	// The store would refuse it too, but keys would then be left behind.
+	for _, l := range h.logs {
+		if l.Name == n.Name || l.Origin == n.Origin {
+			return nil, fmt.Errorf("create log %s of origin %s: %w", n.Name, n.Origin, storage.ErrExists)
+		}
+	}
+	if h.run != nil && h.run.Err() != nil {
+		return nil, fmt.Errorf("create log %s: the server is stopping", n.Name)
+	}
+	if err := h.dir(n.Name).makeKeys(n.Origin, n.MLDSA44); err != nil {
+		return nil, fmt.Errorf("create log %s: %w", n.Name, err)
+	}
+	stored, err := h.cfg.Store.CreateLog(ctx, n.Name, n.Origin)
+	if err != nil {
+		return nil, fmt.Errorf("create log %s: %w", n.Name, err)
+	}
+	l := h.open(ctx, stored)
+	h.logs[n.Name] = l
+	if h.run != nil {
+		h.running.Go(func() { l.run(h.run, h.cfg.Interval) })
+		l.settle(ctx)
+	}
+	return l, nil
+}

@@ -1,0 +1,121 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/stele-log/stele/internal/leafindex"
+	"github.com/stele-log/stele/internal/publisher"
+	"github.com/stele-log/stele/internal/sequencer"
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+)
+
+const settleTime = 10 * time.Second
+
+// A Log is one log with all that works for it.
+type Log struct {
+	storage.Info
+	VKeys []string // verifier keys, Ed25519 first
+
+	Stored    storage.Log
+	Reader    *storage.Reader
+	Sequencer *sequencer.Sequencer
+	Publisher *publisher.Publisher
+	Leaves    *leafindex.Index
+
+	// Broken says why the log could not be opened. Then there is nothing but
+	// Info.
+	Broken error
+}
+
+// open opens a stored log. What keeps it from running is in Broken.
+func (h *Host) open(ctx context.Context, stored storage.Log) *Log {
+	l := &Log{Info: stored.Info(), Stored: stored}
+	if l.Broken = h.assemble(ctx, l); l.Broken != nil {
+		h.cfg.Logger.Error("log cannot be opened", "log", l.Name, "error", l.Broken)
+	}
+	return l
+}
+
+func (h *Host) assemble(ctx context.Context, l *Log) error {
+	dir := h.dir(l.Name)
+	signers, verifiers, vkeys, err := dir.readKeys(l.Origin)
+	if err != nil {
+		return fmt.Errorf("keys of log %s: %w", l.Name, err)
+	}
+	logger := h.cfg.Logger.With("log", l.Name)
+	l.VKeys = vkeys
+	l.Reader = storage.NewReader(l.Stored, h.cache)
+	if l.Leaves, err = leafindex.Open(ctx, l.Stored, l.Reader, logger); err != nil {
+		return err
+	}
+	l.Publisher, err = publisher.New(ctx, publisher.Config{
+		Log: l.Stored, Nodes: l.Reader, Record: dir.record(), Logger: logger, Now: h.cfg.Now,
+		Interval: h.cfg.Interval, Signers: signers, Verifiers: verifiers,
+	})
+	if err != nil {
+		return err
+	}
+	l.Sequencer = sequencer.New(sequencer.Config{
+		Log: l.Stored, Reader: l.Reader, Logger: logger, Now: h.cfg.Now, MaxQueue: h.cfg.MaxQueue,
+		Committed: func(head tree.Head) {
+			l.Publisher.Committed(head)
+			l.Leaves.Committed(head)
+		},
+	})
+	return nil
+}
+
+// run works for the log until the context ends, and then until all that was
+// accepted is published.
+func (l *Log) run(ctx context.Context, interval time.Duration) {
+	if l.Broken != nil {
+		return
+	}
+	publish, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { l.Leaves.Run(ctx) })
+	wg.Go(func() { l.follow(ctx, interval) })
+	wg.Go(func() { l.Publisher.Run(publish) })
+	l.Sequencer.Run(ctx)
+	stop()
+	wg.Wait()
+}
+
+// settle waits until the log is being written to and has a checkpoint, or until
+// it is known not to, or for settleTime.
+func (l *Log) settle(ctx context.Context) {
+	if l.Broken != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	select {
+	case <-l.Sequencer.Settled():
+	case <-ctx.Done():
+	}
+	if l.Sequencer.Leading() {
+		_, _ = l.Publisher.Wait(ctx, 0) // why it failed, it says itself
+	}
+}
+
+// follow shows what another server publishes, while that one writes the log.
+func (l *Log) follow(ctx context.Context, interval time.Duration) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if l.Sequencer.Leading() {
+			continue
+		}
+		// An error shows in what is served: the checkpoint stays as it is.
+		_ = l.Publisher.Refresh(ctx)
+	}
+}
