@@ -80,3 +80,49 @@ func TestLeaseOutlivesItsPings(t *testing.T) {
 		t.Errorf("lead a log that is led: error %v, want %q", err, storage.ErrLeased)
 	}
 }
+
+// TestLeadWaitsForCommitsUnderWay stalls a commit between its check of the
+// epoch and its end: the next epoch may not begin until then.
+func TestLeadWaitsForCommitsUnderWay(t *testing.T) {
+	t.Parallel()
+	url := pgtest.URL(t)
+	l, err := open(t, url).CreateLog(t.Context(), "default", "log.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease, err := l.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	stalled := pgtest.Connect(t, url)
+	_, err = stalled.Exec(t.Context(), `
+		BEGIN;
+		INSERT INTO stele.chunks (log_id, start, count, data) SELECT log_id, 0, 1, 'data' FROM stele.logs;
+		INSERT INTO stele.heads (log_id, size, base, root, epoch) SELECT log_id, 1, 0, sha256('root'), 1 FROM stele.logs`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease.Release()
+	led := make(chan error, 1)
+	go func() {
+		next, err := l.Lead(t.Context())
+		if err == nil {
+			next.Release()
+		}
+		led <- err
+	}()
+	select {
+	case err := <-led:
+		t.Fatalf("a new epoch has begun, error %v, while a commit of the old one was under way", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	if _, err := stalled.Exec(t.Context(), "COMMIT"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-led; err != nil {
+		t.Fatal(err)
+	}
+	if head, err := l.Head(t.Context()); err != nil || head.Size != 1 {
+		t.Errorf("head %v, error %v; want the commit's", head, err)
+	}
+}

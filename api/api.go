@@ -1,0 +1,149 @@
+// Package api serves logs over HTTP: events in; entries, receipts, proofs, and
+// the log itself in the tlog-tiles layout out. The paths and what they take and
+// give are in openapi.yaml, which the server serves as /openapi.yaml.
+//
+// What always holds:
+//   - an event that was answered with 201 or 200 is durable and integrated;
+//   - what is served as tile, bundle, proof or receipt lies within the newest
+//     published checkpoint;
+//   - errors are problem documents (RFC 9457) that say what to do; one table,
+//     in problem.go, says which error is which status;
+//   - bodies, headers and waiting are bounded.
+package api
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/storage"
+)
+
+// Config is what the API is made of.
+type Config struct {
+	Host   *host.Host
+	Store  storage.Store
+	Logger *slog.Logger
+
+	// OriginPrefix and the log's name make the origin of a log that is created
+	// without one.
+	OriginPrefix string
+
+	// Version is what the server says of itself.
+	Version string
+}
+
+const (
+	// MaxBody is the size of the largest request body, in bytes.
+	MaxBody = 16 << 20
+
+	// MaxWait is how long a request waits for a receipt at most.
+	MaxWait = 60 * time.Second
+
+	defaultWait = 30 * time.Second
+)
+
+type server struct {
+	Config
+	metrics *metrics
+}
+
+// New returns the handler of all paths.
+func New(cfg Config) http.Handler {
+	s := &server{Config: cfg, metrics: newMetrics(cfg.Host)}
+	r := chi.NewRouter()
+	r.Use(s.metrics.observe, s.recover, secure, middleware.GetHead)
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, statusError{http.StatusNotFound, "there is nothing at this path; /openapi.yaml lists what there is"})
+	})
+	r.MethodNotAllowed(s.methodNotAllowed(r))
+
+	r.Get("/healthz", s.healthz)
+	r.Get("/readyz", s.readyz)
+	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
+	r.Get("/openapi.yaml", s.openAPI)
+
+	r.Get("/logs", s.listLogs)
+	r.Post("/logs", s.createLog)
+	r.Get("/logs/{log}", s.withLog(s.showLog))
+	r.Post("/logs/{log}/events", s.withLog(s.appendEvents))
+	r.Get("/logs/{log}/events/{index}", s.withLog(s.getEvent))
+	r.Get("/logs/{log}/events/{index}/receipt", s.withLog(s.getReceipt))
+	r.Get("/logs/{log}/checkpoint", s.withLog(s.getCheckpoint))
+	r.Get("/logs/{log}/checkpoints", s.withLog(s.listCheckpoints))
+	r.Get("/logs/{log}/tile/*", s.withLog(s.getTile))
+	r.Get("/logs/{log}/proofs/inclusion", s.withLog(s.proveInclusion))
+	r.Get("/logs/{log}/proofs/consistency", s.withLog(s.proveConsistency))
+	return r
+}
+
+// methodNotAllowed answers a request to a path that takes other methods.
+//
+// SPEC: RFC 9110 section 15.5.6: the reply MUST say in Allow which.
+func (s *server) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var allowed []string
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			if !routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
+				continue
+			}
+			allowed = append(allowed, method)
+			if method == http.MethodGet {
+				allowed = append(allowed, http.MethodHead)
+			}
+		}
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		s.fail(w, r, statusError{http.StatusMethodNotAllowed,
+			fmt.Sprintf("this path does not take %.20q; it takes %s", r.Method, strings.Join(allowed, " and "))})
+	}
+}
+
+// A logHandler answers a request about one log, or returns why it does not.
+type logHandler func(w http.ResponseWriter, r *http.Request, l *host.Log) error
+
+// withLog finds the log that the path names.
+func (s *server) withLog(handle logHandler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		l, err := s.Host.Log(chi.URLParam(r, "log"))
+		if err == nil && l.Broken != nil {
+			err = brokenError{l.Broken}
+		}
+		if err == nil {
+			err = handle(w, r, l)
+		}
+		if err != nil {
+			s.fail(w, r, err)
+		}
+	}
+}
+
+// recover answers a request whose handler panicked.
+func (s *server) recover(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			if v := recover(); v != nil && v != http.ErrAbortHandler {
+				s.Logger.Error("handler panicked", "method", r.Method, "path", r.URL.Path, "panic", v)
+				s.fail(w, r, statusError{http.StatusInternalServerError, "internal error"})
+			} else if v != nil {
+				panic(v)
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// secure keeps browsers from taking what a writer sent for a page.
+func secure(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		next.ServeHTTP(w, r)
+	})
+}

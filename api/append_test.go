@@ -1,0 +1,255 @@
+package api_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/pkg/proof"
+	"github.com/stele-log/stele/pkg/tree"
+)
+
+func TestReceiptsVerify(t *testing.T) {
+	t.Parallel()
+	for _, db := range databases {
+		t.Run(db.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, settings{store: db.open(t)})
+			p, err := policy.ForLog(r.vkeys()...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Those in the replies, and those to be had later, one by one.
+			var receipts [][]byte
+			for i := range 5 {
+				a := r.appended(r.post("/logs/default/events?wait=published", fmt.Sprintf(`{"type":"a","id":"%d"}`, i)), 201)
+				receipts = append(receipts, []byte(a.Receipt))
+			}
+			lines := strings.Repeat(`{"type":"a"}`+"\n", 300)
+			for _, a := range r.results(r.post("/logs/default/events?wait=published", lines)) {
+				receipts = append(receipts, []byte(a.Receipt))
+			}
+			for i := range 305 {
+				receipts = append(receipts, r.get(fmt.Sprintf("/logs/default/events/%d/receipt", i)))
+			}
+			for i, text := range receipts {
+				receipt, err := proof.ParseReceipt(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if want := uint64(i % 305); receipt.Index != want {
+					t.Errorf("receipt %d is for entry %d, want %d", i, receipt.Index, want)
+				}
+				entry := r.get(fmt.Sprintf("/logs/default/events/%d", receipt.Index))
+				if _, err := receipt.Verify(entry, p); err != nil {
+					t.Error(err)
+				}
+				if _, err := receipt.Verify(append(entry, ' '), p); err == nil {
+					t.Errorf("receipt %d verifies another entry", i)
+				}
+			}
+		})
+	}
+}
+
+func TestABatchStaysTogether(t *testing.T) {
+	t.Parallel()
+	for _, db := range databases {
+		t.Run(db.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, settings{store: db.open(t)})
+			var wg sync.WaitGroup
+			for writer := range 8 {
+				wg.Go(func() {
+					for batch := range 5 {
+						var lines strings.Builder
+						for i := range 50 {
+							fmt.Fprintf(&lines, `{"type":"a","source":"/%d/%d","id":"%d"}`+"\n", writer, batch, i)
+						}
+						results := r.results(r.post("/logs/default/events", lines.String()))
+						for i, a := range results {
+							if *a.Index != *results[0].Index+uint64(i) {
+								t.Errorf("event %d of a batch that begins at %d is at %d", i, *results[0].Index, *a.Index)
+							}
+						}
+					}
+				})
+			}
+			wg.Wait()
+			if head := r.checkWhole(); head.Size != 8*5*50 {
+				t.Errorf("%v, want %d entries", head, 8*5*50)
+			}
+		})
+	}
+}
+
+func TestConcurrentWritersOfOneIDGetOneIndex(t *testing.T) {
+	t.Parallel()
+	for _, db := range databases {
+		t.Run(db.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, settings{store: db.open(t)})
+			var mu sync.Mutex
+			statuses := map[int]int{}
+			indexes := map[string]bool{}
+			var wg sync.WaitGroup
+			for i := range 24 {
+				wg.Go(func() {
+					// Every third has other content.
+					got := r.post("/logs/default/events", fmt.Sprintf(`{"id":"1","source":"/s","type":"a","n":%v}`, i%3 == 0))
+					var a appended
+					r.decode(got.body, &a)
+					mu.Lock()
+					defer mu.Unlock()
+					statuses[got.status]++
+					indexes[fmt.Sprint(*a.Index)] = true
+				})
+			}
+			wg.Wait()
+			if statuses[201] != 1 || statuses[200]+statuses[409] != 23 || !indexes["0"] || len(indexes) != 1 {
+				t.Errorf("statuses %v, indexes %v; want one 201 and one index", statuses, indexes)
+			}
+			if statuses[409] != 8 && statuses[409] != 16 {
+				t.Errorf("%d conflicts, want 8 or 16", statuses[409])
+			}
+			if head := r.checkWhole(); head.Size != 1 {
+				t.Errorf("%v, want one entry", head)
+			}
+		})
+	}
+}
+
+// A blockade keeps a SQLite file from being written until it is lifted.
+type blockade struct {
+	conn *sql.Conn
+	t    testing.TB
+}
+
+func block(t testing.TB, path string) blockade {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := blockade{conn, t}
+	b.exec("BEGIN IMMEDIATE")
+	return b
+}
+
+func (b blockade) lift() { b.exec("ROLLBACK") }
+
+func (b blockade) exec(statement string) {
+	b.t.Helper()
+	if _, err := b.conn.ExecContext(b.t.Context(), statement); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func TestAFullQueuePushesBack(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "stele.db")
+	r := newRig(t, settings{store: openSQLite(t, path), maxQueue: 1})
+	b := block(t, path)
+
+	// The first is being committed, the second is built, the third waits.
+	var wg sync.WaitGroup
+	replies := make([]reply, 3)
+	for i := range replies {
+		wg.Go(func() { replies[i] = r.post("/logs/default/events", fmt.Sprintf(`{"type":"a","id":"%d"}`, i)) })
+	}
+	r.waitUntil("the queue is full", func() bool { return r.defaultLog().Sequencer.QueuedBytes() > 0 })
+	got := r.post("/logs/default/events", `{"type":"a","id":"refused"}`)
+	if got.status != 503 || got.header.Get("Retry-After") != "1" {
+		t.Errorf("status %d, Retry-After %q, want 503 and 1: %s", got.status, got.header.Get("Retry-After"), got.body)
+	}
+	if size := r.sizes()["default"]; size != 0 {
+		t.Errorf("%d entries while nothing can be committed", size)
+	}
+	b.lift()
+	wg.Wait()
+	for _, got := range replies {
+		r.appended(got, 201)
+	}
+	r.appended(r.post("/logs/default/events", `{"type":"a","id":"refused"}`), 201)
+	if head := r.checkWhole(); head.Size != 4 {
+		t.Errorf("%v, want 4 entries", head)
+	}
+}
+
+func TestAClientThatLeavesDoesNoHarm(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "stele.db")
+	r := newRig(t, settings{store: openSQLite(t, path)})
+	b := block(t, path)
+	ctx, leave := context.WithCancel(t.Context())
+	left := make(chan error)
+	go func() {
+		req, err := http.NewRequestWithContext(ctx, "POST", r.log+"/events", strings.NewReader(`{"type":"a","id":"1"}`))
+		if err == nil {
+			req.Header.Set("Content-Type", "application/json")
+			_, err = r.client.Do(req)
+		}
+		left <- err
+	}()
+	// The second is in the batch after the first, so that the first was taken.
+	second := make(chan reply)
+	r.waitUntil("the event is being committed", func() bool {
+		return strings.Contains(string(r.get("/metrics")), `stele_log_leading{log="default"} 1`)
+	})
+	go func() { second <- r.post("/logs/default/events", `{"type":"a","id":"2"}`) }()
+	leave()
+	if err := <-left; err == nil {
+		t.Error("the client got a reply")
+	}
+	b.lift()
+	r.appended(<-second, 201)
+	r.waitUntil("the request has ended", func() bool {
+		return strings.Contains(string(r.get("/metrics")), `code="499",method="POST",route="/logs/{log}/events"`)
+	})
+	// Whether or not it was stored, it can be sent again.
+	a := r.appended(r.post("/logs/default/events", `{"type":"a","id":"1"}`), 0)
+	if entry := r.get(fmt.Sprintf("/logs/default/events/%d", *a.Index)); tree.LeafHash(entry).String() != a.LeafHash {
+		t.Error("the entry is not the one that was promised")
+	}
+	if head := r.checkWhole(); head.Size != 2 {
+		t.Errorf("%v, want 2 entries", head)
+	}
+}
+
+func TestRepliesComeAfterTheCommit(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "stele.db")
+	r := newRig(t, settings{store: openSQLite(t, path)})
+	b := block(t, path)
+	done := make(chan reply)
+	// The second is a duplicate of one that is not durable yet.
+	for range 2 {
+		go func() { done <- r.post("/logs/default/events", `{"type":"a","id":"1"}`) }()
+	}
+	for range 100 {
+		select {
+		case got := <-done:
+			t.Fatalf("answered before the commit: %s", got.body)
+		default:
+			r.get("/healthz")
+		}
+	}
+	b.lift()
+	statuses := []int{(<-done).status, (<-done).status}
+	slices.Sort(statuses)
+	if !slices.Equal(statuses, []int{200, 201}) {
+		t.Errorf("statuses %v, want 200 and 201", statuses)
+	}
+}

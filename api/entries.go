@@ -1,0 +1,112 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/publisher"
+	"github.com/stele-log/stele/pkg/proof"
+)
+
+const (
+	immutable = "public, max-age=604800, immutable"
+	plainText = "text/plain; charset=utf-8"
+)
+
+// getEvent serves an entry, published or not.
+func (s *server) getEvent(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+	index, err := parseNumber("index", chi.URLParam(r, "index"))
+	if err != nil {
+		return err
+	}
+	entry, err := l.Reader.ReadEntry(r.Context(), index)
+	if errors.Is(err, fs.ErrNotExist) {
+		return noEntry(index)
+	}
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/cloudevents+json")
+	w.Header().Set("Cache-Control", immutable)
+	_, _ = w.Write(entry)
+	return nil
+}
+
+// getReceipt serves the receipt of an entry under the newest checkpoint.
+func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+	index, err := parseNumber("index", chi.URLParam(r, "index"))
+	if err != nil {
+		return err
+	}
+	wait, err := waitTime(r)
+	if err != nil {
+		return err
+	}
+	published, err := covering(r.Context(), l, index, wait)
+	if err != nil {
+		return err
+	}
+	receipt, err := makeReceipt(r.Context(), l, index, published)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", plainText)
+	w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="%s-%d.tlog-proof"`, l.Name, index))
+	_, _ = w.Write(receipt)
+	return nil
+}
+
+// covering returns the newest checkpoint if it covers an entry, or else waits for
+// one that does.
+func covering(ctx context.Context, l *host.Log, index uint64, wait time.Duration) (*publisher.Published, error) {
+	if published, err := l.Publisher.Latest(); err == nil && index < published.Size {
+		return published, nil
+	}
+	head, err := l.Stored.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if index >= head.Size {
+		return nil, noEntry(index)
+	}
+	if err := l.Publisher.Refusal(); err != nil {
+		return nil, err
+	}
+	if wait == 0 {
+		return nil, statusError{http.StatusNotFound, fmt.Sprintf(
+			"entry %d is stored, but no checkpoint covers it yet; ask again in a second, or with ?wait=published", index)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return l.Publisher.Wait(ctx, index+1)
+}
+
+func noEntry(index uint64) error {
+	return statusError{http.StatusNotFound, fmt.Sprintf("there is no entry %d: the log is not that long", index)}
+}
+
+// makeReceipt returns the tlog-proof of an entry under a checkpoint.
+func makeReceipt(ctx context.Context, l *host.Log, index uint64, p *publisher.Published) ([]byte, error) {
+	hashes, err := proof.Inclusion(ctx, l.Reader, index, p.Size)
+	if err != nil {
+		return nil, err
+	}
+	return proof.Receipt{Index: index, Hashes: hashes, Checkpoint: p.Note}.Format(), nil
+}
+
+// parseNumber parses an index or size: decimal, without sign or leading zeros.
+func parseNumber(name, s string) (uint64, error) {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil || strconv.FormatUint(n, 10) != s {
+		return 0, badRequest(fmt.Sprintf("%s %.40q is not a number from 0 to 2^63-1, in decimal without leading zeros", name, s))
+	}
+	return n, nil
+}

@@ -1,0 +1,148 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/pkg/event"
+)
+
+type logInfo struct {
+	Name      string    `json:"name"`
+	Origin    string    `json:"origin"`
+	VKey      string    `json:"vkey,omitempty"` // Ed25519
+	VKeys     []string  `json:"vkeys"`
+	Created   time.Time `json:"created"`
+	Size      uint64    `json:"size"`              // integrated
+	Published uint64    `json:"published"`         // under the newest checkpoint
+	Problem   string    `json:"problem,omitempty"` // why the log cannot be used, or is not signed
+}
+
+type logList struct {
+	Logs []logInfo `json:"logs"`
+}
+
+func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
+	list := logList{Logs: []logInfo{}}
+	for _, l := range s.Host.Logs() {
+		info, err := describe(r, l)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		list.Logs = append(list.Logs, info)
+	}
+	_ = reply(w, http.StatusOK, list)
+}
+
+func (s *server) showLog(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+	info, err := describe(r, l)
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, info)
+}
+
+func describe(r *http.Request, l *host.Log) (logInfo, error) {
+	info := logInfo{Name: l.Name, Origin: l.Origin, VKeys: l.VKeys, Created: l.Created}
+	if len(l.VKeys) == 0 {
+		info.VKeys = []string{}
+	} else {
+		info.VKey = l.VKeys[0]
+	}
+	if l.Broken != nil {
+		info.Problem = l.Broken.Error()
+		return info, nil
+	}
+	head, err := l.Stored.Head(r.Context())
+	if err != nil {
+		return info, err
+	}
+	info.Size = head.Size
+	if published, err := l.Publisher.Latest(); err == nil {
+		info.Published = published.Size
+	}
+	if err := l.Publisher.Refusal(); err != nil {
+		info.Problem = err.Error()
+	}
+	return info, nil
+}
+
+const (
+	maxNewLog  = 64 << 10 // bytes
+	createWait = 5 * time.Second
+)
+
+type newLog struct {
+	Name    string `json:"name"`
+	Origin  string `json:"origin"`
+	MLDSA44 bool   `json:"mldsa44"`
+}
+
+func (s *server) createLog(w http.ResponseWriter, r *http.Request) {
+	n, err := readNewLog(w, r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	if n.Origin == "" {
+		n.Origin = strings.TrimSuffix(s.OriginPrefix, "/") + "/" + n.Name
+	}
+	l, err := s.Host.Create(r.Context(), host.NewLog(n))
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	// The first checkpoint says that the log takes events. If that takes long the
+	// log is there all the same.
+	if l.Broken == nil {
+		ctx, cancel := context.WithTimeout(r.Context(), createWait)
+		defer cancel()
+		_, _ = l.Publisher.Wait(ctx, 0)
+	}
+	info, err := describe(r, l)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	w.Header().Set("Location", "/logs/"+l.Name)
+	_ = reply(w, http.StatusCreated, info)
+}
+
+// readNewLog reads which log to create. It asks for a Content-Type that a page
+// of another site cannot make a browser send.
+func readNewLog(w http.ResponseWriter, r *http.Request) (n newLog, err error) {
+	contentType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if contentType != "application/json" {
+		return n, statusError{http.StatusUnsupportedMediaType, "send Content-Type application/json"}
+	}
+	body := http.MaxBytesReader(w, r.Body, maxNewLog)
+	err = json.UnmarshalRead(body, &n, json.RejectUnknownMembers(true))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err != nil && !tooLarge {
+		err = badNewLog(err)
+	}
+	return n, err
+}
+
+// badNewLog says where the JSON is not what it should be.
+func badNewLog(err error) error {
+	e := &event.Error{Item: -1, Offset: -1, Reason: "not JSON"}
+	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
+		e.Pointer, e.Offset = string(syntax.JSONPointer), syntax.ByteOffset
+		e.Reason += ": " + syntax.Err.Error()
+	}
+	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
+		e.Pointer, e.Offset = string(semantic.JSONPointer), semantic.ByteOffset
+		e.Reason = "not a member, or not of the right type"
+	}
+	e.Reason += `; send {"name": "...", "origin": "...", "mldsa44": true}, name at least`
+	return e
+}

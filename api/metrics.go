@@ -1,0 +1,127 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/go-chi/chi/v5/middleware"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/stele-log/stele/internal/host"
+)
+
+// metrics are the server's, per request and per log.
+type metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.HistogramVec
+}
+
+func newMetrics(h *host.Host) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "stele_http_request_seconds",
+			Help:    "Time to answer a request, by route and status.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 30},
+		}, []string{"method", "route", "code"}),
+	}
+	m.registry.MustRegister(m.requests, logCollector{h},
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// observe times requests by the route that answers them.
+func (m *metrics) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		next.ServeHTTP(ww, r)
+		route := chi.RouteContext(r.Context()).RoutePattern()
+		m.requests.WithLabelValues(methodLabel(r.Method), route, strconv.Itoa(ww.Status())).
+			Observe(time.Since(start).Seconds())
+	})
+}
+
+// methodLabel keeps those who make methods up from making time series.
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost:
+		return method
+	}
+	return "other"
+}
+
+// A logCollector reads each log's counters when it is asked.
+type logCollector struct{ host *host.Host }
+
+// logMetrics says what is collected of a log that is not broken.
+var logMetrics = []struct {
+	desc  *prometheus.Desc
+	typ   prometheus.ValueType
+	value func(*host.Log) float64
+}{
+	{desc("entries_total", "Entries stored since the start."), prometheus.CounterValue,
+		func(l *host.Log) float64 { return float64(l.Sequencer.Stats().Entries.Load()) }},
+	{desc("commits_total", "Batches committed since the start."), prometheus.CounterValue,
+		func(l *host.Log) float64 { return float64(l.Sequencer.Stats().Commits.Load()) }},
+	{desc("duplicates_total", "Events that were stored already."), prometheus.CounterValue,
+		func(l *host.Log) float64 { return float64(l.Sequencer.Stats().Duplicates.Load()) }},
+	{desc("conflicts_total", "Events refused because an entry has their source and id and other content."),
+		prometheus.CounterValue, func(l *host.Log) float64 { return float64(l.Sequencer.Stats().Conflicts.Load()) }},
+	{desc("sequencing_failures_total", "Times that sequencing stopped and began anew."), prometheus.CounterValue,
+		func(l *host.Log) float64 { return float64(l.Sequencer.Stats().Failures.Load()) }},
+	{desc("queue_bytes", "Bytes of entries that wait to be stored."), prometheus.GaugeValue,
+		func(l *host.Log) float64 { return float64(l.Sequencer.QueuedBytes()) }},
+	{desc("leading", "1 if this server writes to the log."), prometheus.GaugeValue,
+		func(l *host.Log) float64 { return oneIf(l.Sequencer.Leading()) }},
+	{desc("checkpoints_total", "Checkpoints published since the start."), prometheus.CounterValue,
+		func(l *host.Log) float64 { return float64(l.Publisher.Count()) }},
+	{desc("published_tree_size", "Size of the newest checkpoint's tree."), prometheus.GaugeValue, publishedTreeSize},
+	{desc("signing_refused", "1 if nothing more is signed, because the log's history is not the one signed before."),
+		prometheus.GaugeValue, func(l *host.Log) float64 { return oneIf(l.Publisher.Refusal() != nil) }},
+	{desc("leaf_index_lag", "Entries that the index of leaf hashes does not cover yet."), prometheus.GaugeValue,
+		func(l *host.Log) float64 { return float64(l.Leaves.Lag()) }},
+}
+
+var broken = desc("broken", "1 if the log cannot be opened.")
+
+func desc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc("stele_log_"+name, help, []string{"log"}, nil)
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func publishedTreeSize(l *host.Log) float64 {
+	published, err := l.Publisher.Latest()
+	if err != nil {
+		return 0
+	}
+	return float64(published.Size)
+}
+
+func (c logCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- broken
+	for _, m := range logMetrics {
+		ch <- m.desc
+	}
+}
+
+func (c logCollector) Collect(ch chan<- prometheus.Metric) {
+	for _, l := range c.host.Logs() {
+		ch <- prometheus.MustNewConstMetric(broken, prometheus.GaugeValue, oneIf(l.Broken != nil), l.Name)
+		if l.Broken != nil {
+			continue
+		}
+		for _, m := range logMetrics {
+			ch <- prometheus.MustNewConstMetric(m.desc, m.typ, m.value(l), l.Name)
+		}
+	}
+}

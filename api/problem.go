@@ -1,0 +1,175 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/leafindex"
+	"github.com/stele-log/stele/internal/publisher"
+	"github.com/stele-log/stele/internal/sequencer"
+	"github.com/stele-log/stele/pkg/event"
+	"github.com/stele-log/stele/storage"
+)
+
+// A problem is a problem document.
+//
+// SPEC: RFC 9457 section 3.1; the members below detail are extensions.
+type problem struct {
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+
+	Item    *int    `json:"item,omitempty"`    // position in the batch, from 0
+	Line    int     `json:"line,omitempty"`    // of NDJSON, from 1
+	Header  string  `json:"header,omitempty"`  // in binary mode
+	Pointer string  `json:"pointer,omitempty"` // RFC 6901, into the body or line
+	Offset  *int64  `json:"offset,omitempty"`  // bytes into the body or line
+	Index   *uint64 `json:"index,omitempty"`   // of the entry in conflict
+
+	retryAfter time.Duration
+}
+
+// A statusError is an error that has no other name than its status.
+type statusError struct {
+	status int
+	detail string
+}
+
+func (e statusError) Error() string { return e.detail }
+
+func badRequest(detail string) error { return statusError{http.StatusBadRequest, detail} }
+
+// A brokenError says that the server could not open the log.
+type brokenError struct{ error }
+
+const again = time.Second // what Retry-After says
+
+// statuses says which status an error is answered with, and when to try again.
+// The first that matches counts. The detail stands for the error's own text.
+var statuses = []struct {
+	err        error
+	status     int
+	retryAfter time.Duration
+	detail     string
+}{
+	{host.ErrUnknown, http.StatusNotFound, 0, ""},
+	{host.ErrBadName, http.StatusBadRequest, 0, ""},
+	{storage.ErrExists, http.StatusConflict, 0,
+		"there is a log with this name or this origin already; choose others"},
+	{sequencer.ErrBusy, http.StatusServiceUnavailable, again,
+		"the queue of this log is full and nothing was stored; send the events again in a second or so"},
+	{sequencer.ErrNotLeading, http.StatusServiceUnavailable, again,
+		"this server is not writing to the log and nothing was stored; send the events again in a second or so"},
+	{sequencer.ErrUncertain, http.StatusServiceUnavailable, again,
+		"the commit's outcome is unknown; events that bring their own source and id can be sent again: " +
+			"what is stored already is not stored twice"},
+	{publisher.ErrNothingPublished, http.StatusServiceUnavailable, again, ""},
+	{leafindex.ErrNotFound, http.StatusNotFound, 0,
+		"no entry in the tree of this size has this leaf hash; if it is new, ask again once it is published"},
+	{leafindex.ErrBehind, http.StatusServiceUnavailable, 30 * again, ""},
+	{storage.ErrDamaged, http.StatusInternalServerError, 0, ""},
+	{fs.ErrNotExist, http.StatusNotFound, 0, ""},
+	{context.Canceled, 499, 0, ""}, // the client has gone: seen in metrics only
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, again,
+		"it took too long; ask again"},
+}
+
+// problemOf returns what to answer an error with. What is not in the table is
+// the server's own affair: ok is false, and the detail does not tell.
+func problemOf(err error) (p problem, ok bool) {
+	var status statusError
+	var invalid *event.Error
+	var conflict *sequencer.ConflictError
+	var tooLarge *http.MaxBytesError
+	var refused *publisher.RefusalError
+	var broken brokenError
+	p = problem{Detail: err.Error()}
+	switch {
+	case errors.As(err, &status):
+		p.Status = status.status
+	case errors.As(err, &invalid):
+		p = invalidEvent(invalid)
+	case errors.As(err, &conflict):
+		p.Status = http.StatusConflict
+		p.Index = &conflict.Index
+		p.Detail += "; send what is another event under another id"
+	case errors.As(err, &tooLarge):
+		p.Status = http.StatusRequestEntityTooLarge
+		p.Detail = "the body is larger than " + strconv.FormatInt(tooLarge.Limit, 10) + " bytes; send it in parts"
+	case errors.As(err, &refused), errors.As(err, &broken):
+		p.Status = http.StatusServiceUnavailable
+	default:
+		for _, s := range statuses {
+			if errors.Is(err, s.err) {
+				p.Status, p.retryAfter = s.status, s.retryAfter
+				p.Detail = cmp.Or(s.detail, p.Detail)
+				break
+			}
+		}
+	}
+	if p.Status == 0 {
+		p.Status, p.Detail = http.StatusInternalServerError, "internal error; the server's output says more"
+		p.Title = http.StatusText(p.Status)
+		return p, false
+	}
+	p.Title = http.StatusText(p.Status)
+	return p, true
+}
+
+func invalidEvent(e *event.Error) problem {
+	p := problem{Status: http.StatusBadRequest, Detail: e.Error(),
+		Line: e.Line, Header: e.Header, Pointer: e.Pointer}
+	if e.TooLarge {
+		p.Status = http.StatusRequestEntityTooLarge
+	}
+	if e.Item >= 0 {
+		p.Item = &e.Item
+	}
+	if e.Offset >= 0 {
+		p.Offset = &e.Offset
+	}
+	p.Title = http.StatusText(p.Status)
+	return p
+}
+
+// fail answers a request with an error.
+func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p, known := problemOf(err)
+	if !known || p.Status == http.StatusInternalServerError {
+		s.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	h := w.Header()
+	h.Del("Content-Encoding")
+	h.Set("Cache-Control", "no-store") // what is missing now may be there soon
+	if p.retryAfter > 0 {
+		setRetryAfter(h, p.retryAfter)
+	}
+	write(w, p.Status, "application/problem+json", p)
+}
+
+func setRetryAfter(h http.Header, d time.Duration) {
+	h.Set("Retry-After", strconv.Itoa(int(d/time.Second)))
+}
+
+// reply answers a request with JSON.
+func reply(w http.ResponseWriter, status int, v any) error {
+	write(w, status, "application/json", v)
+	return nil
+}
+
+// write writes JSON as people write it: & and < are not escaped for HTML, which
+// it is never taken for. If it cannot be written there is nobody to tell.
+func write(w http.ResponseWriter, status int, contentType string, v any) {
+	w.Header().Set("Content-Type", contentType)
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(v)
+}

@@ -1,0 +1,101 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/pkg/proof"
+	"github.com/stele-log/stele/pkg/tree"
+)
+
+type inclusionProof struct {
+	Index    uint64      `json:"index"`
+	Size     uint64      `json:"size"`
+	LeafHash tree.Hash   `json:"leaf_hash"`
+	Hashes   []tree.Hash `json:"hashes"` // leaf's sibling first
+}
+
+type consistencyProof struct {
+	From   uint64      `json:"from"`
+	To     uint64      `json:"to"`
+	Hashes []tree.Hash `json:"hashes"`
+}
+
+// proveInclusion proves that the entry with an index or a leaf hash is in the
+// tree of a size, by default that of the newest checkpoint.
+func (s *server) proveInclusion(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+	size, err := publishedSize(r, l, "size")
+	if err != nil {
+		return err
+	}
+	index, err := askedIndex(r, l, size)
+	if err != nil {
+		return err
+	}
+	if index >= size {
+		return badRequest(fmt.Sprintf("there is no entry %d in a tree of size %d", index, size))
+	}
+	p := inclusionProof{Index: index, Size: size}
+	if p.LeafHash, err = l.Reader.ReadLeaf(r.Context(), index); err != nil {
+		return err
+	}
+	if p.Hashes, err = proof.Inclusion(r.Context(), l.Reader, index, size); err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, p)
+}
+
+// askedIndex returns the index that the query names, by itself or by hash.
+func askedIndex(r *http.Request, l *host.Log, size uint64) (uint64, error) {
+	q := r.URL.Query()
+	switch {
+	case q.Has("index") == q.Has("hash"):
+		return 0, badRequest("say index=<number> or hash=<leaf hash, in base64>, one of them")
+	case q.Has("index"):
+		return parseNumber("index", q.Get("index"))
+	}
+	leaf, err := tree.ParseHash(q.Get("hash"))
+	if err != nil {
+		return 0, badRequest(err.Error() + " (in a URL, + is written %2B)")
+	}
+	return l.Leaves.Find(r.Context(), leaf, size)
+}
+
+// proveConsistency proves that the tree of one size is a prefix of another's,
+// by default that of the newest checkpoint.
+func (s *server) proveConsistency(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+	from, err := parseNumber("from", r.URL.Query().Get("from"))
+	if err != nil {
+		return err
+	}
+	to, err := publishedSize(r, l, "to")
+	if err != nil {
+		return err
+	}
+	if from > to {
+		return badRequest(fmt.Sprintf("from, %d, is beyond to, %d", from, to))
+	}
+	hashes, err := proof.Consistency(r.Context(), l.Reader, from, to)
+	if err != nil {
+		return err
+	}
+	return reply(w, http.StatusOK, consistencyProof{From: from, To: to, Hashes: hashes})
+}
+
+// publishedSize returns the size that the query names, which a checkpoint must
+// cover, or else that of the newest checkpoint.
+func publishedSize(r *http.Request, l *host.Log, name string) (uint64, error) {
+	published, err := l.Publisher.Latest()
+	if err != nil || !r.URL.Query().Has(name) {
+		if err != nil {
+			return 0, err
+		}
+		return published.Size, nil
+	}
+	size, err := parseNumber(name, r.URL.Query().Get(name))
+	if err == nil && size > published.Size {
+		err = badRequest(fmt.Sprintf("%s, %d, is beyond the newest checkpoint's size, %d", name, size, published.Size))
+	}
+	return size, err
+}

@@ -1,0 +1,295 @@
+package api_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stele-log/stele/api"
+	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/pgtest"
+	"github.com/stele-log/stele/pkg/checkpoint"
+	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/storage/postgres"
+	"github.com/stele-log/stele/storage/sqlite"
+)
+
+// origin is that of the rigs' log "default".
+const origin = "logs.example.com/default"
+
+// databases are those that the tests run on.
+var databases = []struct {
+	name string
+	open func(testing.TB) storage.Store
+}{
+	{"sqlite", newSQLite},
+	{"postgres", newPostgres},
+}
+
+func newSQLite(t testing.TB) storage.Store {
+	return openSQLite(t, filepath.Join(t.TempDir(), "stele.db"))
+}
+
+func openSQLite(t testing.TB, path string) storage.Store {
+	t.Helper()
+	if _, _, err := sqlite.Migrate(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	s, err := sqlite.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func newPostgres(t testing.TB) storage.Store {
+	t.Helper()
+	s, err := postgres.Open(t.Context(), pgtest.URL(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+// settings are what the rigs of tests differ in.
+type settings struct {
+	store    storage.Store // by default a new SQLite file
+	dir      string        // of keys and records, by default a new one
+	interval time.Duration // by default an hour: only who waits gets a checkpoint
+	maxQueue int
+	seen     *sightings // takes down each exchange, if not nil
+}
+
+// A rig is a server with a log named "default". Its clock stands still and its
+// key is always the same, so that the log is, to the byte. Each reply is held
+// against openapi.yaml.
+type rig struct {
+	testing.TB
+	url     string // of the server
+	log     string // url of the log "default"
+	client  *http.Client
+	handler http.Handler
+	host    *host.Host
+	dir     string
+	stop    func() // stops the server, and waits
+}
+
+func newRig(t testing.TB, s settings) *rig {
+	t.Helper()
+	if s.store == nil {
+		s.store = newSQLite(t)
+	}
+	if s.dir == "" {
+		s.dir = t.TempDir()
+		putKey(t, s.dir, "default", origin)
+	}
+	if s.interval == 0 {
+		s.interval = time.Hour
+	}
+	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
+	h, err := host.Open(t.Context(), host.Config{
+		Store: s.store, Dir: s.dir, Interval: s.interval, Cache: 1 << 20, MaxQueue: s.maxQueue, Logger: logger,
+		Now: func() time.Time { return time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Log("default"); err != nil {
+		if _, err := h.Create(t.Context(), host.NewLog{Name: "default", Origin: origin}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	handler := api.New(api.Config{
+		Host: h, Store: s.store, Logger: logger, OriginPrefix: "logs.example.com", Version: "test",
+	})
+	server := httptest.NewServer(handler)
+	transport := &http.Transport{DisableCompression: true}
+	r := &rig{TB: t, url: server.URL, log: server.URL + "/logs/default", handler: handler, host: h, dir: s.dir,
+		client: &http.Client{Transport: checked{t, transport, s.seen}}}
+	r.run(server, transport)
+	r.waitUntil("the log is led and has a checkpoint", func() bool {
+		l := r.defaultLog()
+		if l.Broken != nil {
+			return true
+		}
+		_, err := l.Publisher.Latest()
+		return l.Sequencer.Leading() && err == nil
+	})
+	return r
+}
+
+// run runs the logs until stop.
+func (r *rig) run(server *httptest.Server, transport *http.Transport) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	r.host.Start(ctx)
+	go func() {
+		r.host.Wait()
+		close(done)
+	}()
+	r.stop = func() {
+		transport.CloseIdleConnections()
+		server.Close()
+		cancel()
+		<-done
+	}
+	r.Cleanup(r.stop)
+}
+
+// putKey puts the key of a log where the server would make one. It is made of
+// the log's name: no log outside a test should have it.
+func putKey(t testing.TB, dir, name, origin string) {
+	t.Helper()
+	seed := strings.NewReader(strings.Repeat(name+" is known to all. ", 10))
+	skey, _, err := checkpoint.GenerateKey(seed, origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = filepath.Join(dir, "logs", name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ed25519.key"), []byte(skey+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *rig) defaultLog() *host.Log {
+	r.Helper()
+	l, err := r.host.Log("default")
+	if err != nil {
+		r.Fatal(err)
+	}
+	return l
+}
+
+func (r *rig) waitUntil(what string, done func() bool) {
+	r.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			r.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+// A reply is an answer with its whole body.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// do sends a request to the server. Headers are given as name, value, ...
+func (r *rig) do(method, path, body string, headers ...string) reply {
+	r.Helper()
+	req, err := http.NewRequestWithContext(r.Context(), method, r.url+path, strings.NewReader(body))
+	if err != nil {
+		r.Fatal(err)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		req.Header.Add(headers[i], headers[i+1])
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		r.Fatal(err)
+	}
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		r.Fatalf("%s %s: %v", method, path, err)
+	}
+	return reply{resp.StatusCode, resp.Header, got}
+}
+
+// get sends a GET that must be answered with 200, and returns the body.
+func (r *rig) get(path string) []byte {
+	r.Helper()
+	got := r.do("GET", path, "")
+	if got.status != http.StatusOK {
+		r.Fatalf("GET %s: %d: %s", path, got.status, got.body)
+	}
+	return got.body
+}
+
+// post sends JSON, or lines of it.
+func (r *rig) post(path, body string) reply {
+	r.Helper()
+	contentType := "application/json"
+	if strings.Contains(body, "\n") {
+		contentType = "application/x-ndjson"
+	}
+	return r.do("POST", path, body, "Content-Type", contentType)
+}
+
+// An appended is what a reply says of one event.
+type appended struct {
+	Status    int
+	Index     *uint64
+	ID        string
+	LeafHash  string `json:"leaf_hash"`
+	Duplicate bool
+	Receipt   string
+	Pending   string
+	Problem   json.RawMessage
+}
+
+// appended decodes the reply to a single event, which must have that status, or
+// one that says that it is in the log if status is 0.
+func (r *rig) appended(got reply, status int) (a appended) {
+	r.Helper()
+	if got.status != status && (status != 0 || got.status > 201) {
+		r.Fatalf("status %d, want %d: %s", got.status, status, got.body)
+	}
+	r.decode(got.body, &a)
+	return a
+}
+
+// results decodes the reply to a batch.
+func (r *rig) results(got reply) []appended {
+	r.Helper()
+	if got.status != http.StatusOK {
+		r.Fatalf("status %d, want 200: %s", got.status, got.body)
+	}
+	var b struct{ Results []appended }
+	r.decode(got.body, &b)
+	return b.Results
+}
+
+func (r *rig) decode(body []byte, v any) {
+	r.Helper()
+	if err := json.Unmarshal(body, v); err != nil {
+		r.Fatalf("%v in %s", err, body)
+	}
+}
+
+// vkeys returns the log's keys, as the server says them.
+func (r *rig) vkeys() []string {
+	r.Helper()
+	var info struct{ VKeys []string }
+	r.decode(r.get("/logs/default"), &info)
+	return info.VKeys
+}
+
+// sizes returns how many entries each log has.
+func (r *rig) sizes() map[string]uint64 {
+	r.Helper()
+	sizes := map[string]uint64{}
+	for _, l := range r.host.Logs() {
+		head, err := l.Stored.Head(r.Context())
+		if err != nil {
+			r.Fatal(err)
+		}
+		sizes[l.Name] = head.Size
+	}
+	return sizes
+}

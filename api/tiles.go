@@ -1,0 +1,120 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/pkg/tile"
+)
+
+// getCheckpoint serves the newest checkpoint.
+//
+// SPEC: https://c2sp.org/tlog-tiles#checkpoints
+func (s *server) getCheckpoint(w http.ResponseWriter, _ *http.Request, l *host.Log) error {
+	published, err := l.Publisher.Latest()
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", plainText)
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write(published.Note)
+	return nil
+}
+
+// getTile serves a tile or an entry bundle, as far as the newest checkpoint
+// goes: tiles of all widths up to what it implies.
+//
+// SPEC: https://c2sp.org/tlog-tiles#merkle-tree, #log-entries, #partial-tiles
+func (s *server) getTile(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+	path := "tile/" + chi.URLParam(r, "*")
+	if r.URL.RawPath != "" || r.URL.RawQuery != "" || r.URL.ForceQuery {
+		return badRequest("a tile's path has no escapes and no query")
+	}
+	t, err := tile.Parse(path)
+	if err != nil {
+		return badRequest(err.Error())
+	}
+	published, err := l.Publisher.Latest()
+	if err != nil {
+		return err
+	}
+	if !t.In(published.Size) {
+		return statusError{http.StatusNotFound, fmt.Sprintf(
+			"%s is not in the published tree of %d entries; the checkpoint says which tiles there are", t, published.Size)}
+	}
+	if t.Level == tile.Entries {
+		return serveBundle(w, r, l, t)
+	}
+	data, err := l.Reader.ReadTile(r.Context(), t)
+	if err != nil {
+		return err
+	}
+	setTileHeaders(w.Header())
+	_, _ = w.Write(data)
+	return nil
+}
+
+func setTileHeaders(h http.Header) {
+	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Cache-Control", immutable)
+}
+
+// serveBundle serves an entry bundle. To who takes zstd it goes as it is
+// stored; frames that follow each other are one zstd stream (RFC 8878 section
+// 3.1).
+func serveBundle(w http.ResponseWriter, r *http.Request, l *host.Log, t tile.Tile) error {
+	w.Header().Set("Vary", "Accept-Encoding")
+	if accepts(r, "zstd") {
+		frames, whole, err := l.Reader.Frames(r.Context(), t)
+		if err != nil {
+			return err
+		}
+		if whole {
+			setTileHeaders(w.Header())
+			w.Header().Set("Content-Encoding", "zstd")
+			for _, f := range frames {
+				_, _ = w.Write(f)
+			}
+			return nil
+		}
+	}
+	data, err := l.Reader.ReadTile(r.Context(), t)
+	if err != nil {
+		return err
+	}
+	setTileHeaders(w.Header())
+	if !accepts(r, "gzip") {
+		_, _ = w.Write(data)
+		return nil
+	}
+	w.Header().Set("Content-Encoding", "gzip")
+	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	if err != nil {
+		return err
+	}
+	_, _ = z.Write(data)
+	_ = z.Close()
+	return nil
+}
+
+// accepts reports whether the client takes a content coding by name.
+//
+// SPEC: RFC 9110 section 12.5.3.
+func accepts(r *http.Request, coding string) bool {
+	for _, header := range r.Header.Values("Accept-Encoding") {
+		for part := range strings.SplitSeq(header, ",") {
+			name, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
+			if !strings.EqualFold(strings.TrimSpace(name), coding) {
+				continue
+			}
+			q := strings.TrimRight(strings.ToLower(strings.ReplaceAll(weight, " ", "")), "0")
+			return q != "q=" && q != "q=0."
+		}
+	}
+	return false
+}

@@ -1,0 +1,142 @@
+package api_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/pkg/proof"
+)
+
+func TestABrokenLogDoesNotKeepOthersFromWorking(t *testing.T) {
+	t.Parallel()
+	for _, db := range databases {
+		t.Run(db.name, func(t *testing.T) {
+			t.Parallel()
+			store := db.open(t)
+			r := newRig(t, settings{store: store})
+			if _, err := r.host.Create(t.Context(), host.NewLog{Name: "doors", Origin: "logs.example.com/doors"}); err != nil {
+				t.Fatal(err)
+			}
+			r.stop()
+			if err := os.WriteFile(filepath.Join(r.dir, "logs", "doors", "ed25519.key"), []byte("not a key"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+
+			r = newRig(t, settings{store: store, dir: r.dir})
+			for _, path := range []string{"", "/events/0", "/events/0/receipt", "/checkpoint", "/checkpoints",
+				"/tile/0/000", "/proofs/inclusion?index=0", "/proofs/consistency?from=0"} {
+				if got := r.do("GET", "/logs/doors"+path, ""); got.status != 503 {
+					t.Errorf("GET %s: status %d, want 503: %s", path, got.status, got.body)
+				}
+			}
+			if got := r.post("/logs/doors/events", `{"type":"a"}`); got.status != 503 {
+				t.Errorf("status %d, want 503: %s", got.status, got.body)
+			}
+			for _, path := range []string{"/logs", "/readyz"} {
+				if got := r.get(path); !strings.Contains(string(got), "ed25519.key") {
+					t.Errorf("%s does not say what is wrong: %s", path, got)
+				}
+			}
+			if got := r.get("/metrics"); !strings.Contains(string(got), `stele_log_broken{log="doors"} 1`) {
+				t.Error("the metrics do not say that the log is broken")
+			}
+			r.appended(r.post("/logs/default/events?wait=published", `{"type":"a"}`), 201)
+		})
+	}
+}
+
+func TestReadyzSaysThatTheDatabaseIsGone(t *testing.T) {
+	t.Parallel()
+	for _, db := range databases {
+		t.Run(db.name, func(t *testing.T) {
+			t.Parallel()
+			store := db.open(t)
+			r := newRig(t, settings{store: store})
+			if err := store.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if got := r.do("GET", "/readyz", ""); got.status != 503 {
+				t.Errorf("readyz: status %d, want 503", got.status)
+			}
+			if got := r.do("GET", "/healthz", ""); got.status != 200 {
+				t.Errorf("healthz: status %d, want 200", got.status)
+			}
+			if got := r.do("GET", "/logs/default/checkpoint", ""); got.status != 200 {
+				t.Errorf("checkpoint: status %d, want 200", got.status)
+			}
+			if got := r.post("/logs/default/events", `{"type":"a"}`); got.status != 503 {
+				t.Errorf("events: status %d, want 503", got.status)
+			}
+		})
+	}
+}
+
+// TestADatabaseThatWasRolledBackIsNotSigned stops a server, puts an older copy
+// of its database back, and starts it again: what it has signed it remembers
+// elsewhere.
+func TestADatabaseThatWasRolledBackIsNotSigned(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "stele.db")
+	store := openSQLite(t, path)
+	r := newRig(t, settings{store: store})
+	for i := range 3 {
+		r.appended(r.post("/logs/default/events?wait=published", fmt.Sprintf(`{"type":"a","id":"%d"}`, i)), 201)
+	}
+	r.stop()
+	store.Close()
+	older, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	store = openSQLite(t, path)
+	r = newRig(t, settings{store: store, dir: r.dir})
+	for i := range 5 {
+		r.appended(r.post("/logs/default/events?wait=published", fmt.Sprintf(`{"type":"b","id":"%d"}`, i+3)), 201)
+	}
+	r.stop()
+	store.Close()
+	for _, suffix := range []string{"-wal", "-shm"} {
+		os.Remove(path + suffix)
+	}
+	if err := os.WriteFile(path, older, 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	r = newRig(t, settings{store: openSQLite(t, path), dir: r.dir})
+	a := r.appended(r.post("/logs/default/events?wait=published", `{"type":"c","id":"3"}`), 202)
+	if *a.Index != 3 || a.Receipt != "" || !strings.Contains(a.Pending, "rolled back") {
+		t.Errorf("index %d, receipt %q, pending %q: want 3, none, and the reason", *a.Index, a.Receipt, a.Pending)
+	}
+	got := r.post("/logs/default/events?wait=published", `{"type":"c"}`+"\n"+`{"type":"c"}`+"\n")
+	if got.status != 202 || strings.Count(string(got.body), "rolled back") != 2 {
+		t.Errorf("a batch: status %d: %s", got.status, got.body)
+	}
+	for _, path := range []string{"/logs/default", "/logs", "/readyz"} {
+		if body := r.get(path); !strings.Contains(string(body), "rolled back") {
+			t.Errorf("%s does not say why nothing is signed: %s", path, body)
+		}
+	}
+	for _, path := range []string{"/logs/default/events/3/receipt", "/logs/default/events/3/receipt?wait=published"} {
+		if got := r.do("GET", path, ""); got.status != 503 || !strings.Contains(string(got.body), "rolled back") {
+			t.Errorf("%s: status %d, want 503 and the reason: %s", path, got.status, got.body)
+		}
+	}
+	if got := r.get("/metrics"); !strings.Contains(string(got), `stele_log_signing_refused{log="default"} 1`) {
+		t.Error("the metrics do not say that nothing is signed")
+	}
+	// What was published before is served as ever.
+	if _, err := proof.ParseReceipt(r.get("/logs/default/events/2/receipt")); err != nil {
+		t.Error(err)
+	}
+	for _, path := range []string{"/logs/default/events/3", "/logs/default/checkpoint", "/logs/default/tile/0/000.p/3"} {
+		r.get(path)
+	}
+	if got := r.do("GET", "/logs/default/tile/0/000.p/4", ""); got.status != 404 {
+		t.Errorf("what is not signed is served: status %d", got.status)
+	}
+}

@@ -1,0 +1,35 @@
+// Command stele runs an immutable audit log, writes to it, and verifies it.
+//
+// Exit status: 0 if all went well; 1 if something failed, was refused or does
+// not verify; 2 if the command was not understood.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx))
+}
+
+// run runs the command that the arguments name and returns the exit status.
+func run(ctx context.Context) int {
+	started := false
+	root := newRoot(&started)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "stele:", err)
+	if !started {
+		fmt.Fprintln(os.Stderr, "Run \"stele help\" or any command with --help.")
+		return 2
+	}
+	return 1
+}

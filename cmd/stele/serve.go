@@ -1,0 +1,242 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stele-log/stele/api"
+	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/storage"
+)
+
+// serveFlags are what serve and demo share.
+type serveFlags struct {
+	storeFlags
+	listen       string
+	interval     time.Duration
+	originPrefix string
+	cacheMiB     int
+	migrateFirst bool
+	logFormat    string
+	logLevel     slog.Level
+}
+
+const (
+	minInterval     = 100 * time.Millisecond
+	shutdownTimeout = 15 * time.Second
+	defaultLog      = "default"
+)
+
+func newServeCmd() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run a server",
+		Long: `Serve runs a server. Without flags it keeps everything in ./stele-data (SQLite,
+keys), listens on 127.0.0.1:8080, and makes a log named default on first start.
+
+Once it accepts requests it prints one line to standard output with its address;
+all else goes to standard error. SIGINT or SIGTERM ends it after what was
+accepted is committed and published.`,
+		Example: `  stele serve
+  stele serve --data /var/lib/stele --listen 0.0.0.0:8080 --origin-prefix logs.example.com
+  stele serve --database postgres://stele@localhost/stele`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			logger, err := f.logger(cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			s, err := startServer(cmd.Context(), f, logger)
+			if err != nil {
+				return err
+			}
+			f.printReady(cmd.OutOrStdout(), s)
+			return s.wait(cmd.Context())
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+func (f *serveFlags) register(cmd *cobra.Command) {
+	f.storeFlags.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
+	flags.DurationVar(&f.interval, "checkpoint-interval", time.Second, "least time between checkpoints nobody waits for, 100ms or more")
+	flags.StringVar(&f.originPrefix, "origin-prefix", "", "origins of new logs begin with it; best the URL they are found at, without scheme (default: the host's name and /logs)")
+	flags.IntVar(&f.cacheMiB, "cache", 64, "MiB of tiles to keep in memory")
+	flags.BoolVar(&f.migrateFirst, "migrate", true, "bring the database's schema up to date at the start")
+	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
+	flags.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+}
+
+func (f *serveFlags) logger(w io.Writer) (*slog.Logger, error) {
+	o := &slog.HandlerOptions{Level: f.logLevel}
+	switch f.logFormat {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return nil, fmt.Errorf("--log-format is text or json, not %q", f.logFormat)
+}
+
+// printReady says where the server is, in one line.
+func (f *serveFlags) printReady(w io.Writer, s *server) {
+	if f.logFormat == "json" {
+		slog.New(slog.NewJSONHandler(w, nil)).Info("ready", "address", s.url, "version", buildVersion())
+		return
+	}
+	fmt.Fprintf(w, "stele is ready at %s\n", s.url)
+}
+
+// A server is one that accepts requests.
+type server struct {
+	url     string
+	host    *host.Host
+	logger  *slog.Logger
+	store   storage.Store
+	http    *http.Server
+	failed  chan error // of the listener
+	running sync.WaitGroup
+	stop    context.CancelFunc // ends the host
+	unlock  func()
+}
+
+// startServer opens the store, runs its logs and listens.
+func startServer(ctx context.Context, f serveFlags, logger *slog.Logger) (_ *server, err error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if f.interval < minInterval {
+		return nil, fmt.Errorf("--checkpoint-interval is %v or more", minInterval)
+	}
+	s := &server{logger: logger, failed: make(chan error, 1), stop: func() {}}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if err := f.makeDataDir(); err != nil {
+		return nil, err
+	}
+	if s.unlock, err = lockDir(f.data); err != nil {
+		return nil, err
+	}
+	if f.migrateFirst {
+		from, to, err := f.migrate(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if from != to {
+			logger.Info("schema migrated", "from", from, "to", to)
+		}
+	}
+	if s.store, err = f.open(ctx); err != nil {
+		return nil, err
+	}
+	if s.host, err = openHost(ctx, f, s.store, logger); err != nil {
+		return nil, err
+	}
+	return s, s.listen(f)
+}
+
+// openHost opens the logs in the store, of which there is then one at least.
+func openHost(ctx context.Context, f serveFlags, store storage.Store, logger *slog.Logger) (*host.Host, error) {
+	h, err := host.Open(ctx, host.Config{
+		Store: store, Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, Logger: logger, Now: time.Now,
+	})
+	if err != nil || len(h.Logs()) > 0 {
+		return h, err
+	}
+	l, err := h.Create(ctx, host.NewLog{Name: defaultLog, Origin: f.prefix() + "/" + defaultLog})
+	if err != nil {
+		return nil, err
+	}
+	logger.Info("log created", "log", l.Name, "origin", l.Origin)
+	return h, nil
+}
+
+// prefix returns what the origins of new logs begin with.
+func (f *serveFlags) prefix() string {
+	if f.originPrefix != "" {
+		return f.originPrefix
+	}
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		name = "localhost"
+	}
+	return name + "/logs"
+}
+
+// listen runs the host and serves requests.
+func (s *server) listen(f serveFlags) error {
+	l, err := net.Listen("tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("%w; choose another address with --listen", err)
+	}
+	s.url = "http://" + l.Addr().String()
+	s.http = &http.Server{
+		Handler: api.New(api.Config{
+			Host: s.host, Store: s.store, Logger: s.logger, OriginPrefix: f.prefix(), Version: buildVersion(),
+		}),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       5 * time.Minute,
+		WriteTimeout:      5 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
+	}
+	run, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	s.host.Start(run)
+	s.running.Go(s.host.Wait)
+	go func() { s.failed <- s.http.Serve(l) }()
+	return nil
+}
+
+// wait serves until the context ends, and then ends in order: requests first,
+// then the logs, then the store.
+func (s *server) wait(ctx context.Context) error {
+	defer s.close()
+	select {
+	case err := <-s.failed:
+		return err
+	case <-ctx.Done():
+	}
+	s.logger.Info("stopping: what was accepted is committed and published first")
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	err := s.http.Shutdown(stopping)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("some requests did not end within %v", shutdownTimeout)
+	}
+	return err
+}
+
+func (s *server) close() {
+	s.stop()
+	s.running.Wait()
+	if s.http != nil {
+		_ = s.http.Close()
+	}
+	if s.store != nil {
+		if err := s.store.Close(); err != nil {
+			s.logger.Error("close database", "error", err)
+		}
+	}
+	if s.unlock != nil {
+		s.unlock()
+	}
+}

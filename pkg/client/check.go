@@ -1,0 +1,277 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"runtime"
+
+	"github.com/stele-log/stele/pkg/checkpoint"
+	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/pkg/tile"
+	"github.com/stele-log/stele/pkg/tree"
+)
+
+// CheckOptions say what Check does beyond the newest checkpoint.
+type CheckOptions struct {
+	// History are checkpoints published before, by growing size. Each must be
+	// trusted by the policy and agree with the entries.
+	History iter.Seq2[PastCheckpoint, error]
+
+	// Progress is called now and then with the number of entries checked.
+	Progress func(done, total uint64)
+}
+
+// A PastCheckpoint is one of a log's history of checkpoints.
+type PastCheckpoint struct {
+	Number uint64 // in the history, from 0
+	Note   []byte // the signed note
+}
+
+// A Report says what Check has found whole.
+type Report struct {
+	policy.Result        // of the newest checkpoint
+	Past          uint64 // checkpoints of the history
+}
+
+// Check reads a whole log and hashes everything anew: each entry must have the
+// leaf hash in its level 0 tile, each tile the hash that stands in the tile
+// above it, the whole the root that is signed. The error names the first place
+// that does not fit. All trust rests on the policy.
+func Check(ctx context.Context, r tile.Reader, p *policy.Policy, o CheckOptions) (Report, error) {
+	result, err := ReadHead(ctx, r, p)
+	if err != nil {
+		return Report{}, err
+	}
+	c := &checker{r: r, policy: p, head: result.Head, frontier: &tree.Frontier{}, progress: o.Progress}
+	next, stop := iter.Pull2(emptyIfNil(o.History))
+	defer stop()
+	c.history = next
+	if err := c.advance(ctx); err != nil {
+		return Report{}, err
+	}
+	if err := c.entries(ctx); err != nil {
+		return Report{}, err
+	}
+	if err := c.edge(ctx); err != nil {
+		return Report{}, err
+	}
+	if c.frontier.Head() != c.head {
+		return Report{}, fmt.Errorf("newest checkpoint: %w", c.disagree(c.head))
+	}
+	return Report{Result: result, Past: c.past}, nil
+}
+
+func emptyIfNil(history iter.Seq2[PastCheckpoint, error]) iter.Seq2[PastCheckpoint, error] {
+	if history == nil {
+		return func(func(PastCheckpoint, error) bool) {}
+	}
+	return history
+}
+
+type checker struct {
+	r        tile.Reader
+	policy   *policy.Policy
+	head     tree.Head
+	frontier *tree.Frontier // over the entries checked so far
+	progress func(done, total uint64)
+
+	history func() (PastCheckpoint, error, bool)
+	due     *checkpoint.Checkpoint // next of the history, or nil
+	number  uint64                 // of due
+	past    uint64                 // checkpoints of the history that agree
+	agreed  uint64                 // size of the last of them
+}
+
+// disagree says that the entries do not have a head that was signed. The tiles
+// agree with the entries, so that nothing tells which entry it is, but that
+// those below the last checkpoint that agrees are whole.
+func (c *checker) disagree(signed tree.Head) error {
+	return fmt.Errorf("it signs %v, but the entries have %v: one of the entries %d to %d was changed, "+
+		"or another history was signed", signed, c.frontier.Head(), c.agreed, max(signed.Size, 1)-1)
+}
+
+// A hashedBundle is an entry bundle of which nothing but the hashes is left,
+// and the level 0 tile that goes with it.
+type hashedBundle struct {
+	t              tile.Tile
+	leaves, stored []tree.Hash
+	err            error
+}
+
+// entries reads and hashes bundles in parallel, and appends them in order.
+func (c *checker) entries(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ahead := make(chan chan hashedBundle, 4*runtime.GOMAXPROCS(0))
+	go func() {
+		defer close(ahead)
+		for i := uint64(0); ; i++ {
+			t, ok := tile.At(tile.Entries, i, c.head.Size)
+			if !ok || ctx.Err() != nil {
+				return
+			}
+			one := make(chan hashedBundle, 1)
+			ahead <- one
+			go func() { one <- c.read(ctx, t) }()
+		}
+	}()
+	var failed error
+	for one := range ahead {
+		b := <-one
+		if failed != nil {
+			continue // let the reader end
+		}
+		if failed = b.err; failed == nil {
+			failed = c.append(ctx, b)
+		}
+		if failed != nil {
+			cancel()
+		}
+	}
+	if failed == nil {
+		failed = ctx.Err()
+	}
+	return failed
+}
+
+func (c *checker) read(ctx context.Context, t tile.Tile) hashedBundle {
+	b := hashedBundle{t: t}
+	if _, b.leaves, b.err = readBundle(ctx, c.r, t); b.err != nil {
+		return b
+	}
+	t.Level = 0
+	b.stored, b.err = readTile(ctx, c.r, t)
+	return b
+}
+
+// append adds a bundle to the tree and compares the tiles that it makes full.
+func (c *checker) append(ctx context.Context, b hashedBundle) error {
+	for i, leaf := range b.leaves {
+		if leaf != b.stored[i] {
+			return c.blame(ctx, b, i)
+		}
+	}
+	for leaves := b.leaves; len(leaves) > 0; {
+		n := len(leaves)
+		if c.due != nil {
+			n = int(min(uint64(n), c.due.Size-c.frontier.Size()))
+		}
+		for _, full := range c.frontier.Append(leaves[:n]) {
+			if err := c.tile(ctx, full); err != nil {
+				return err
+			}
+		}
+		leaves = leaves[n:]
+		if err := c.advance(ctx); err != nil {
+			return err
+		}
+	}
+	if c.progress != nil {
+		c.progress(c.frontier.Size(), c.head.Size)
+	}
+	return nil
+}
+
+// blame says which of an entry and the tile that does not have its leaf hash is
+// not what it was, where the tile above can tell.
+func (c *checker) blame(ctx context.Context, b hashedBundle, i int) error {
+	index := b.t.Start() + uint64(i)
+	hashes := b.t
+	hashes.Level = 0
+	differ := fmt.Sprintf("the entry's leaf hash is %s, %s has %s", b.leaves[i], hashes, b.stored[i])
+	above, ok := tile.At(1, b.t.Index/tile.Width, c.head.Size)
+	if b.t.IsFull() && ok {
+		parent, err := readTile(ctx, c.r, above)
+		switch {
+		case err != nil:
+		case parent[b.t.Index%tile.Width] == tree.TileRoot(b.leaves):
+			return fmt.Errorf("entry %d: %s was changed at hash %d: %s", index, hashes, i, differ)
+		case parent[b.t.Index%tile.Width] == tree.TileRoot(b.stored):
+			return fmt.Errorf("entry %d was changed: %s", index, differ)
+		}
+	}
+	return fmt.Errorf("entry %d: the entry or its tile was changed: %s", index, differ)
+}
+
+// tile compares a full tile above level 0 with the one that the log has; those
+// at level 0 were compared before.
+func (c *checker) tile(ctx context.Context, full tree.FullTile) error {
+	if full.Tile.Level == 0 {
+		return nil
+	}
+	want, err := tree.SplitTile(full.Data, tile.Width)
+	if err != nil {
+		return err
+	}
+	return c.compare(ctx, full.Tile, want)
+}
+
+// edge compares the partial tiles above level 0.
+func (c *checker) edge(ctx context.Context) error {
+	for level := 1; ; level++ {
+		want := c.frontier.Partial(level)
+		if want == nil {
+			return nil
+		}
+		if len(want) == 0 {
+			continue
+		}
+		t, _ := tile.At(level, c.head.Size>>(8*(level+1)), c.head.Size)
+		if err := c.compare(ctx, t, want); err != nil {
+			return err
+		}
+	}
+}
+
+func (c *checker) compare(ctx context.Context, t tile.Tile, want []tree.Hash) error {
+	got, err := readTile(ctx, c.r, t)
+	if err != nil {
+		return err
+	}
+	below := uint64(1) << (8 * t.Level)
+	for i := range want {
+		if got[i] != want[i] {
+			first := t.Start() + uint64(i)*below
+			return fmt.Errorf("%s was changed at hash %d, over entries %d to %d: it has %s, the entries give %s",
+				t, i, first, first+below-1, got[i], want[i])
+		}
+	}
+	return nil
+}
+
+// advance compares the checkpoints of the history that have the size reached,
+// and finds the next.
+func (c *checker) advance(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if c.due != nil {
+			if c.due.Size > c.frontier.Size() {
+				return nil
+			}
+			if got := c.frontier.Head(); got != c.due.Head {
+				return fmt.Errorf("checkpoint %d: %w", c.number, c.disagree(c.due.Head))
+			}
+			c.agreed, c.due = c.due.Size, nil
+			c.past++
+		}
+		past, err, ok := c.history()
+		if err != nil {
+			return fmt.Errorf("read history of checkpoints: %w", err)
+		}
+		if !ok {
+			return nil
+		}
+		result, err := c.policy.Check(past.Note)
+		if err != nil {
+			return fmt.Errorf("checkpoint %d: %w", past.Number, err)
+		}
+		if result.Size > c.head.Size {
+			return nil // published since the check began
+		}
+		if result.Size < c.frontier.Size() {
+			return fmt.Errorf("checkpoint %d: its size, %d, is smaller than that of one before", past.Number, result.Size)
+		}
+		c.due, c.number = &result.Checkpoint, past.Number
+	}
+	return ctx.Err()
+}

@@ -1,0 +1,132 @@
+// Package client is the Go client of Stele: it appends events to a log, reads
+// the log back verified, and is a handler for package log/slog.
+//
+// A [Client] speaks the HTTP API of a server (docs/openapi.yaml is served by it
+// as /openapi.yaml). [ReadEntries] and [Check] need no Stele server: they read
+// any log in the tlog-tiles layout (https://c2sp.org/tlog-tiles) and trust
+// nothing but the policy they are given.
+//
+// What always holds:
+//   - an event has an id before it is first sent, so that sending it again
+//     cannot store it twice, see [Client.AppendJSON];
+//   - events are stored in the order in which they were given;
+//   - nothing is sent again that the server has refused, nor for ever;
+//   - the token goes to the configured scheme, host and port only, and into no
+//     error. Redirects are errors.
+//
+// A Client and a [Handler] are safe for concurrent use.
+package client
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+)
+
+// Config is what a Client is made of.
+type Config struct {
+	// URL is where the server is, such as "https://logs.example.com". It may have
+	// a path.
+	URL string
+
+	// Log is the name of the log; "default" if empty.
+	Log string
+
+	// Token is sent as bearer token. If empty, none is sent.
+	Token string
+
+	// HTTP does the requests; a client with a timeout of two minutes if nil. Its
+	// CheckRedirect is not used.
+	HTTP *http.Client
+
+	// RetryFor is how long after its first try a request may be tried again. It
+	// is if there was no answer, or one with status 429, 502, 503 or 504. It is a
+	// minute if 0; nothing is tried again if it is negative.
+	RetryFor time.Duration
+
+	// Retrying, if not nil, is told why a request failed and when it is tried
+	// again.
+	Retrying func(err error, wait time.Duration)
+}
+
+const (
+	defaultLog      = "default"
+	defaultRetryFor = time.Minute
+	defaultTimeout  = 2 * time.Minute // of one try
+)
+
+// A Client writes to one log of a server, and reads from it.
+type Client struct {
+	http     *http.Client
+	base     string // the server's URL, without slash at the end
+	log      string
+	retryFor time.Duration
+	retrying func(error, time.Duration)
+	receipts bool // wait for receipts when appending
+}
+
+// New returns a Client. It does not connect yet.
+func New(cfg Config) (*Client, error) {
+	u, err := url.Parse(cfg.URL)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("server's URL: %w", err)
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return nil, fmt.Errorf("server's URL %q: want one like http://127.0.0.1:8080", u.Redacted())
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return nil, fmt.Errorf("server's URL %q: want scheme, host and path only; a token is given by itself", u.Redacted())
+	}
+	if strings.ContainsFunc(cfg.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, errors.New("the token has characters other than printable ASCII, such as white space")
+	}
+	c := &Client{
+		base:     strings.TrimSuffix(u.String(), "/"),
+		log:      cfg.Log,
+		retryFor: cfg.RetryFor,
+		retrying: cfg.Retrying,
+		http:     &http.Client{Timeout: defaultTimeout},
+	}
+	if c.log == "" {
+		c.log = defaultLog
+	}
+	if c.retryFor == 0 {
+		c.retryFor = defaultRetryFor
+	}
+	if cfg.HTTP != nil {
+		h := *cfg.HTTP
+		c.http = &h
+	}
+	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c.http.Transport = authorized{c.http.Transport, u.Scheme, u.Host, cfg.Token}
+	return c, nil
+}
+
+// Prefix returns the URL of the log, which is its tlog-tiles prefix: with
+// [tile.HTTP], it is what [ReadEntries] and [Check] read.
+//
+// [tile.HTTP]: https://pkg.go.dev/github.com/stele-log/stele/pkg/tile#HTTP
+func (c *Client) Prefix() string { return c.base + c.path("") }
+
+// path returns the path of something in the log, below the server's URL.
+func (c *Client) path(rest string) string { return "/logs/" + url.PathEscape(c.log) + rest }
+
+// authorized adds the token to requests to the server, and only to those.
+type authorized struct {
+	next                http.RoundTripper
+	scheme, host, token string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (a authorized) RoundTrip(req *http.Request) (*http.Response, error) {
+	if a.token != "" && req.URL.Scheme == a.scheme && req.URL.Host == a.host {
+		req = req.Clone(req.Context())
+		req.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	if a.next == nil {
+		return http.DefaultTransport.RoundTrip(req)
+	}
+	return a.next.RoundTrip(req)
+}

@@ -1,0 +1,102 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// A LogInfo is what the server says of a log. Its keys are only as good as the
+// server: who verifies gets them from elsewhere.
+type LogInfo struct {
+	Name      string    `json:"name"`
+	Origin    string    `json:"origin"`
+	VKey      string    `json:"vkey,omitempty"` // verifier key, Ed25519
+	VKeys     []string  `json:"vkeys"`          // all verifier keys, Ed25519 first
+	Created   time.Time `json:"created"`
+	Size      uint64    `json:"size"`              // entries
+	Published uint64    `json:"published"`         // entries under the newest checkpoint
+	Problem   string    `json:"problem,omitempty"` // why the log cannot be used, or is not signed
+}
+
+// A NewLog says what log to create.
+type NewLog struct {
+	Name    string `json:"name"`              // in URLs: 1 to 63 of a-z, 0-9 and "-", not "-" at either end
+	Origin  string `json:"origin,omitempty"`  // in checkpoints, for ever; made by the server if empty
+	MLDSA44 bool   `json:"mldsa44,omitempty"` // sign with an ML-DSA-44 key too
+}
+
+// Logs returns all logs of the server, by name.
+func (c *Client) Logs(ctx context.Context) ([]LogInfo, error) {
+	var list struct {
+		Logs []LogInfo `json:"logs"`
+	}
+	if err := c.getJSON(ctx, "/logs", &list); err != nil {
+		return nil, fmt.Errorf("list logs: %w", err)
+	}
+	return list.Logs, nil
+}
+
+// Info returns what the server says of the client's log.
+func (c *Client) Info(ctx context.Context) (LogInfo, error) {
+	var info LogInfo
+	if err := c.getJSON(ctx, c.path(""), &info); err != nil {
+		return LogInfo{}, fmt.Errorf("show log %s: %w", c.log, err)
+	}
+	return info, nil
+}
+
+// CreateLog creates a log on the server. It is sent once: after an error other
+// than a [*Problem] the log may exist.
+func (c *Client) CreateLog(ctx context.Context, n NewLog) (LogInfo, error) {
+	info, err := c.createLog(ctx, n)
+	if err != nil {
+		return LogInfo{}, fmt.Errorf("create log %.80s: %w", n.Name, err)
+	}
+	return info, nil
+}
+
+func (c *Client) createLog(ctx context.Context, n NewLog) (info LogInfo, err error) {
+	body, err := json.Marshal(n)
+	if err != nil {
+		return info, err
+	}
+	body, err = c.do(ctx, request{
+		method: http.MethodPost, path: "/logs", contentType: "application/json", body: body, once: true,
+	})
+	if err != nil {
+		return info, err
+	}
+	return info, unmarshal(body, &info)
+}
+
+// Entry returns the entry at an index, as the server has it: nothing is
+// verified.
+func (c *Client) Entry(ctx context.Context, index uint64) ([]byte, error) {
+	entry, err := c.get(ctx, c.path("/events/"+strconv.FormatUint(index, 10)))
+	if err != nil {
+		return nil, fmt.Errorf("get entry %d: %w", index, err)
+	}
+	return entry, nil
+}
+
+// Receipt returns the receipt of the entry at an index, a C2SP tlog-proof for
+// [proof.ParseReceipt], which verifies it. If there is no checkpoint yet that
+// covers the entry, the error is a [*Problem] with status 404 or, if told to
+// wait, Receipt waits for one.
+//
+// [proof.ParseReceipt]: https://pkg.go.dev/github.com/stele-log/stele/pkg/proof#ParseReceipt
+func (c *Client) Receipt(ctx context.Context, index uint64, wait bool) ([]byte, error) {
+	path := c.path("/events/" + strconv.FormatUint(index, 10) + "/receipt")
+	if wait {
+		path += "?wait=published"
+	}
+	receipt, err := c.get(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("get receipt of entry %d: %w", index, err)
+	}
+	return receipt, nil
+}
