@@ -1,7 +1,9 @@
 package api_test
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,6 +77,21 @@ func TestReadyzSaysThatTheDatabaseIsGone(t *testing.T) {
 	}
 }
 
+// copyDatabase copies a SQLite file that nobody has open, over another.
+func copyDatabase(t *testing.T, from, to string) {
+	t.Helper()
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		os.Remove(to + suffix)
+		content, err := os.ReadFile(from + suffix)
+		if err == nil {
+			err = os.WriteFile(to+suffix, content, 0o600)
+		}
+		if err != nil && (suffix == "" || !errors.Is(err, fs.ErrNotExist)) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestADatabaseThatWasRolledBackIsNotSigned stops a server, puts an older copy
 // of its database back, and starts it again: what it has signed it remembers
 // elsewhere.
@@ -88,10 +105,8 @@ func TestADatabaseThatWasRolledBackIsNotSigned(t *testing.T) {
 	}
 	r.stop()
 	store.Close()
-	older, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	older := t.TempDir()
+	copyDatabase(t, path, filepath.Join(older, "stele.db"))
 
 	store = openSQLite(t, path)
 	r = newRig(t, settings{store: store, dir: r.dir})
@@ -100,12 +115,7 @@ func TestADatabaseThatWasRolledBackIsNotSigned(t *testing.T) {
 	}
 	r.stop()
 	store.Close()
-	for _, suffix := range []string{"-wal", "-shm"} {
-		os.Remove(path + suffix)
-	}
-	if err := os.WriteFile(path, older, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	copyDatabase(t, filepath.Join(older, "stele.db"), path)
 
 	r = newRig(t, settings{store: openSQLite(t, path), dir: r.dir})
 	a := r.appended(r.post("/logs/default/events?wait=published", `{"type":"c","id":"3"}`), 202)

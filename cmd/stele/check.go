@@ -50,7 +50,7 @@ thing that does not fit it says where, and exits with 1.`,
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(out)
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "whole: %s has %d entries, root %s\n"+
-				"  %d earlier checkpoints agree, %d witnesses have cosigned (%.1f s)\n",
+				"  %d checkpoints of its history agree, %d witnesses have cosigned (%.1f s)\n",
 				out.Origin, out.Size, out.Root, out.Past, out.Cosigned, out.Seconds)
 			return err
 		},
@@ -64,7 +64,7 @@ type checkReport struct {
 	Origin   string    `json:"origin"`
 	Size     uint64    `json:"size"`
 	Root     tree.Hash `json:"root"`
-	Past     uint64    `json:"past_checkpoints"`
+	Past     uint64    `json:"history"`
 	Cosigned int       `json:"cosigned"`
 	Seconds  float64   `json:"seconds"`
 }

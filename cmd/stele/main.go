@@ -14,7 +14,8 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	// A second signal ends what does not end by itself.
+	context.AfterFunc(ctx, stop)
 	os.Exit(run(ctx))
 }
 

@@ -44,11 +44,12 @@ type served struct {
 	url string
 }
 
-// serve starts a server and waits until it is ready. It is stopped at the end
-// of the test.
+// serve starts a server, in a folder of its own, and waits until it is ready. It
+// is stopped at the end of the test.
 func serve(t *testing.T, args ...string) *served {
 	t.Helper()
 	s := &served{cmd: stele(t, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)}
+	s.cmd.Dir = t.TempDir()
 	var errs bytes.Buffer
 	s.cmd.Stderr = &errs
 	out, err := s.cmd.StdoutPipe()
@@ -66,6 +67,14 @@ func serve(t *testing.T, args ...string) *served {
 		t.Fatalf("server printed %q, %v\n%s", line, err, errs.String())
 	}
 	return s
+}
+
+// stop ends the server as an operator does.
+func (s *served) stop() error {
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	return s.cmd.Wait()
 }
 
 // end sends the signal and waits for the process's end.

@@ -29,6 +29,7 @@ type serveFlags struct {
 	migrateFirst bool
 	logFormat    string
 	logLevel     slog.Level
+	now          func() time.Time // the clock of recordedtime; time.Now if nil
 }
 
 const (
@@ -154,8 +155,11 @@ func startServer(ctx context.Context, f serveFlags, logger *slog.Logger) (_ *ser
 
 // openHost opens the logs in the store, of which there is then one at least.
 func openHost(ctx context.Context, f serveFlags, store storage.Store, logger *slog.Logger) (*host.Host, error) {
+	if f.now == nil {
+		f.now = time.Now
+	}
 	h, err := host.Open(ctx, host.Config{
-		Store: store, Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, Logger: logger, Now: time.Now,
+		Store: store, Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, Logger: logger, Now: f.now,
 	})
 	if err != nil || len(h.Logs()) > 0 {
 		return h, err

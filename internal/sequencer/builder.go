@@ -1,6 +1,7 @@
 package sequencer
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -30,6 +31,7 @@ type builder struct {
 	head     tree.Head // of the last batch built
 	frontier *tree.Frontier
 	dedup    *dedup
+	stored   lastChunk
 	recorded time.Time // of the last batch built
 
 	mu      sync.Mutex
@@ -101,15 +103,17 @@ func (b *builder) assign(ctx context.Context, next *batch) error {
 		keys = append(keys, r.keys...)
 		r.results = make([]Result, len(r.events))
 	}
-	stored, err := b.dedup.find(ctx, keys)
+	indexed, err := b.dedup.find(ctx, keys)
 	if err != nil {
 		return err
 	}
 	k := 0
+	var refused int
+	var first *ConflictError
 	for _, r := range next.requests {
 		for i := range r.events {
 			e := &r.events[i]
-			candidates := append(stored[k], b.dedup.tail(keys[k])...)
+			candidates := append(indexed[k], b.dedup.tail(keys[k])...)
 			res, err := b.original(ctx, e, candidates)
 			if err != nil {
 				return err
@@ -119,9 +123,16 @@ func (b *builder) assign(ctx context.Context, next *batch) error {
 				b.dedup.add(keys[k])
 				next.added = append(next.added, e)
 			}
+			if res.Conflict != nil {
+				refused++
+				first = cmp.Or(first, res.Conflict)
+			}
 			r.results[i] = *res
 			k++
 		}
+	}
+	if refused > 0 {
+		b.cfg.Logger.Warn("events refused", "events", refused, "first", first)
 	}
 	return nil
 }
@@ -141,9 +152,7 @@ func (b *builder) original(ctx context.Context, e *event.Event, candidates []uin
 			return &Result{Index: index, Leaf: leaf, Duplicate: true}, nil
 		}
 		b.stats.Conflicts.Add(1)
-		conflict := &ConflictError{Source: e.Source, ID: e.ID, Index: index}
-		b.cfg.Logger.Warn("event refused", "error", conflict)
-		return &Result{Conflict: conflict}, nil
+		return &Result{Conflict: &ConflictError{Source: e.Source, ID: e.ID, Index: index}}, nil
 	}
 	return nil, nil
 }
@@ -156,7 +165,7 @@ func (b *builder) compare(ctx context.Context, e *event.Event, index uint64) (sa
 		same = p.Source == e.Source && p.ID == e.ID
 		return same, string(p.Received()) == string(e.Received()), leaf, nil
 	}
-	entry, err := b.cfg.Reader.ReadEntry(ctx, index)
+	entry, err := b.stored.read(ctx, b.cfg.Log, index)
 	if err != nil {
 		return false, false, leaf, err
 	}
@@ -166,6 +175,31 @@ func (b *builder) compare(ctx context.Context, e *event.Event, index uint64) (sa
 	}
 	same = stored.Source == e.Source && stored.ID == e.ID
 	return same, string(stored.Received()) == string(e.Received()), tree.LeafHash(entry), nil
+}
+
+// A lastChunk keeps the entries of one stored chunk: duplicates often come in
+// the order of their originals.
+type lastChunk struct {
+	chunk   storage.Chunk
+	entries [][]byte
+}
+
+func (l *lastChunk) read(ctx context.Context, log storage.Log, index uint64) ([]byte, error) {
+	if index < l.chunk.Start || index >= l.chunk.End() {
+		chunks, err := log.Chunks(ctx, index, index+1)
+		if err != nil {
+			return nil, err
+		}
+		if len(chunks) == 0 {
+			return nil, fmt.Errorf("%w: entry %d is missing", storage.ErrDamaged, index)
+		}
+		entries, err := chunks[0].Entries()
+		if err != nil {
+			return nil, err
+		}
+		l.chunk, l.entries = chunks[0], entries
+	}
+	return l.entries[index-l.chunk.Start], nil
 }
 
 // inFlight returns the event at an index that is not committed yet.

@@ -1,10 +1,10 @@
 // Package client is the Go client of Stele: it appends events to a log, reads
 // the log back verified, and is a handler for package log/slog.
 //
-// A [Client] speaks the HTTP API of a server (docs/openapi.yaml is served by it
-// as /openapi.yaml). [ReadEntries] and [Check] need no Stele server: they read
-// any log in the tlog-tiles layout (https://c2sp.org/tlog-tiles) and trust
-// nothing but the policy they are given.
+// A [Client] speaks the HTTP API of a server, which serves its description as
+// /openapi.yaml. [ReadEntries] and [Check] need no Stele server: they read any
+// log in the tlog-tiles layout (https://c2sp.org/tlog-tiles) and trust nothing
+// but the head or the policy they are given.
 //
 // What always holds:
 //   - an event has an id before it is first sent, so that sending it again

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -97,11 +98,14 @@ func (l *lease) Release() {
 // knows how to lock a file on each system, and the system frees the lock when
 // the process ends.
 func lockFile(ctx context.Context, path string) (*sql.DB, error) {
-	path += "-lease"
+	path, err := filepath.Abs(path + "-lease")
+	if err != nil {
+		return nil, err
+	}
 	if err := createFile(path); err != nil {
 		return nil, err
 	}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: "mode=rw&_busy_timeout=0"}).String())
+	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: "mode=rw&_busy_timeout=0"}).String())
 	if err != nil {
 		return nil, err
 	}

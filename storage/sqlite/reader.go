@@ -51,7 +51,7 @@ func (r *reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
-// row runs a query for one row. The error is ErrNotFound if there is none.
+// row runs a query for one row.
 func (r *reader) row(ctx context.Context, query string, args ...any) row {
 	stmt, err := r.prepare(ctx, query)
 	if err != nil {

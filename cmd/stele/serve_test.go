@@ -1,0 +1,98 @@
+package main_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stele-log/stele/pkg/client"
+)
+
+func TestServeWithoutFlagsKeepsEverythingInOneFolder(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	c := newClient(t, s)
+	if _, err := c.WithReceipts().Append(t.Context(), client.Event{Type: "hello"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.stop(); err != nil {
+		t.Errorf("the server ended with %v", err)
+	}
+	for _, name := range []string{"stele.db", "logs/default/ed25519.key", "logs/default/signed.checkpoint"} {
+		info, err := os.Stat(filepath.Join(s.cmd.Dir, "stele-data", name))
+		if err != nil {
+			t.Error(err)
+		} else if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v: others can read it", name, info.Mode())
+		}
+	}
+}
+
+func TestTwoServersCannotShareADataFolder(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	serve(t, "--data", dir)
+	_, stderr := run(t, 1, "serve", "--data", dir, "--listen", "127.0.0.1:0")
+	if !strings.Contains(stderr, "another server uses the data folder") {
+		t.Errorf("the second one says %q", stderr)
+	}
+}
+
+func TestReadyLineAsJSON(t *testing.T) {
+	t.Parallel()
+	cmd := stele(t, "serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data", t.TempDir())
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+	}()
+	var line struct{ Msg, Address string }
+	if err := json.NewDecoder(out).Decode(&line); err != nil || line.Msg != "ready" {
+		t.Fatalf("the server printed %+v, %v", line, err)
+	}
+	resp, err := http.Get(line.Address + "/readyz")
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("readyz: %v, %v", resp, err)
+	}
+	resp.Body.Close()
+}
+
+func TestDemoVerifiesItsReceipts(t *testing.T) {
+	t.Parallel()
+	stdout, _ := run(t, 0, "demo", "--events", "12", "--rate", "1000", "--listen", "127.0.0.1:0")
+	for _, want := range []string{"is ready at http://127.0.0.1:", "12 receipts verified; the log of 12 entries is whole"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("demo does not print %q:\n%s", want, stdout)
+		}
+	}
+}
+
+func TestServeSaysWhatIsWrongWithItsFlags(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string]string{
+		"--checkpoint-interval 1ms":           "100ms or more",
+		"--database mysql://x":                "not a postgres:// URL",
+		"--listen 256.0.0.1:1":                "choose another address with --listen",
+		"--log-format xml":                    "text or json",
+		"--database postgres://127.0.0.1:1/x": "connect",
+	} {
+		_, stderr := run(t, 1, append(strings.Fields(args), "serve", "--data", t.TempDir())...)
+		if !strings.Contains(stderr, want) {
+			t.Errorf("%s: it says %q, want %q", args, stderr, want)
+		}
+	}
+	_, stderr := run(t, 2, "serve", "--nonsense")
+	if !strings.Contains(stderr, "--help") {
+		t.Errorf("an unknown flag: it says %q", stderr)
+	}
+}
