@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"mime"
 	"net/http"
@@ -76,10 +75,7 @@ func describe(r *http.Request, l *host.Log) (logInfo, error) {
 	return info, nil
 }
 
-const (
-	maxNewLog  = 64 << 10 // bytes
-	createWait = 5 * time.Second
-)
+const maxNewLog = 64 << 10 // bytes
 
 type newLog struct {
 	Name    string `json:"name"`
@@ -100,13 +96,6 @@ func (s *server) createLog(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		s.fail(w, r, err)
 		return
-	}
-	// The first checkpoint says that the log takes events. If that takes long the
-	// log is there all the same.
-	if l.Broken == nil {
-		ctx, cancel := context.WithTimeout(r.Context(), createWait)
-		defer cancel()
-		_, _ = l.Publisher.Wait(ctx, 0)
 	}
 	info, err := describe(r, l)
 	if err != nil {

@@ -65,14 +65,13 @@ func newPostgres(t testing.TB) storage.Store {
 type settings struct {
 	store    storage.Store // by default a new SQLite file
 	dir      string        // of keys and records, by default a new one
-	interval time.Duration // by default an hour: only who waits gets a checkpoint
 	maxQueue int
 	seen     *sightings // takes down each exchange, if not nil
 }
 
-// A rig is a server with a log named "default". Its clock stands still and its
-// key is always the same, so that the log is, to the byte. Each reply is held
-// against openapi.yaml.
+// A rig is a server with a log named "default". Its clock stands still, its key
+// is always the same, and only who waits gets a checkpoint, so that the log is
+// the same to the byte, too. Each reply is held against openapi.yaml.
 type rig struct {
 	testing.TB
 	url     string // of the server
@@ -93,12 +92,9 @@ func newRig(t testing.TB, s settings) *rig {
 		s.dir = t.TempDir()
 		putKey(t, s.dir, "default", origin)
 	}
-	if s.interval == 0 {
-		s.interval = time.Hour
-	}
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
 	h, err := host.Open(t.Context(), host.Config{
-		Store: s.store, Dir: s.dir, Interval: s.interval, Cache: 1 << 20, MaxQueue: s.maxQueue, Logger: logger,
+		Store: s.store, Dir: s.dir, Interval: time.Hour, Cache: 1 << 20, MaxQueue: s.maxQueue, Logger: logger,
 		Now: func() time.Time { return time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC) },
 	})
 	if err != nil {
@@ -116,34 +112,16 @@ func newRig(t testing.TB, s settings) *rig {
 	transport := &http.Transport{DisableCompression: true}
 	r := &rig{TB: t, url: server.URL, log: server.URL + "/logs/default", handler: handler, host: h, dir: s.dir,
 		client: &http.Client{Transport: checked{t, transport, s.seen}}}
-	r.run(server, transport)
-	r.waitUntil("the log is led and has a checkpoint", func() bool {
-		l := r.defaultLog()
-		if l.Broken != nil {
-			return true
-		}
-		_, err := l.Publisher.Latest()
-		return l.Sequencer.Leading() && err == nil
-	})
-	return r
-}
-
-// run runs the logs until stop.
-func (r *rig) run(server *httptest.Server, transport *http.Transport) {
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	r.host.Start(ctx)
-	go func() {
-		r.host.Wait()
-		close(done)
-	}()
+	h.Start(ctx)
 	r.stop = func() {
 		transport.CloseIdleConnections()
 		server.Close()
 		cancel()
-		<-done
+		h.Wait()
 	}
-	r.Cleanup(r.stop)
+	t.Cleanup(r.stop)
+	return r
 }
 
 // putKey puts the key of a log where the server would make one. It is made of

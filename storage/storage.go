@@ -147,10 +147,12 @@ type Log interface {
 
 	// RunPages returns, for each key, the page of the run of that kind and
 	// start on which the key would stand: the last page whose First is at most
-	// key. A key before the first page has a zero Page.
+	// key. A key before the first page has a zero Page. The error is ErrNotFound
+	// if the run is gone: another has taken its place, see Runs.
 	RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]Page, error)
 
-	// AllPages calls f with each page of a run in order of First.
+	// AllPages calls f with each page of a run in order of First. The error is
+	// ErrNotFound if the run is gone.
 	AllPages(ctx context.Context, kind string, start uint64, f func(Page) error) error
 }
 

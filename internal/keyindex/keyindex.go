@@ -24,6 +24,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -66,6 +67,8 @@ type Index struct {
 
 	mu   sync.RWMutex
 	runs []run // adjacent, from entry 0 on
+
+	writing sync.Mutex // held while runs are replaced, there and here
 }
 
 // Open reads the filters of the index of a kind. It returns
@@ -105,11 +108,36 @@ type Match struct {
 	Index uint64 // of the entry
 }
 
-// Find returns the entries that have one of the keys.
+// Find returns the entries that have one of the keys. The error is
+// [storage.ErrNotFound] if another Index has replaced runs of this one.
 func (x *Index) Find(ctx context.Context, keys []uint64) ([]Match, error) {
+	for {
+		runs := x.current()
+		matches, err := x.find(ctx, runs, keys)
+		if err == nil {
+			return matches, nil
+		}
+		if errors.Is(err, storage.ErrNotFound) {
+			// Add may have replaced a run since; then the new ones have its keys.
+			x.writing.Lock()
+			replaced := !slices.EqualFunc(runs, x.current(), func(a, b run) bool { return a.filter == b.filter })
+			x.writing.Unlock()
+			if replaced {
+				continue
+			}
+		}
+		return nil, fmt.Errorf("find in %s index: %w", x.kind, err)
+	}
+}
+
+func (x *Index) current() []run {
 	x.mu.RLock()
-	runs := x.runs
-	x.mu.RUnlock()
+	defer x.mu.RUnlock()
+	return x.runs
+}
+
+// find returns the matches in runs.
+func (x *Index) find(ctx context.Context, runs []run, keys []uint64) ([]Match, error) {
 	var matches []Match
 	var at []int // positions of the keys that a run's filter lets through
 	for _, r := range runs {
@@ -124,7 +152,7 @@ func (x *Index) Find(ctx context.Context, keys []uint64) ([]Match, error) {
 		}
 		var err error
 		if matches, err = x.findIn(ctx, r, keys, at, matches); err != nil {
-			return nil, fmt.Errorf("find in %s index: %w", x.kind, err)
+			return nil, err
 		}
 	}
 	return matches, nil
@@ -225,6 +253,8 @@ func (x *Index) write(ctx context.Context, start, end uint64, pairs []pair) erro
 		return fmt.Errorf("write run of %s index: %w", x.kind, err)
 	}
 	stored := storage.Run{Kind: x.kind, Start: start, End: end, Filter: r.encodeFilter()}
+	x.writing.Lock()
+	defer x.writing.Unlock()
 	if err := x.log.ReplaceRuns(ctx, stored, pages(pairs)); err != nil {
 		return fmt.Errorf("write run of %s index: %w", x.kind, err)
 	}

@@ -122,16 +122,7 @@ func (x *Index) tile(ctx context.Context, start uint64, width int) ([]tree.Hash,
 // Find returns the index of the first entry with that leaf hash in the tree of
 // the given size.
 func (x *Index) Find(ctx context.Context, leaf tree.Hash, size uint64) (uint64, error) {
-	keys := x.keys
-	if x.size.Load() < size {
-		// Another server writes to the log, and to the index.
-		var err error
-		if keys, err = keyindex.Open(ctx, x.log, keyindex.Leaves); err != nil {
-			return 0, err
-		}
-	}
-	end := keys.End()
-	matches, err := keys.Find(ctx, []uint64{keyindex.LeafKey(leaf)})
+	end, matches, err := x.lookUp(ctx, leaf, size)
 	if err != nil {
 		return 0, err
 	}
@@ -148,6 +139,28 @@ func (x *Index) Find(ctx context.Context, leaf tree.Hash, size uint64) (uint64, 
 		}
 	}
 	return x.search(ctx, leaf, end, size)
+}
+
+// lookUp returns what the index has for the leaf hash, and how far it goes.
+func (x *Index) lookUp(ctx context.Context, leaf tree.Hash, size uint64) (end uint64, matches []keyindex.Match, err error) {
+	key := []uint64{keyindex.LeafKey(leaf)}
+	if x.size.Load() >= size {
+		end = x.keys.End()
+		matches, err = x.keys.Find(ctx, key)
+		return end, matches, err
+	}
+	// Another server writes to the log and to the index, and may merge runs
+	// while they are read.
+	for range 3 {
+		var keys *keyindex.Index
+		if keys, err = keyindex.Open(ctx, x.log, keyindex.Leaves); err != nil {
+			return 0, nil, err
+		}
+		if matches, err = keys.Find(ctx, key); !errors.Is(err, storage.ErrNotFound) {
+			return keys.End(), matches, err
+		}
+	}
+	return 0, nil, err
 }
 
 // search looks for the leaf hash in the tiles from start up to size.
