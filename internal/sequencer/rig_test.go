@@ -37,7 +37,7 @@ type running struct {
 }
 
 // start runs a sequencer on the log until stop, or the end of the test.
-func start(t *testing.T, l storage.Log, change ...func(*sequencer.Config)) *running {
+func start(t testing.TB, l storage.Log, change ...func(*sequencer.Config)) *running {
 	t.Helper()
 	r := &running{log: l}
 	cfg := sequencer.Config{
@@ -70,7 +70,7 @@ func start(t *testing.T, l storage.Log, change ...func(*sequencer.Config)) *runn
 	return r
 }
 
-func (r *running) waitLeading(t *testing.T) {
+func (r *running) waitLeading(t testing.TB) {
 	t.Helper()
 	for !r.Leading() {
 		select {
