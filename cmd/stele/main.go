@@ -23,13 +23,13 @@ func main() {
 func run(ctx context.Context) int {
 	started := false
 	root := newRoot(&started)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
 	fmt.Fprintln(os.Stderr, "stele:", err)
 	if !started {
-		fmt.Fprintln(os.Stderr, "Run \"stele help\" or any command with --help.")
+		fmt.Fprintf(os.Stderr, "Usage: %s\nRun \"%s --help\" for more.\n", cmd.UseLine(), cmd.CommandPath())
 		return 2
 	}
 	return 1

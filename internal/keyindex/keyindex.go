@@ -3,7 +3,7 @@
 // from the entries, and says how far it has come ([Index.End]).
 //
 // The index is log-structured. Keys of 64 bits are written in sorted, immutable
-// runs over consecutive entries, [RunLength] at first; whenever eight runs of a
+// runs over consecutive entries, [RunLength] at first; where eight runs of a
 // length are adjacent they are merged into one, up to four million entries. What
 // has no run yet is the tail: it is in the log itself, and whoever needs it in
 // memory reads it from there. So nothing is written an entry at a time, and a
@@ -67,8 +67,6 @@ type Index struct {
 
 	mu   sync.RWMutex
 	runs []run // adjacent, from entry 0 on
-
-	writing sync.Mutex // held while runs are replaced, there and here
 }
 
 // Open reads the filters of the index of a kind. It returns
@@ -80,6 +78,9 @@ func Open(ctx context.Context, log storage.Log, kind string) (*Index, error) {
 	}
 	x := &Index{log: log, kind: kind}
 	for _, s := range stored {
+		if s.End <= x.End() {
+			continue // written late, by a server that did not know it was merged already
+		}
 		r, err := openRun(s)
 		if err == nil && s.Start != x.End() {
 			err = fmt.Errorf("%w: want a run from entry %d on", storage.ErrDamaged, x.End())
@@ -108,36 +109,35 @@ type Match struct {
 	Index uint64 // of the entry
 }
 
-// Find returns the entries that have one of the keys. The error is
-// [storage.ErrNotFound] if another Index has replaced runs of this one.
+// Find returns the entries that have one of the keys, whoever writes to the
+// index meanwhile.
 func (x *Index) Find(ctx context.Context, keys []uint64) ([]Match, error) {
 	for {
-		runs := x.current()
-		matches, err := x.find(ctx, runs, keys)
+		matches, err := x.find(ctx, keys)
 		if err == nil {
 			return matches, nil
 		}
-		if errors.Is(err, storage.ErrNotFound) {
-			// Add may have replaced a run since; then the new ones have its keys.
-			x.writing.Lock()
-			replaced := !slices.EqualFunc(runs, x.current(), func(a, b run) bool { return a.filter == b.filter })
-			x.writing.Unlock()
-			if replaced {
-				continue
-			}
+		if !errors.Is(err, storage.ErrNotFound) {
+			return nil, fmt.Errorf("find in %s index: %w", x.kind, err)
 		}
-		return nil, fmt.Errorf("find in %s index: %w", x.kind, err)
+		// A run was merged since, by Add or by another server.
+		end := x.End()
+		if x, err = Open(ctx, x.log, x.kind); err != nil {
+			return nil, err
+		}
+		if x.End() < end {
+			return nil, fmt.Errorf("find in %s index: %w: it ended at entry %d, now at %d",
+				x.kind, storage.ErrDamaged, end, x.End())
+		}
 	}
 }
 
-func (x *Index) current() []run {
+// find is Find, but for runs that are not stored any more: then the error is
+// [storage.ErrNotFound].
+func (x *Index) find(ctx context.Context, keys []uint64) ([]Match, error) {
 	x.mu.RLock()
-	defer x.mu.RUnlock()
-	return x.runs
-}
-
-// find returns the matches in runs.
-func (x *Index) find(ctx context.Context, runs []run, keys []uint64) ([]Match, error) {
+	runs := x.runs
+	x.mu.RUnlock()
 	var matches []Match
 	var at []int // positions of the keys that a run's filter lets through
 	for _, r := range runs {
@@ -181,28 +181,23 @@ func (x *Index) findIn(ctx context.Context, r run, keys []uint64, at []int, matc
 }
 
 // Add writes the run of the RunLength entries from End on, of which keys are
-// the keys, and merges runs where eight are of a length.
+// the keys. Before that it merges runs where eight are of a length. After an
+// error End is what it was.
 func (x *Index) Add(ctx context.Context, keys []uint64) error {
 	if len(keys) != RunLength {
 		return fmt.Errorf("add to %s index: %d keys, want %d", x.kind, len(keys), RunLength)
+	}
+	for start, end, ok := x.mergeable(); ok; start, end, ok = x.mergeable() {
+		if err := x.merge(ctx, start, end); err != nil {
+			return err
+		}
 	}
 	pairs := make([]pair, len(keys))
 	for i, key := range keys {
 		pairs[i] = pair{key, uint32(i)}
 	}
 	start := x.End()
-	if err := x.write(ctx, start, start+RunLength, pairs); err != nil {
-		return err
-	}
-	for {
-		start, end, ok := x.mergeable()
-		if !ok {
-			return nil
-		}
-		if err := x.merge(ctx, start, end); err != nil {
-			return err
-		}
-	}
+	return x.write(ctx, start, start+RunLength, pairs)
 }
 
 // mergeable returns the range of the last eight runs, if they are of a length
@@ -253,8 +248,6 @@ func (x *Index) write(ctx context.Context, start, end uint64, pairs []pair) erro
 		return fmt.Errorf("write run of %s index: %w", x.kind, err)
 	}
 	stored := storage.Run{Kind: x.kind, Start: start, End: end, Filter: r.encodeFilter()}
-	x.writing.Lock()
-	defer x.writing.Unlock()
 	if err := x.log.ReplaceRuns(ctx, stored, pages(pairs)); err != nil {
 		return fmt.Errorf("write run of %s index: %w", x.kind, err)
 	}

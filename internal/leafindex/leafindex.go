@@ -42,7 +42,7 @@ type Index struct {
 	reader *storage.Reader
 	logger *slog.Logger
 
-	keys *keyindex.Index
+	keys atomic.Pointer[keyindex.Index]
 	size atomic.Uint64 // committed
 	wake chan struct{}
 }
@@ -53,7 +53,9 @@ func Open(ctx context.Context, log storage.Log, reader *storage.Reader, logger *
 	if err != nil {
 		return nil, err
 	}
-	return &Index{log: log, reader: reader, logger: logger, keys: keys, wake: make(chan struct{}, 1)}, nil
+	x := &Index{log: log, reader: reader, logger: logger, wake: make(chan struct{}, 1)}
+	x.keys.Store(keys)
+	return x, nil
 }
 
 // Committed says that this server has brought the log to a size. It does not
@@ -68,7 +70,7 @@ func (x *Index) Committed(head tree.Head) {
 
 // Lag returns the number of committed entries that are not in the index.
 func (x *Index) Lag() uint64 {
-	size, end := x.size.Load(), x.keys.End()
+	size, end := x.size.Load(), x.keys.Load().End()
 	return max(size, end) - end
 }
 
@@ -90,14 +92,19 @@ func (x *Index) Run(ctx context.Context) {
 			case <-time.After(retryDelay):
 			case <-ctx.Done():
 			}
+			// While another server wrote to the log it merged runs.
+			if keys, err := keyindex.Open(ctx, x.log, keyindex.Leaves); err == nil {
+				x.keys.Store(keys)
+			}
 		}
 	}
 }
 
 // add indexes the next entries.
 func (x *Index) add(ctx context.Context) error {
+	index := x.keys.Load()
 	keys := make([]uint64, 0, keyindex.RunLength)
-	for next := x.keys.End(); len(keys) < keyindex.RunLength; next += tile.Width {
+	for next := index.End(); len(keys) < keyindex.RunLength; next += tile.Width {
 		hashes, err := x.tile(ctx, next, tile.Width)
 		if err != nil {
 			return err
@@ -106,7 +113,7 @@ func (x *Index) add(ctx context.Context) error {
 			keys = append(keys, keyindex.LeafKey(h))
 		}
 	}
-	return x.keys.Add(ctx, keys)
+	return index.Add(ctx, keys)
 }
 
 // tile returns the leaf hashes of the first width entries from start on.
@@ -122,7 +129,16 @@ func (x *Index) tile(ctx context.Context, start uint64, width int) ([]tree.Hash,
 // Find returns the index of the first entry with that leaf hash in the tree of
 // the given size.
 func (x *Index) Find(ctx context.Context, leaf tree.Hash, size uint64) (uint64, error) {
-	end, matches, err := x.lookUp(ctx, leaf, size)
+	keys := x.keys.Load()
+	if x.size.Load() < size {
+		// Another server writes to the log, and to the index.
+		var err error
+		if keys, err = keyindex.Open(ctx, x.log, keyindex.Leaves); err != nil {
+			return 0, err
+		}
+	}
+	end := keys.End()
+	matches, err := keys.Find(ctx, []uint64{keyindex.LeafKey(leaf)})
 	if err != nil {
 		return 0, err
 	}
@@ -139,28 +155,6 @@ func (x *Index) Find(ctx context.Context, leaf tree.Hash, size uint64) (uint64, 
 		}
 	}
 	return x.search(ctx, leaf, end, size)
-}
-
-// lookUp returns what the index has for the leaf hash, and how far it goes.
-func (x *Index) lookUp(ctx context.Context, leaf tree.Hash, size uint64) (end uint64, matches []keyindex.Match, err error) {
-	key := []uint64{keyindex.LeafKey(leaf)}
-	if x.size.Load() >= size {
-		end = x.keys.End()
-		matches, err = x.keys.Find(ctx, key)
-		return end, matches, err
-	}
-	// Another server writes to the log and to the index, and may merge runs
-	// while they are read.
-	for range 3 {
-		var keys *keyindex.Index
-		if keys, err = keyindex.Open(ctx, x.log, keyindex.Leaves); err != nil {
-			return 0, nil, err
-		}
-		if matches, err = keys.Find(ctx, key); !errors.Is(err, storage.ErrNotFound) {
-			return keys.End(), matches, err
-		}
-	}
-	return 0, nil, err
 }
 
 // search looks for the leaf hash in the tiles from start up to size.

@@ -1,0 +1,171 @@
+package keyindex_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stele-log/stele/internal/keyindex"
+	"github.com/stele-log/stele/storage"
+)
+
+// A tampered is a log whose index is not what was stored.
+type tampered struct {
+	storage.Log
+	runs func([]storage.Run) []storage.Run // if not nil
+	page func(storage.Page) []storage.Page // if not nil
+}
+
+func (l *tampered) Runs(ctx context.Context, kind string) ([]storage.Run, error) {
+	runs, err := l.Log.Runs(ctx, kind)
+	if l.runs == nil || err != nil {
+		return runs, err
+	}
+	runs = l.runs(runs)
+	slices.SortFunc(runs, byStart)
+	return runs, nil
+}
+
+func (l *tampered) RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+	pages, err := l.Log.RunPages(ctx, kind, start, keys)
+	if l.page == nil || err != nil {
+		return pages, err
+	}
+	for i, p := range pages {
+		pages[i] = l.page(p)[0]
+	}
+	return pages, nil
+}
+
+func (l *tampered) AllPages(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
+	if l.page == nil {
+		return l.Log.AllPages(ctx, kind, start, f)
+	}
+	return l.Log.AllPages(ctx, kind, start, func(p storage.Page) error {
+		for _, p := range l.page(p) {
+			if err := f(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func wantDamaged(t *testing.T, what string, err error, place string) {
+	t.Helper()
+	if !errors.Is(err, storage.ErrDamaged) || !strings.Contains(err.Error(), place) {
+		t.Errorf("%s: error %v, want %q with %q", what, err, storage.ErrDamaged, place)
+	}
+}
+
+func TestDamagedRunsAreRefused(t *testing.T) {
+	t.Parallel()
+	stored, _ := withSeven(t)
+	l := &tampered{Log: stored}
+	filter := func(change func([]byte) []byte) func([]storage.Run) []storage.Run {
+		return func(runs []storage.Run) []storage.Run {
+			runs[1].Filter = change(bytes.Clone(runs[1].Filter))
+			return runs
+		}
+	}
+	const second = "entries 65536 to 131072"
+	for name, test := range map[string]struct {
+		place string
+		runs  func([]storage.Run) []storage.Run
+	}{
+		"a filter with a bit flipped":    {second, filter(func(b []byte) []byte { b[len(b)/2] ^= 4; return b })},
+		"a filter with a wrong checksum": {second, filter(func(b []byte) []byte { b[0] ^= 1; return b })},
+		"a filter cut off":               {second, filter(func(b []byte) []byte { return b[:len(b)-1] })},
+		"a filter of 3 bytes":            {second, filter(func(b []byte) []byte { return b[:3] })},
+		"no filter":                      {second, filter(func([]byte) []byte { return nil })},
+		"a checksum of nothing":          {second, filter(func([]byte) []byte { return make([]byte, 4) })},
+		"the first run missing":          {second, func(runs []storage.Run) []storage.Run { return runs[1:] }},
+		"a run missing in between": {"entries 131072 to 196608", func(runs []storage.Run) []storage.Run {
+			return slices.Delete(runs, 1, 2)
+		}},
+		"a run that overlaps the next": {"entries 131072 to 196608", func(runs []storage.Run) []storage.Run {
+			runs[1].End++
+			return runs
+		}},
+	} {
+		l.runs = test.runs
+		_, err := keyindex.Open(t.Context(), l, keyindex.Events)
+		wantDamaged(t, name, err, test.place)
+	}
+}
+
+// TestRunsWithinALargerOneAreLeftOut is what is left if a server that has lost
+// its lease unawares writes a run after another has merged it.
+func TestRunsWithinALargerOneAreLeftOut(t *testing.T) {
+	t.Parallel()
+	l, m := withSeven(t)
+	writer, late := openIndex(t, l, keyindex.Events), openIndex(t, l, keyindex.Events)
+	for range 2 {
+		add(t, writer, m.next())
+	}
+	add(t, late, m.keys[7*run:8*run])
+	wantRuns(t, l, keyindex.Events, 8, 1, 1)
+	x := openIndex(t, l, keyindex.Events)
+	if x.End() != 9*run {
+		t.Errorf("the index ends at %d, want %d", x.End(), 9*run)
+	}
+	m.check(t, x, m.sample())
+	add(t, x, m.next())
+	m.check(t, openIndex(t, l, keyindex.Events), m.sample())
+}
+
+func TestDamagedPagesAreRefused(t *testing.T) {
+	t.Parallel()
+	stored, m := withSeven(t)
+	add(t, openIndex(t, stored, keyindex.Events), m.next())
+	l := &tampered{Log: stored}
+	for name, page := range map[string]func(storage.Page) []storage.Page{
+		"cut off": func(p storage.Page) []storage.Page {
+			return []storage.Page{{First: p.First, Data: p.Data[:len(p.Data)-1]}}
+		},
+		"missing": func(p storage.Page) []storage.Page {
+			if p.First == 0 {
+				return nil
+			}
+			return []storage.Page{p}
+		},
+		"twice": func(p storage.Page) []storage.Page {
+			if p.First == 0 {
+				return []storage.Page{p, p}
+			}
+			return []storage.Page{p}
+		},
+	} {
+		l.page = page
+		x := openIndex(t, l, keyindex.Events)
+		if name == "cut off" {
+			_, err := x.Find(t.Context(), m.keys[1:2])
+			wantDamaged(t, "find on a page that is cut off", err, "find in event index")
+		}
+		wantDamaged(t, "merge a page that is "+name, x.Add(t.Context(), make([]uint64, run)), "merge runs of event index")
+		if x.End() != 8*run {
+			t.Errorf("a page is %s: after an error the index ends at %d", name, x.End())
+		}
+	}
+	l.page = nil
+	m.check(t, openIndex(t, l, keyindex.Events), m.sample())
+}
+
+// TestIndexThatHasShrunkIsNotBelieved drops the index under the feet of one
+// that is open: who asks does not read the entries that were in it.
+func TestIndexThatHasShrunkIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	stored, m := withSeven(t)
+	l := &tampered{Log: stored}
+	x := openIndex(t, l, keyindex.Events)
+	dropped := storage.Run{Kind: keyindex.Events, Start: 0, End: 7 * run, Filter: []byte{}}
+	if err := stored.ReplaceRuns(t.Context(), dropped, nil); err != nil {
+		t.Fatal(err)
+	}
+	l.runs = func([]storage.Run) []storage.Run { return nil }
+	_, err := x.Find(t.Context(), m.keys[run:run+1])
+	wantDamaged(t, "find in an index that was dropped", err, "it ended at entry 458752, now at 0")
+}

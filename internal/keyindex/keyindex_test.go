@@ -1,0 +1,421 @@
+package keyindex_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stele-log/stele/internal/dbtest"
+	"github.com/stele-log/stele/internal/keyindex"
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/storage/sqlite"
+)
+
+const run = keyindex.RunLength
+
+// A model is the keys that an index must find, by entry.
+type model struct{ keys []uint64 }
+
+// everyRun is a key that each run has at its start, often one that it has more
+// times than a page holds pairs.
+const everyRun, often = 1 << 40, math.MaxUint64 - 1
+
+// next returns the keys of the next run and adds them to the model. Many occur
+// twice or more in the run, so that pages end among equal keys; some are in
+// other runs too.
+func (m *model) next() []uint64 {
+	start := uint64(len(m.keys))
+	random := rand.New(rand.NewPCG(start, 3))
+	keys := make([]uint64, run)
+	for i := range keys {
+		switch i % 4 {
+		default:
+			keys[i] = random.Uint64()
+		case 1, 2:
+			keys[i] = random.Uint64N(run/4)<<48 | start
+		case 3:
+			keys[i] = random.Uint64N(run)<<48 | 1
+		}
+	}
+	for i, key := range []uint64{0, 0, 1<<63 - 1, 1 << 63, 1 << 63, math.MaxUint64, math.MaxUint64} {
+		keys[i*1000] = key
+	}
+	for i := range 700 {
+		keys[10_001+7*i] = often
+	}
+	keys[0], keys[run-1] = everyRun, everyRun+1
+	m.keys = append(m.keys, keys...)
+	return keys
+}
+
+// check fails the test unless the index finds exactly the entries with each of
+// the keys.
+func (m *model) check(t *testing.T, x *keyindex.Index, keys []uint64) {
+	t.Helper()
+	want := map[uint64][]uint64{}
+	for _, key := range keys {
+		want[key] = nil
+	}
+	for i, key := range m.keys {
+		if before, ok := want[key]; ok {
+			want[key] = append(before, uint64(i))
+		}
+	}
+	for asked := range slices.Chunk(keys, 4096) {
+		matches, err := x.Find(t.Context(), asked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := make([][]uint64, len(asked))
+		for _, match := range matches {
+			found[match.Key] = append(found[match.Key], match.Index)
+		}
+		for i, key := range asked {
+			if !slices.Equal(found[i], want[key]) {
+				t.Fatalf("of %d entries those with key %#x are %d, want %d", len(m.keys), key, found[i], want[key])
+			}
+		}
+	}
+}
+
+// sample returns keys that the model has, all those that stand out among them,
+// and some that it has not.
+func (m *model) sample() []uint64 {
+	keys := []uint64{everyRun, everyRun + 1, often, 0, 1<<63 - 1, 1 << 63, math.MaxUint64, 1, 1<<63 + 1, math.MaxUint64 - 2}
+	for i := 0; i < len(m.keys); i += 499 {
+		keys = append(keys, m.keys[i], m.keys[i]+1)
+	}
+	return append(keys, everyRun) // twice in one question
+}
+
+// sevenRuns are the files of a database with an index of seven runs.
+var sevenRuns = sync.OnceValues(func() (files map[string][]byte, err error) {
+	dir, err := os.MkdirTemp("", "keyindex")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	ctx, path := context.Background(), filepath.Join(dir, "stele.db")
+	if _, _, err := sqlite.Migrate(ctx, path); err != nil {
+		return nil, err
+	}
+	store, err := sqlite.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	l, err := store.CreateLog(ctx, "default", "log.example/default")
+	if err != nil {
+		return nil, err
+	}
+	x, err := keyindex.Open(ctx, l, keyindex.Events)
+	if err != nil {
+		return nil, err
+	}
+	m := &model{}
+	for range 7 {
+		if err := x.Add(ctx, m.next()); err != nil {
+			return nil, err
+		}
+	}
+	if err := store.Close(); err != nil {
+		return nil, err
+	}
+	paths, err := filepath.Glob(path + "*") // the file and its write-ahead log
+	files = map[string][]byte{}
+	for _, path := range paths {
+		if files[filepath.Base(path)], err = os.ReadFile(path); err != nil {
+			return nil, err
+		}
+	}
+	return files, err
+})
+
+// withSeven returns a log with an index of seven runs.
+func withSeven(t *testing.T) (storage.Log, *model) {
+	t.Helper()
+	files, err := sevenRuns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store, err := sqlite.Open(t.Context(), filepath.Join(dir, "stele.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	l, err := store.OpenLog(t.Context(), "default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &model{}
+	for range 7 {
+		m.next()
+	}
+	return l, m
+}
+
+func newLog(t *testing.T, open func() storage.Store) storage.Log {
+	t.Helper()
+	l, err := open().CreateLog(t.Context(), "default", "log.example/default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func openIndex(t *testing.T, l storage.Log, kind string) *keyindex.Index {
+	t.Helper()
+	x, err := keyindex.Open(t.Context(), l, kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func add(t *testing.T, x *keyindex.Index, keys []uint64) {
+	t.Helper()
+	if err := x.Add(t.Context(), keys); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantRuns compares the lengths of the stored runs, counted in RunLength.
+func wantRuns(t *testing.T, l storage.Log, kind string, want ...uint64) {
+	t.Helper()
+	stored, err := l.Runs(t.Context(), kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lengths []uint64
+	for _, r := range stored {
+		lengths = append(lengths, (r.End-r.Start)/run)
+	}
+	if !slices.Equal(lengths, want) {
+		t.Errorf("runs of lengths %d are stored, want %d", lengths, want)
+	}
+}
+
+func TestIndexFindsAllEntriesAndNoOthers(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
+		l := newLog(t, open)
+		x := openIndex(t, l, keyindex.Leaves)
+		m := &model{}
+		m.check(t, x, m.sample())
+		for range 2 {
+			if x.End() != uint64(len(m.keys)) {
+				t.Fatalf("the index ends at %d, want %d", x.End(), len(m.keys))
+			}
+			add(t, x, m.next())
+			m.check(t, x, m.sample())
+		}
+		m.check(t, x, m.keys[:run/4])
+		wantRuns(t, l, keyindex.Leaves, 1, 1)
+		wantRuns(t, l, keyindex.Events)
+		m.check(t, openIndex(t, l, keyindex.Leaves), m.sample())
+		if other := openIndex(t, l, keyindex.Events); other.End() != 0 {
+			t.Errorf("the index of another kind ends at %d", other.End())
+		}
+	})
+}
+
+func TestEightRunsAreMerged(t *testing.T) {
+	t.Parallel()
+	l, m := withSeven(t)
+	x := openIndex(t, l, keyindex.Events)
+	m.check(t, x, m.sample())
+	add(t, x, m.next())
+	wantRuns(t, l, keyindex.Events, 1, 1, 1, 1, 1, 1, 1, 1)
+	add(t, x, m.next())
+	wantRuns(t, l, keyindex.Events, 8, 1)
+	m.check(t, x, m.sample())
+
+	again := openIndex(t, l, keyindex.Events)
+	if x.End() != 9*run || again.End() != 9*run {
+		t.Errorf("the index ends at %d, and opened again at %d; want %d", x.End(), again.End(), 9*run)
+	}
+	m.check(t, again, m.sample())
+	add(t, again, m.next())
+	wantRuns(t, l, keyindex.Events, 8, 1, 1)
+	m.check(t, again, m.sample())
+}
+
+func TestRunOfOneKeyIsFoundWhole(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, dbtest.SQLite(t))
+	x := openIndex(t, l, keyindex.Events)
+	add(t, x, slices.Repeat([]uint64{7}, run))
+	matches, err := x.Find(t.Context(), []uint64{6, 7, 8})
+	if err != nil || len(matches) != run {
+		t.Fatalf("%d entries, error %v; want %d", len(matches), err, run)
+	}
+	for i, match := range matches {
+		if match != (keyindex.Match{Key: 1, Index: uint64(i)}) {
+			t.Fatalf("match %d is %+v", i, match)
+		}
+	}
+}
+
+func TestAddRefusesAnythingButARun(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, dbtest.SQLite(t))
+	x := openIndex(t, l, keyindex.Events)
+	for _, n := range []int{0, run - 1, run + 1} {
+		if err := x.Add(t.Context(), make([]uint64, n)); err == nil {
+			t.Errorf("%d keys were added", n)
+		}
+	}
+	if x.End() != 0 {
+		t.Errorf("the index ends at %d", x.End())
+	}
+	wantRuns(t, l, keyindex.Events)
+}
+
+func TestFailedAddChangesNothing(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, dbtest.SQLite(t))
+	x := openIndex(t, l, keyindex.Events)
+	m := &model{}
+	add(t, x, m.next())
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := x.Add(cancelled, make([]uint64, run)); err == nil {
+		t.Fatal("added, though the context has ended")
+	}
+	m.check(t, x, m.sample())
+	add(t, x, m.next())
+	m.check(t, x, m.sample())
+	wantRuns(t, l, keyindex.Events, 1, 1)
+}
+
+// TestFindWhileRunsAreMerged asks for keys that are in the index all the time.
+func TestFindWhileRunsAreMerged(t *testing.T) {
+	t.Parallel()
+	l, m := withSeven(t)
+	x := openIndex(t, l, keyindex.Events)
+	asked := []uint64{everyRun, m.keys[5], m.keys[run-2], everyRun + 1}
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for !done.Load() {
+				end := x.End()
+				matches, err := x.Find(t.Context(), asked)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := wantAll(matches, end); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 2 {
+		add(t, x, m.next())
+	}
+	done.Store(true)
+	wg.Wait()
+	wantRuns(t, l, keyindex.Events, 8, 1)
+}
+
+// wantAll returns an error unless key 0, which is everyRun, was found once in
+// each run below end.
+func wantAll(matches []keyindex.Match, end uint64) error {
+	seen := map[keyindex.Match]bool{}
+	for _, m := range matches {
+		if seen[m] {
+			return fmt.Errorf("found %+v twice", m)
+		}
+		seen[m] = true
+	}
+	for start := uint64(0); start < end; start += run {
+		if !seen[keyindex.Match{Key: 0, Index: start}] {
+			return fmt.Errorf("entry %d is not found in an index up to %d", start, end)
+		}
+	}
+	return nil
+}
+
+// A hooked is a log that does something before it reads pages of a run.
+type hooked struct {
+	storage.Log
+	before func(start uint64)
+}
+
+func (l *hooked) RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+	if l.before != nil {
+		l.before(start)
+	}
+	return l.Log.RunPages(ctx, kind, start, keys)
+}
+
+// TestFindOutlivesAMergeByAnother merges the runs while Find reads them, by an
+// index of the same log that this one does not know of.
+func TestFindOutlivesAMergeByAnother(t *testing.T) {
+	t.Parallel()
+	l, m := withSeven(t)
+	writer := openIndex(t, l, keyindex.Events)
+	log := &hooked{Log: l}
+	reader := openIndex(t, log, keyindex.Events)
+	merge := sync.OnceFunc(func() {
+		add(t, writer, m.next())
+		add(t, writer, m.next())
+	})
+	log.before = func(start uint64) {
+		if start > 0 {
+			merge()
+		}
+	}
+	for range 2 {
+		matches, err := reader.Find(t.Context(), []uint64{everyRun})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := wantAll(matches, 7*run); err != nil {
+			t.Error(err)
+		}
+	}
+	wantRuns(t, l, keyindex.Events, 8, 1)
+}
+
+// TestKeysAreThoseThatAreStored pins what older indexes have in their pages.
+func TestKeysAreThoseThatAreStored(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		source, id string
+		want       uint64
+	}{
+		// The first 8 bytes of SHA-256(len(source), as 8 bytes || source || id).
+		{"", "", 0xaf5570f5a1810b7a},
+		{"/a", "1", 0x7e834db7eba7c573},
+		{"/a1", "", 0xb88a554437d37c37},
+	} {
+		if got := keyindex.EventKey(test.source, test.id); got != test.want {
+			t.Errorf("the key of source %q and id %q is %#x, want %#x", test.source, test.id, got, test.want)
+		}
+	}
+	h := tree.LeafHash([]byte("entry"))
+	if got := keyindex.LeafKey(h); got != binary.BigEndian.Uint64(h[:8]) {
+		t.Errorf("the key of leaf %s is %#x", h, got)
+	}
+}
+
+// byStart orders runs as a database returns them.
+func byStart(a, b storage.Run) int { return cmp.Compare(a.Start, b.Start) }
