@@ -21,16 +21,16 @@ func (b *builder) render(next *batch) error {
 		b.recorded = now
 	}
 	next.leaves = make([]tree.Hash, len(next.added))
-	next.Chunks = make([]storage.Chunk, 0, len(next.added)/tile.Width+2)
+	next.Chunks = make([]storage.Chunk, 0, len(next.added)/tile.Width+2) // never moves: see the pointers below
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for done := 0; done < len(next.added); {
 		start := next.Base + uint64(done)
 		count := min(tile.Width-int(start%tile.Width), len(next.added)-done)
 		next.Chunks = append(next.Chunks, storage.Chunk{})
-		i, from, to := len(next.Chunks)-1, done, done+count
+		chunk, from, to := &next.Chunks[len(next.Chunks)-1], done, done+count
 		g.Go(func() (err error) {
-			next.Chunks[i], err = b.renderChunk(next, from, to)
+			*chunk, err = b.renderChunk(next, from, to)
 			return err
 		})
 		done = to

@@ -59,8 +59,14 @@ func (w *writer) write(ctx context.Context, f func(tx) error) error {
 func (w *writer) close() error {
 	w.busy <- struct{}{}
 	defer func() { <-w.busy }()
+	// While a statement is open the connection stays, and with it the
+	// write-ahead log.
+	var errs []error
+	for _, stmt := range w.prepared {
+		errs = append(errs, stmt.Close())
+	}
 	w.prepared = nil
-	return errors.Join(w.conn.Close(), w.db.Close())
+	return errors.Join(append(errs, w.conn.Close(), w.db.Close())...)
 }
 
 // A tx is a transaction that is under way.
