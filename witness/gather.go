@@ -1,0 +1,231 @@
+package witness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/stele-log/stele/pkg/checkpoint"
+	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/pkg/tree"
+)
+
+// GathererConfig is what a Gatherer is made of.
+type GathererConfig struct {
+	Pool   *Pool
+	Policy *policy.Policy  // its witnesses need URLs; its logs do not count
+	Log    []string        // verifier keys of the log, all of one origin
+	Nodes  tree.NodeReader // of the log
+
+	// Contradicted is called when a witness says that it knows another history
+	// of the log, also when it says so after the quorum was met. It may be
+	// called more than once, and at the same time.
+	Contradicted func(*ContradictionError)
+}
+
+// A Gatherer has the checkpoints of one log cosigned under a policy.
+//
+// What always holds:
+//   - what it adds to a checkpoint are valid cosignatures of the policy's
+//     witnesses, one a key, and nothing else that a witness says;
+//   - of one log there is one exchange with a witness at a time, bounded by the
+//     pool's timeout, and a witness that failed is left alone for a while, twice
+//     as long each time;
+//   - a log never waits for a witness that the quorum does not need.
+//
+// Gather is for one caller at a time; all else is safe for concurrent use.
+type Gatherer struct {
+	cfg       GathererConfig
+	policy    *policy.Policy // for the log
+	origin    string
+	verifiers []note.Verifier // of the log
+	askers    []*asker
+}
+
+// NewGatherer returns a Gatherer that knows nothing of the witnesses yet.
+func NewGatherer(cfg GathererConfig) (*Gatherer, error) {
+	g := &Gatherer{cfg: cfg}
+	var err error
+	if g.policy, err = cfg.Policy.WithLogs(cfg.Log...); err != nil {
+		return nil, fmt.Errorf("witness policy: %w", err)
+	}
+	for _, l := range g.policy.Logs() {
+		v, err := checkpoint.NewVerifier(l.VKey)
+		if err != nil {
+			return nil, fmt.Errorf("witness policy: %w", err)
+		}
+		if g.origin != "" && g.origin != l.Origin {
+			return nil, fmt.Errorf("witness policy: keys of two logs, %q and %q", g.origin, l.Origin)
+		}
+		g.origin = l.Origin
+		g.verifiers = append(g.verifiers, v)
+	}
+	for _, w := range g.policy.Witnesses() {
+		if err := g.addWitness(w); err != nil {
+			return nil, fmt.Errorf("witness policy: witness %q: %w", w.Name, err)
+		}
+	}
+	return g, nil
+}
+
+// Met reports whether a signed checkpoint meets the policy, and how many of its
+// witnesses have cosigned it.
+func (g *Gatherer) Met(msg []byte) (cosignatures int, ok bool) {
+	r, err := g.policy.Check(msg)
+	if missing, ok := errors.AsType[*policy.QuorumError](err); ok {
+		return len(missing.Signed), false
+	}
+	return len(r.Cosignatures), err == nil
+}
+
+// A GatherError says that the policy is not met, and what each witness that is
+// missing has said. It wraps the policy's [policy.QuorumError].
+type GatherError struct {
+	Quorum   error
+	Failures []error
+	Again    time.Time // when it may be worth to try again
+}
+
+func (e *GatherError) Error() string {
+	s := []string{e.Quorum.Error()}
+	for _, err := range e.Failures {
+		s = append(s, err.Error())
+	}
+	return strings.Join(s, "; ")
+}
+
+func (e *GatherError) Unwrap() error { return e.Quorum }
+
+// Gather asks all witnesses to cosign a checkpoint, given as the log has signed
+// it, and returns it with their cosignatures as soon as the policy is met.
+//
+// If the policy is not met when each witness has answered, or when the context
+// ends, it returns the checkpoint with what cosignatures there are, and a
+// [*GatherError]. It returns a [*ContradictionError] as soon as any witness
+// knows another history of the log. Late answers are remembered: a next call
+// for a checkpoint of the same text does not ask again.
+func (g *Gatherer) Gather(ctx context.Context, msg []byte) ([]byte, error) {
+	c, n, err := checkpoint.Open(msg, g.origin, g.verifiers...)
+	if err != nil {
+		return nil, fmt.Errorf("gather cosignatures: %w", err)
+	}
+	r := round{head: c.Head, text: n.Text, msg: signedBy(n.Text, n.Sigs)}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	votes := make(chan vote, len(g.askers))
+	for _, a := range g.askers {
+		if !g.cfg.Pool.start(func() { votes <- a.ask(ctx, r) }) {
+			return nil, errors.New("gather cosignatures: the server is stopping")
+		}
+	}
+	return g.collect(ctx, r, votes)
+}
+
+// collect takes votes until the policy is met or no more will come.
+func (g *Gatherer) collect(ctx context.Context, r round, votes <-chan vote) ([]byte, error) {
+	got := map[*asker]vote{}
+	for {
+		full := g.assemble(r, got)
+		_, err := g.policy.Check(full)
+		if err == nil {
+			return full, nil
+		}
+		if _, missing := errors.AsType[*policy.QuorumError](err); !missing {
+			return nil, fmt.Errorf("gather cosignatures: %w", err)
+		}
+		if len(got) == len(g.askers) {
+			return full, g.unmet(err, got)
+		}
+		select {
+		case v := <-votes:
+			if contradiction, ok := errors.AsType[*ContradictionError](v.err); ok {
+				return nil, contradiction
+			}
+			got[v.from] = v
+		case <-ctx.Done():
+			return full, g.unmet(err, got)
+		}
+	}
+}
+
+// assemble returns the checkpoint with the cosignatures so far, in the policy's
+// order.
+func (g *Gatherer) assemble(r round, got map[*asker]vote) []byte {
+	var sigs []note.Signature
+	for _, a := range g.askers {
+		sigs = append(sigs, got[a].sigs...)
+	}
+	return append(r.msg[:len(r.msg):len(r.msg)], formatSignatures(sigs)...)
+}
+
+func (g *Gatherer) unmet(quorum error, got map[*asker]vote) *GatherError {
+	e := &GatherError{Quorum: quorum}
+	for _, a := range g.askers {
+		v, voted := got[a]
+		if !voted {
+			v.err, v.again = errNoAnswer, time.Now()
+		}
+		if v.err == nil {
+			continue
+		}
+		e.Failures = append(e.Failures, fmt.Errorf("%s: %w", a.names, v.err))
+		if e.Again.IsZero() || v.again.Before(e.Again) {
+			e.Again = v.again
+		}
+	}
+	return e
+}
+
+// signedBy returns the note with those signatures.
+func signedBy(text string, sigs []note.Signature) []byte {
+	return append([]byte(text+"\n"), formatSignatures(sigs)...)
+}
+
+func formatSignatures(sigs []note.Signature) []byte {
+	var b []byte
+	for _, s := range sigs {
+		b = append(b, "— "+s.Name+" "+s.Base64+"\n"...)
+	}
+	return b
+}
+
+// Probe asks each witness what it has cosigned last, where it has a monitoring
+// endpoint, and returns a [*ContradictionError] if that is not of the history
+// that has the given head. Witnesses that do not answer by the context's end
+// say nothing.
+//
+// It finds what keeps no trace on this server: that its database, and with it
+// the record of what was signed, was rolled back.
+func (g *Gatherer) Probe(ctx context.Context, head tree.Head) error {
+	found := make(chan error, len(g.askers))
+	for _, a := range g.askers {
+		if !g.cfg.Pool.start(func() { found <- a.probe(ctx, head) }) {
+			return errors.New("ask witnesses: the server is stopping")
+		}
+	}
+	for range g.askers {
+		if err := <-found; err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WitnessStats says what a witness knows of the log.
+type WitnessStats struct {
+	URL  string
+	Size uint64 // that it has cosigned last, or has on record; 0 if that is not known
+}
+
+// Stats returns what each witness knows of the log, in the policy's order.
+func (g *Gatherer) Stats() []WitnessStats {
+	stats := make([]WitnessStats, len(g.askers))
+	for i, a := range g.askers {
+		stats[i] = WitnessStats{a.client.url, a.seen.Load()}
+	}
+	return stats
+}
