@@ -44,6 +44,10 @@ const (
 	// MaxBody is the size of the largest request body, in bytes.
 	MaxBody = 16 << 20
 
+	// MaxEvents is the number of events in the largest request. Each may cost a
+	// kilobyte to answer, however short it is.
+	MaxEvents = 10_000
+
 	// MaxWait is how long a request waits for a receipt at most.
 	MaxWait = 60 * time.Second
 

@@ -3,8 +3,6 @@ package api
 import (
 	"context"
 	"errors"
-	"io"
-	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -59,70 +57,6 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *host.Lo
 		return replySingle(w, l, results[0], pending)
 	}
 	return replyBatch(w, results, pending)
-}
-
-// anonymous is who writes where nobody is asked for a name.
-var anonymous = event.Writer{Name: "anonymous"}
-
-// readEvents reads the events of a request, by its content type.
-//
-// SPEC: CloudEvents HTTP protocol binding 1.0.2, section 3.
-func readEvents(w http.ResponseWriter, r *http.Request) (items []event.Item, single bool, err error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
-	if err != nil {
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			return nil, false, err
-		}
-		return nil, false, badRequest("the body ended early: " + err.Error())
-	}
-	contentType, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil && r.Header.Get("Content-Type") != "" {
-		return nil, false, statusError{http.StatusUnsupportedMediaType, "the Content-Type cannot be read: " + err.Error()}
-	}
-	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") && isStructured(contentType) {
-		return nil, false, statusError{http.StatusUnsupportedMediaType, "events are JSON in UTF-8, not " + cs}
-	}
-	switch {
-	case contentType == "application/cloudevents+json":
-		return parseOne(body)
-	case contentType == "application/cloudevents-batch+json":
-		items, err = event.ParseBatch(body, anonymous)
-		return items, false, err
-	case contentType == "application/x-ndjson" || contentType == "application/ndjson" || contentType == "application/jsonl":
-		return event.ParseLines(body, anonymous), false, nil
-	case isBinary(r.Header):
-		e, err := event.ParseBinary(r.Header, body, anonymous)
-		return []event.Item{{Event: e, Err: err}}, true, nil
-	case contentType == "application/json":
-		if strings.HasPrefix(strings.TrimLeft(string(body[:min(len(body), 64)]), " \t\r\n"), "[") {
-			items, err = event.ParseBatch(body, anonymous)
-			return items, false, err
-		}
-		return parseOne(body)
-	}
-	return nil, false, statusError{http.StatusUnsupportedMediaType,
-		"send Content-Type application/json (an event or an array), application/cloudevents+json, " +
-			"application/cloudevents-batch+json or application/x-ndjson, or an event in binary mode with ce- headers"}
-}
-
-// isBinary reports whether an event comes in binary mode: an attribute in a
-// header says so, since specversion may be missing like the others.
-func isBinary(h http.Header) bool {
-	for name := range h {
-		if strings.HasPrefix(name, "Ce-") {
-			return true
-		}
-	}
-	return false
-}
-
-func isStructured(contentType string) bool {
-	return strings.HasPrefix(contentType, "application/cloudevents") || strings.HasSuffix(contentType, "json")
-}
-
-func parseOne(body []byte) ([]event.Item, bool, error) {
-	e, err := event.Parse(body, anonymous)
-	return []event.Item{{Event: e, Err: err}}, true, nil
 }
 
 // append stores the events that are valid. Of a single event, what is wrong
@@ -207,7 +141,7 @@ func (s *server) addReceipts(ctx context.Context, l *host.Log, results []appende
 		}
 		if err != nil {
 			pending = true
-			a.Pending = whyPending(err)
+			a.Pending = whyPending(l, err)
 			continue
 		}
 		a.Receipt = string(receipt)
@@ -215,7 +149,10 @@ func (s *server) addReceipts(ctx context.Context, l *host.Log, results []appende
 	return pending
 }
 
-func whyPending(err error) string {
+func whyPending(l *host.Log, err error) string {
+	if stalled := l.Publisher.Stalled(); stalled != nil && errors.Is(err, context.DeadlineExceeded) {
+		return "the event is stored; ask for the receipt later, once enough witnesses have cosigned: " + stalled.Error()
+	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "the event is stored; no checkpoint covers it yet, ask for the receipt later"
 	}

@@ -40,7 +40,8 @@ func (s *server) getEvent(w http.ResponseWriter, r *http.Request, l *host.Log) e
 	return nil
 }
 
-// getReceipt serves the receipt of an entry under the newest checkpoint.
+// getReceipt serves the receipt of an entry under the newest checkpoint that
+// meets the log's witness policy.
 func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *host.Log) error {
 	index, err := parseNumber("index", chi.URLParam(r, "index"))
 	if err != nil {
@@ -64,10 +65,10 @@ func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *host.Log)
 	return nil
 }
 
-// covering returns the newest checkpoint if it covers an entry, or else waits for
-// one that does.
+// covering returns the newest checkpoint that meets the log's witness policy if
+// it covers an entry, or else waits for one that does.
 func covering(ctx context.Context, l *host.Log, index uint64, wait time.Duration) (*publisher.Published, error) {
-	if published, err := l.Publisher.Latest(); err == nil && index < published.Size {
+	if published, err := l.Publisher.Trusted(); err == nil && index < published.Size {
 		return published, nil
 	}
 	head, err := l.Stored.Head(ctx)
@@ -79,6 +80,10 @@ func covering(ctx context.Context, l *host.Log, index uint64, wait time.Duration
 	}
 	if err := l.Publisher.Refusal(); err != nil {
 		return nil, err
+	}
+	if stalled := l.Publisher.Stalled(); wait == 0 && stalled != nil {
+		return nil, statusError{http.StatusNotFound, fmt.Sprintf("entry %d is stored, but no checkpoint that "+
+			"enough witnesses have cosigned covers it yet; ask again later: %v", index, stalled)}
 	}
 	if wait == 0 {
 		return nil, statusError{http.StatusNotFound, fmt.Sprintf(

@@ -2,7 +2,6 @@ package api_test
 
 import (
 	"fmt"
-	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
@@ -83,7 +82,7 @@ func (r *rig) serve(method, path, headers, body string) reply {
 	req := httptest.NewRequest(method, path, strings.NewReader(body))
 	for line := range strings.Lines(headers) {
 		if name, value, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ":"); ok {
-			req.Header.Add(http.CanonicalHeaderKey(name), strings.TrimSpace(value))
+			req.Header.Add(name, strings.TrimSpace(value))
 		}
 	}
 	w := httptest.NewRecorder()

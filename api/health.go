@@ -7,7 +7,7 @@ import (
 type health struct {
 	Status  string            `json:"status"` // "ok" or "unavailable"
 	Version string            `json:"version,omitempty"`
-	Logs    map[string]string `json:"logs,omitempty"` // by name: what keeps a log from being written or signed
+	Logs    map[string]string `json:"logs,omitempty"` // by name: what keeps a log from being written, signed or cosigned
 	Reason  string            `json:"reason,omitempty"`
 }
 
@@ -33,6 +33,8 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 			h.Logs[l.Name] = l.Publisher.Refusal().Error()
 		case !l.Sequencer.Leading():
 			h.Logs[l.Name] = "this server is not writing to the log"
+		case l.Publisher.Stalled() != nil:
+			h.Logs[l.Name] = "waiting for witnesses: " + l.Publisher.Stalled().Error()
 		}
 	}
 	_ = reply(w, http.StatusOK, h)

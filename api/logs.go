@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"errors"
 	"mime"
 	"net/http"
@@ -22,7 +23,7 @@ type logInfo struct {
 	Created   time.Time `json:"created"`
 	Size      uint64    `json:"size"`              // integrated
 	Published uint64    `json:"published"`         // under the newest checkpoint
-	Problem   string    `json:"problem,omitempty"` // why the log cannot be used, or is not signed
+	Problem   string    `json:"problem,omitempty"` // why the log cannot be used, or is not signed or cosigned
 }
 
 type logList struct {
@@ -69,7 +70,7 @@ func describe(r *http.Request, l *host.Log) (logInfo, error) {
 	if published, err := l.Publisher.Latest(); err == nil {
 		info.Published = published.Size
 	}
-	if err := l.Publisher.Refusal(); err != nil {
+	if err := cmp.Or(l.Publisher.Refusal(), l.Publisher.Stalled()); err != nil {
 		info.Problem = err.Error()
 	}
 	return info, nil

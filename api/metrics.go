@@ -28,7 +28,7 @@ func newMetrics(h *host.Host) *metrics {
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 30},
 		}, []string{"method", "route", "code"}),
 	}
-	m.registry.MustRegister(m.requests, logCollector{h},
+	m.registry.MustRegister(m.requests, logCollector{h}, witnessCollector{h},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -80,8 +80,16 @@ var logMetrics = []struct {
 	{desc("checkpoints_total", "Checkpoints published since the start."), prometheus.CounterValue,
 		func(l *host.Log) float64 { return float64(l.Publisher.Count()) }},
 	{desc("published_tree_size", "Size of the newest checkpoint's tree."), prometheus.GaugeValue, publishedTreeSize},
-	{desc("signing_refused", "1 if nothing more is signed, because the log's history is not the one signed before."),
+	{desc("signing_refused", "1 if nothing more is signed, because the log's history is not the one signed before, or one that a witness knows."),
 		prometheus.GaugeValue, func(l *host.Log) float64 { return oneIf(l.Publisher.Refusal() != nil) }},
+	{desc("cosignatures", "Witnesses of the log's policy that have cosigned the newest checkpoint."),
+		prometheus.GaugeValue, cosignatures},
+	{desc("publication_lag_seconds", "For how long entries have been waiting for a checkpoint that meets the log's witness policy."),
+		prometheus.GaugeValue, func(l *host.Log) float64 { return l.Publisher.Lag().Seconds() }},
+	{desc("checkpoints_unmet_total", "Checkpoints published since the start that do not meet the log's witness policy."),
+		prometheus.CounterValue, func(l *host.Log) float64 { return float64(l.Publisher.Unmet()) }},
+	{desc("witnesses_missing", "1 if the newest head was not cosigned as the log's witness policy asks for."),
+		prometheus.GaugeValue, func(l *host.Log) float64 { return oneIf(l.Publisher.Stalled() != nil) }},
 	{desc("leaf_index_lag", "Entries that the index of leaf hashes does not cover yet."), prometheus.GaugeValue,
 		func(l *host.Log) float64 { return float64(l.Leaves.Lag()) }},
 }
@@ -107,8 +115,17 @@ func publishedTreeSize(l *host.Log) float64 {
 	return float64(published.Size)
 }
 
+func cosignatures(l *host.Log) float64 {
+	published, err := l.Publisher.Latest()
+	if err != nil {
+		return 0
+	}
+	return float64(published.Cosignatures)
+}
+
 func (c logCollector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- broken
+	ch <- witnessSize
 	for _, m := range logMetrics {
 		ch <- m.desc
 	}
@@ -122,6 +139,9 @@ func (c logCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		for _, m := range logMetrics {
 			ch <- prometheus.MustNewConstMetric(m.desc, m.typ, m.value(l), l.Name)
+		}
+		for _, w := range l.Publisher.Witnesses() {
+			ch <- prometheus.MustNewConstMetric(witnessSize, prometheus.GaugeValue, float64(w.Size), l.Name, w.URL)
 		}
 	}
 }

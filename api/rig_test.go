@@ -14,30 +14,17 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/api"
+	"github.com/stele-log/stele/internal/dbtest"
 	"github.com/stele-log/stele/internal/host"
-	"github.com/stele-log/stele/internal/pgtest"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/storage"
-	"github.com/stele-log/stele/storage/postgres"
 	"github.com/stele-log/stele/storage/sqlite"
 )
 
 // origin is that of the rigs' log "default".
 const origin = "logs.example.com/default"
 
-// databases are those that the tests run on.
-var databases = []struct {
-	name string
-	open func(testing.TB) storage.Store
-}{
-	{"sqlite", newSQLite},
-	{"postgres", newPostgres},
-}
-
-func newSQLite(t testing.TB) storage.Store {
-	return openSQLite(t, filepath.Join(t.TempDir(), "stele.db"))
-}
-
+// openSQLite opens a database whose file the test knows.
 func openSQLite(t testing.TB, path string) storage.Store {
 	t.Helper()
 	if _, _, err := sqlite.Migrate(t.Context(), path); err != nil {
@@ -51,19 +38,9 @@ func openSQLite(t testing.TB, path string) storage.Store {
 	return s
 }
 
-func newPostgres(t testing.TB) storage.Store {
-	t.Helper()
-	s, err := postgres.Open(t.Context(), pgtest.URL(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.Close() })
-	return s
-}
-
 // settings are what the rigs of tests differ in.
 type settings struct {
-	store    storage.Store // by default a new SQLite file
+	store    storage.Store // by default a new one in SQLite
 	dir      string        // of keys and records, by default a new one
 	maxQueue int
 	seen     *sightings // takes down each exchange, if not nil
@@ -86,7 +63,7 @@ type rig struct {
 func newRig(t testing.TB, s settings) *rig {
 	t.Helper()
 	if s.store == nil {
-		s.store = newSQLite(t)
+		s.store = dbtest.SQLite(t)()
 	}
 	if s.dir == "" {
 		s.dir = t.TempDir()

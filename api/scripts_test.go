@@ -15,6 +15,9 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/stele-log/stele/internal/dbtest"
+	"github.com/stele-log/stele/storage"
 )
 
 // TestScripts runs the files in testdata, each on a server of its own, on each
@@ -46,6 +49,13 @@ func TestScripts(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no scripts: %v", err)
 	}
+	databases := []struct {
+		name string
+		make func(testing.TB) (open func() storage.Store)
+	}{
+		{"sqlite", dbtest.SQLite},
+		{"postgres", dbtest.Postgres},
+	}
 	for _, db := range databases {
 		seen := newSightings()
 		t.Run(db.name, func(t *testing.T) {
@@ -53,7 +63,7 @@ func TestScripts(t *testing.T) {
 				t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 					t.Parallel()
 					script := readScript(t, file)
-					r := newRig(t, settings{store: db.open(t), seen: seen})
+					r := newRig(t, settings{store: db.make(t)(), seen: seen})
 					kept := map[string]string{}
 					for _, e := range script {
 						e.run(r, kept)

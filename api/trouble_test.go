@@ -9,72 +9,68 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stele-log/stele/internal/dbtest"
 	"github.com/stele-log/stele/internal/host"
 	"github.com/stele-log/stele/pkg/proof"
+	"github.com/stele-log/stele/storage"
 )
 
 func TestABrokenLogDoesNotKeepOthersFromWorking(t *testing.T) {
 	t.Parallel()
-	for _, db := range databases {
-		t.Run(db.name, func(t *testing.T) {
-			t.Parallel()
-			store := db.open(t)
-			r := newRig(t, settings{store: store})
-			if _, err := r.host.Create(t.Context(), host.NewLog{Name: "doors", Origin: "logs.example.com/doors"}); err != nil {
-				t.Fatal(err)
-			}
-			r.stop()
-			if err := os.WriteFile(filepath.Join(r.dir, "logs", "doors", "ed25519.key"), []byte("not a key"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
+		store := open()
+		r := newRig(t, settings{store: store})
+		if _, err := r.host.Create(t.Context(), host.NewLog{Name: "doors", Origin: "logs.example.com/doors"}); err != nil {
+			t.Fatal(err)
+		}
+		r.stop()
+		if err := os.WriteFile(filepath.Join(r.dir, "logs", "doors", "ed25519.key"), []byte("not a key"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 
-			r = newRig(t, settings{store: store, dir: r.dir})
-			for _, path := range []string{"", "/events/0", "/events/0/receipt", "/checkpoint", "/checkpoints",
-				"/tile/0/000", "/proofs/inclusion?index=0", "/proofs/consistency?from=0"} {
-				if got := r.do("GET", "/logs/doors"+path, ""); got.status != 503 {
-					t.Errorf("GET %s: status %d, want 503: %s", path, got.status, got.body)
-				}
+		r = newRig(t, settings{store: store, dir: r.dir})
+		for _, path := range []string{"", "/events/0", "/events/0/receipt", "/checkpoint", "/checkpoints",
+			"/tile/0/000", "/proofs/inclusion?index=0", "/proofs/consistency?from=0"} {
+			if got := r.do("GET", "/logs/doors"+path, ""); got.status != 503 {
+				t.Errorf("GET %s: status %d, want 503: %s", path, got.status, got.body)
 			}
-			if got := r.post("/logs/doors/events", `{"type":"a"}`); got.status != 503 {
-				t.Errorf("status %d, want 503: %s", got.status, got.body)
+		}
+		if got := r.post("/logs/doors/events", `{"type":"a"}`); got.status != 503 {
+			t.Errorf("status %d, want 503: %s", got.status, got.body)
+		}
+		for _, path := range []string{"/logs", "/readyz"} {
+			if got := r.get(path); !strings.Contains(string(got), "ed25519.key") {
+				t.Errorf("%s does not say what is wrong: %s", path, got)
 			}
-			for _, path := range []string{"/logs", "/readyz"} {
-				if got := r.get(path); !strings.Contains(string(got), "ed25519.key") {
-					t.Errorf("%s does not say what is wrong: %s", path, got)
-				}
-			}
-			if got := r.get("/metrics"); !strings.Contains(string(got), `stele_log_broken{log="doors"} 1`) {
-				t.Error("the metrics do not say that the log is broken")
-			}
-			r.appended(r.post("/logs/default/events?wait=published", `{"type":"a"}`), 201)
-		})
-	}
+		}
+		if got := r.get("/metrics"); !strings.Contains(string(got), `stele_log_broken{log="doors"} 1`) {
+			t.Error("the metrics do not say that the log is broken")
+		}
+		r.appended(r.post("/logs/default/events?wait=published", `{"type":"a"}`), 201)
+	})
 }
 
 func TestReadyzSaysThatTheDatabaseIsGone(t *testing.T) {
 	t.Parallel()
-	for _, db := range databases {
-		t.Run(db.name, func(t *testing.T) {
-			t.Parallel()
-			store := db.open(t)
-			r := newRig(t, settings{store: store})
-			if err := store.Close(); err != nil {
-				t.Fatal(err)
-			}
-			if got := r.do("GET", "/readyz", ""); got.status != 503 {
-				t.Errorf("readyz: status %d, want 503", got.status)
-			}
-			if got := r.do("GET", "/healthz", ""); got.status != 200 {
-				t.Errorf("healthz: status %d, want 200", got.status)
-			}
-			if got := r.do("GET", "/logs/default/checkpoint", ""); got.status != 200 {
-				t.Errorf("checkpoint: status %d, want 200", got.status)
-			}
-			if got := r.post("/logs/default/events", `{"type":"a"}`); got.status != 503 {
-				t.Errorf("events: status %d, want 503", got.status)
-			}
-		})
-	}
+	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
+		store := open()
+		r := newRig(t, settings{store: store})
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := r.do("GET", "/readyz", ""); got.status != 503 {
+			t.Errorf("readyz: status %d, want 503", got.status)
+		}
+		if got := r.do("GET", "/healthz", ""); got.status != 200 {
+			t.Errorf("healthz: status %d, want 200", got.status)
+		}
+		if got := r.do("GET", "/logs/default/checkpoint", ""); got.status != 200 {
+			t.Errorf("checkpoint: status %d, want 200", got.status)
+		}
+		if got := r.post("/logs/default/events", `{"type":"a"}`); got.status != 503 {
+			t.Errorf("events: status %d, want 503", got.status)
+		}
+	})
 }
 
 // copyDatabase copies a SQLite file that nobody has open, over another.

@@ -17,10 +17,12 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/stele-log/stele/internal/dbtest"
 	"github.com/stele-log/stele/pkg/event"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
 )
 
 // checkWhole publishes all of the log "default", and checks over HTTP that the
@@ -122,19 +124,16 @@ func spread(size uint64) []uint64 {
 
 func TestOthersReadOurTilesAndAgree(t *testing.T) {
 	t.Parallel()
-	for _, db := range databases {
-		t.Run(db.name, func(t *testing.T) {
-			t.Parallel()
-			r := newRig(t, settings{store: db.open(t)})
-			heads := r.grow()
-			if last := heads[len(heads)-1]; last.Size != 1500 || len(heads) < 8 {
-				t.Fatalf("%d checkpoints up to %v, want more and 1500", len(heads), last)
-			}
-			t.Run("tessera builds proofs", func(t *testing.T) { tesseraProves(t, r, heads) })
-			t.Run("tessera checks all", func(t *testing.T) { tesseraChecks(t, r) })
-			t.Run("torchwood reads all", func(t *testing.T) { torchwoodReads(t, r) })
-		})
-	}
+	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
+		r := newRig(t, settings{store: open()})
+		heads := r.grow()
+		if last := heads[len(heads)-1]; last.Size != 1500 || len(heads) < 8 {
+			t.Fatalf("%d checkpoints up to %v, want more and 1500", len(heads), last)
+		}
+		t.Run("tessera builds proofs", func(t *testing.T) { tesseraProves(t, r, heads) })
+		t.Run("tessera checks all", func(t *testing.T) { tesseraChecks(t, r) })
+		t.Run("torchwood reads all", func(t *testing.T) { torchwoodReads(t, r) })
+	})
 }
 
 func fetcher(t *testing.T, r *rig) *client.HTTPFetcher {

@@ -4,6 +4,8 @@
 //	<dir>/logs/<name>/ed25519.key        signing key (0600)
 //	<dir>/logs/<name>/mldsa44.key        second signing key, if there is one (0600)
 //	<dir>/logs/<name>/signed.checkpoint  the last checkpoint that was signed
+//	<dir>/logs/<name>/witness-policy.txt who must cosign this log's checkpoints, in
+//	                                     place of the policy for all logs
 //
 // What always holds:
 //   - a log's keys exist on disk before the log does in the database, and are
@@ -24,7 +26,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/witness"
 )
 
 var (
@@ -44,12 +48,28 @@ type Config struct {
 	MaxQueue int           // bytes of events that may wait for one log; see sequencer.Config
 	Logger   *slog.Logger
 	Now      func() time.Time
+
+	Witnesses Witnessing
+}
+
+// Witnessing says who must cosign the checkpoints of logs.
+type Witnessing struct {
+	// Policy is for each log that has none of its own; nil asks for no
+	// witness.
+	Policy *policy.Policy
+
+	// Open publishes checkpoints that do not meet the policy too; see
+	// publisher.Witnessing.
+	Open bool
+
+	Pool witness.PoolConfig
 }
 
 // A Host holds the logs of one server.
 type Host struct {
-	cfg   Config
-	cache *storage.Cache
+	cfg       Config
+	cache     *storage.Cache
+	witnesses *witness.Pool
 
 	mu   sync.RWMutex
 	logs map[string]*Log
@@ -60,7 +80,8 @@ type Host struct {
 
 // Open opens every log in the store.
 func Open(ctx context.Context, cfg Config) (*Host, error) {
-	h := &Host{cfg: cfg, cache: storage.NewCache(cfg.Cache), logs: map[string]*Log{}}
+	h := &Host{cfg: cfg, cache: storage.NewCache(cfg.Cache), logs: map[string]*Log{},
+		witnesses: witness.NewPool(cfg.Witnesses.Pool)}
 	infos, err := cfg.Store.Logs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list logs: %w", err)
@@ -84,9 +105,11 @@ func (h *Host) Start(ctx context.Context) {
 		h.running.Go(func() { l.run(ctx, h.cfg.Interval) })
 	}
 	h.mu.Unlock()
+	var settling sync.WaitGroup
 	for _, l := range h.Logs() {
-		l.settle(ctx)
+		settling.Go(func() { l.settle(ctx) })
 	}
+	settling.Wait()
 }
 
 // Wait returns once the context of Start has ended, and what was accepted by
@@ -97,7 +120,11 @@ func (h *Host) Wait() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.running.Wait()
+	h.witnesses.Close()
 }
+
+// Witnesses returns how each witness has answered, all logs together.
+func (h *Host) Witnesses() []witness.ClientStats { return h.witnesses.Stats() }
 
 // Log returns the log of that name, or ErrUnknown.
 func (h *Host) Log(name string) (*Log, error) {

@@ -22,6 +22,7 @@ type logDir string
 const (
 	ed25519Key = "ed25519.key"
 	mldsa44Key = "mldsa44.key"
+	policyFile = "witness-policy.txt"
 )
 
 func (h *Host) dir(name string) logDir { return logDir(filepath.Join(h.cfg.Dir, "logs", name)) }
@@ -70,10 +71,19 @@ func (d logDir) makeKey(name string, generate func() (string, error)) error {
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(tmp.Name(), d.path(name)); !errors.Is(err, fs.ErrExist) {
+	if err := os.Link(tmp.Name(), d.path(name)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return nil
+	return d.sync()
+}
+
+// sync makes the names in the folder durable.
+func (d logDir) sync() error {
+	f, err := os.Open(string(d))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // readKeys reads the keys that sign for an origin, Ed25519 first.

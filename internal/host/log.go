@@ -2,18 +2,28 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"sync"
 	"time"
 
 	"github.com/stele-log/stele/internal/leafindex"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/internal/sequencer"
+	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
 )
 
-const settleTime = 10 * time.Second
+const (
+	settleTime = 10 * time.Second
+
+	// witnessedSettleTime is that of a log whose checkpoints wait for
+	// witnesses: it is to take events while they are away.
+	witnessedSettleTime = time.Second
+)
 
 // A Log is one log with all that works for it.
 type Log struct {
@@ -25,6 +35,9 @@ type Log struct {
 	Sequencer *sequencer.Sequencer
 	Publisher *publisher.Publisher
 	Leaves    *leafindex.Index
+
+	// Witnessed says that the log's checkpoints are cosigned under a policy.
+	Witnessed bool
 
 	// Broken says why the log could not be opened. Then there is nothing but
 	// Info.
@@ -52,9 +65,14 @@ func (h *Host) assemble(ctx context.Context, l *Log) error {
 	if l.Leaves, err = leafindex.Open(ctx, l.Stored, l.Reader, logger); err != nil {
 		return err
 	}
+	witnesses, err := h.witnessing(dir)
+	if err != nil {
+		return err
+	}
+	l.Witnessed = witnesses != nil
 	l.Publisher, err = publisher.New(ctx, publisher.Config{
 		Log: l.Stored, Nodes: l.Reader, Record: dir.record(), Logger: logger, Now: h.cfg.Now,
-		Interval: h.cfg.Interval, Signers: signers, Verifiers: verifiers,
+		Interval: h.cfg.Interval, Signers: signers, Verifiers: verifiers, Witnesses: witnesses, VKeys: vkeys,
 	})
 	if err != nil {
 		return err
@@ -67,6 +85,25 @@ func (h *Host) assemble(ctx context.Context, l *Log) error {
 		},
 	})
 	return nil
+}
+
+// witnessing returns who must cosign the checkpoints of the log in a folder, or
+// nil.
+func (h *Host) witnessing(dir logDir) (*publisher.Witnessing, error) {
+	w := &publisher.Witnessing{Policy: h.cfg.Witnesses.Policy, Pool: h.witnesses, Open: h.cfg.Witnesses.Open}
+	text, err := os.ReadFile(dir.path(policyFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && w.Policy == nil:
+		return nil, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return w, nil
+	case err != nil:
+		return nil, err
+	}
+	if w.Policy, err = policy.Parse(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir.path(policyFile), err)
+	}
+	return w, nil
 }
 
 // run works for the log until the context ends, and then until all that was
@@ -86,7 +123,7 @@ func (l *Log) run(ctx context.Context, interval time.Duration) {
 }
 
 // settle waits until the log is being written to and has a checkpoint, or until
-// it is known not to, or for settleTime.
+// it is known not to, or for settleTime; for witnesses it hardly waits.
 func (l *Log) settle(ctx context.Context) {
 	if l.Broken != nil {
 		return
@@ -96,6 +133,10 @@ func (l *Log) settle(ctx context.Context) {
 	select {
 	case <-l.Sequencer.Settled():
 	case <-ctx.Done():
+	}
+	if l.Witnessed {
+		ctx, cancel = context.WithTimeout(ctx, witnessedSettleTime)
+		defer cancel()
 	}
 	if l.Sequencer.Leading() {
 		_, _ = l.Publisher.Wait(ctx, 0) // why it failed, it says itself

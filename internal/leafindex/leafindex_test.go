@@ -1,6 +1,7 @@
 package leafindex_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -179,6 +180,34 @@ func TestLongTailIsNotSearched(t *testing.T) {
 	const longest = 1 << 20
 	wantError(t, x, leaves[0], longest+1, leafindex.ErrBehind)
 	wantFound(t, x, leaves[0], longest, 0)
+}
+
+// TestIndexOfAnotherServerSparesTheTail has a server that was not told of the
+// growth, which is too long to be searched.
+func TestIndexOfAnotherServerSparesTheTail(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, dbtest.SQLite(t))
+	before := openIndex(t, l)
+	leaves := grow(t, l, keyindex.RunLength)
+	follow(t, openIndex(t, l), l)
+	runs, err := l.Runs(t.Context(), keyindex.Leaves)
+	if err != nil || len(runs) != 1 {
+		t.Fatalf("%d runs, error %v", len(runs), err)
+	}
+	var pages []storage.Page
+	if err := l.AllPages(t.Context(), keyindex.Leaves, 0, func(p storage.Page) error {
+		pages = append(pages, storage.Page{First: p.First, Data: bytes.Clone(p.Data)})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	const size = 1 << 21 // says the run
+	runs[0].End = size
+	if err := l.ReplaceRuns(t.Context(), runs[0], pages); err != nil {
+		t.Fatal(err)
+	}
+	wantFound(t, before, leaves[12_345], size, 12_345)
+	wantError(t, before, tree.LeafHash([]byte("unknown")), size, leafindex.ErrNotFound)
 }
 
 // A faulty is a log whose first few runs cannot be stored.

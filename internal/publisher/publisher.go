@@ -1,7 +1,10 @@
 // Package publisher is the only signer of a log: it turns committed heads into
 // checkpoints, and keeps what it signed.
 //
-//	committed head -> proven consistent -> signed -> recorded -> stored -> public
+//	committed head -> proven consistent -> signed -> recorded -> cosigned -> stored -> public
+//
+// Cosigned is a step of logs whose checkpoints must meet a witness policy; see
+// [Witnessing].
 //
 // A checkpoint is published at most once an interval, and at once when somebody
 // waits for one. There is no timer while nothing is to be published.
@@ -13,8 +16,12 @@
 //     rolled back, restored or rewritten has no such proof; then the publisher
 //     signs nothing more and says why ([Publisher.Refusal]).
 //   - recorded: what was signed is in the [Record], outside the database, before
-//     anybody else sees it. A crash after that leaves a record that is ahead of
-//     the database's checkpoints by one; it is stored at the next start.
+//     anybody else sees it. A crash after that, or witnesses that stay away,
+//     leave a record that is ahead of the database's checkpoints. Nothing is
+//     lost by it: what is signed next must be consistent with the record.
+//   - cosigned: witnesses are asked while nothing is locked and no transaction
+//     is open. One that knows another history of the log, or more of it, ends
+//     the signing as a rollback does.
 //   - stored: every checkpoint is in the database before it is served, with a
 //     number that has no gaps.
 //
@@ -33,9 +40,9 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/stele-log/stele/pkg/checkpoint"
-	"github.com/stele-log/stele/pkg/proof"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/witness"
 )
 
 // Config is what a Publisher is made of.
@@ -50,27 +57,45 @@ type Config struct {
 	// Signers sign each checkpoint, Verifiers open those signed before.
 	Signers   []note.Signer
 	Verifiers []note.Verifier
+
+	// Witnesses must cosign what is published, if it is not nil. VKeys are then
+	// the verifier keys of Verifiers.
+	Witnesses *Witnessing
+	VKeys     []string
 }
 
 // A Published is a checkpoint and its place in the log's history.
 type Published struct {
 	storage.Checkpoint
-	Head tree.Head
+	Head         tree.Head
+	Cosignatures int  // of witnesses in the policy; 0 without a policy
+	Met          bool // whether it meets the policy; true without one
 }
 
 // A Publisher signs for one log.
 type Publisher struct {
-	cfg  Config
-	wake chan struct{} // holds a token if there may be something to do
+	cfg      Config
+	gatherer *witness.Gatherer // nil without Witnesses
+	wake     chan struct{}     // holds a token if there may be something to do
 
 	mu        sync.Mutex
 	committed tree.Head     // newest
+	since     time.Time     // when the first head was committed that is not published; zero if there is none
 	waiting   int           // callers of Wait that the newest checkpoint does not serve
 	changed   chan struct{} // closed and made anew with each checkpoint or refusal
 	refusal   error
+	stalled   error // why the policy was not met last
 
-	latest    atomic.Pointer[Published]
-	published atomic.Uint64 // checkpoints since New
+	latest    atomic.Pointer[Published] // public
+	trusted   atomic.Pointer[Published] // the newest that meets the policy
+	published atomic.Uint64             // checkpoints since New
+	unmet     atomic.Uint64             // those of them that do not meet the policy
+
+	// Of Run alone.
+	proven   bool      // the head found at the start was proven consistent with the record
+	again    time.Time // nothing is tried before, after it failed
+	askAgain time.Time // witnesses are not asked before about a head that is public
+	probed   bool      // witnesses were asked what they know
 }
 
 // ErrNothingPublished says that the log has no checkpoint yet.
@@ -80,7 +105,15 @@ var ErrNothingPublished = errors.New("nothing is published yet")
 // once it runs.
 func New(ctx context.Context, cfg Config) (*Publisher, error) {
 	p := &Publisher{cfg: cfg, wake: make(chan struct{}, 1), changed: make(chan struct{})}
-	return p, p.Refresh(ctx)
+	if cfg.Witnesses != nil {
+		if err := p.makeGatherer(); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	return p, p.findTrusted(ctx)
 }
 
 // Refresh serves the newest stored checkpoint, which another server may have
@@ -96,17 +129,40 @@ func (p *Publisher) Refresh(ctx context.Context) error {
 	if last := p.latest.Load(); last != nil && last.Number >= c.Number {
 		return nil
 	}
-	opened, _, err := checkpoint.Open(c.Note, p.cfg.Log.Info().Origin, p.cfg.Verifiers...)
+	published, err := p.open(c)
 	if err != nil {
-		return fmt.Errorf("checkpoint %d: %w: %w", c.Number, storage.ErrDamaged, err)
+		return err
 	}
-	p.show(&Published{c, opened.Head})
+	p.show(published)
 	return nil
 }
 
-// Latest returns the newest published checkpoint, or ErrNothingPublished.
+// open opens a stored checkpoint.
+func (p *Publisher) open(c storage.Checkpoint) (*Published, error) {
+	opened, _, err := checkpoint.Open(c.Note, p.cfg.Log.Info().Origin, p.cfg.Verifiers...)
+	if err != nil {
+		return nil, fmt.Errorf("checkpoint %d: %w: %w", c.Number, storage.ErrDamaged, err)
+	}
+	return p.judge(c, opened.Head), nil
+}
+
+// Latest returns the newest published checkpoint, or ErrNothingPublished. See
+// [Publisher.Trusted].
 func (p *Publisher) Latest() (*Published, error) {
 	if last := p.latest.Load(); last != nil {
+		return last, nil
+	}
+	if err := p.Refusal(); err != nil {
+		return nil, err
+	}
+	return nil, ErrNothingPublished
+}
+
+// Trusted returns the newest published checkpoint that meets the policy, or
+// ErrNothingPublished. Receipts are made under it. It is the latest, but where
+// checkpoints are published that do not meet the policy.
+func (p *Publisher) Trusted() (*Published, error) {
+	if last := p.trusted.Load(); last != nil {
 		return last, nil
 	}
 	if err := p.Refusal(); err != nil {
@@ -129,6 +185,9 @@ func (p *Publisher) Refusal() error {
 func (p *Publisher) Committed(head tree.Head) {
 	p.mu.Lock()
 	p.committed = head
+	if last := p.trusted.Load(); p.since.IsZero() && (last == nil || last.Head != head) {
+		p.since = time.Now()
+	}
 	p.mu.Unlock()
 	p.signal()
 }
@@ -140,12 +199,13 @@ func (p *Publisher) signal() {
 	}
 }
 
-// Wait returns a checkpoint of at least the given size, which is published at
-// once if it can be. It fails with the context's error, or with a RefusalError.
+// Wait returns a checkpoint of at least the given size that meets the policy,
+// which is published at once if it can be. It fails with the context's error, or
+// with a RefusalError.
 func (p *Publisher) Wait(ctx context.Context, size uint64) (*Published, error) {
 	for {
 		p.mu.Lock()
-		last, refusal, changed := p.latest.Load(), p.refusal, p.changed
+		last, refusal, changed := p.trusted.Load(), p.refusal, p.changed
 		done := last != nil && last.Size >= size
 		if !done && refusal == nil {
 			p.waiting++
@@ -181,19 +241,45 @@ func (p *Publisher) Run(ctx context.Context) {
 			return
 		}
 		now := time.Now()
+		if !p.proven && !now.Before(p.again) {
+			p.proveStart(ctx)
+		}
 		switch due := p.due(); {
 		case due == nothing:
+		case now.Before(p.again):
+			timer.Reset(p.again.Sub(now))
+		case due == unmet && now.Before(p.askAgain):
+			timer.Reset(p.askAgain.Sub(now))
 		case due == soon && now.Before(next):
 			timer.Reset(next.Sub(now))
 		default:
 			p.publish(ctx)
 			next = now.Add(p.cfg.Interval)
+			p.signal() // there may be more to do, or to wait for
 		}
 	}
 }
 
+// proveStart proves the head that is found at the start consistent with what was
+// signed last, also if that head is public and nothing is to be signed: a
+// database that was rolled back may fit its own newest checkpoint.
+func (p *Publisher) proveStart(ctx context.Context) {
+	p.mu.Lock()
+	head := p.committed
+	p.mu.Unlock()
+	if head == (tree.Head{}) {
+		return // not leading
+	}
+	err := p.mayFollow(ctx, head)
+	if _, refused := errors.AsType[*RefusalError](err); refused {
+		p.refuse(err)
+	}
+	p.proven = err == nil
+}
+
 const (
 	nothing = iota // every head that is known is published
+	unmet          // the newest head is public, but its checkpoint does not meet the policy
 	soon           // a head is to be published when the interval is over
 	atOnce         // and somebody waits for it
 )
@@ -201,12 +287,14 @@ const (
 func (p *Publisher) due() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	last := p.latest.Load()
+	trusted, latest := p.trusted.Load(), p.latest.Load()
 	switch {
 	case p.committed == tree.Head{} || p.refusal != nil:
 		return nothing // not leading, or not signing
-	case last != nil && last.Head == p.committed:
+	case trusted != nil && trusted.Head == p.committed:
 		return nothing
+	case latest != nil && latest.Head == p.committed:
+		return unmet
 	case p.waiting > 0:
 		return atOnce
 	}
@@ -222,22 +310,38 @@ func (p *Publisher) publish(ctx context.Context) {
 	head := p.committed
 	p.mu.Unlock()
 	start := time.Now()
+	p.again, p.askAgain = time.Time{}, time.Time{}
 	made, err := p.sign(ctx, head)
-	var refused *RefusalError
-	switch {
-	case errors.As(err, &refused):
-		p.cfg.Logger.Error("checkpoint refused; nothing more is signed for this log", "error", err)
+	switch _, refused := errors.AsType[*RefusalError](err); {
+	case refused:
 		p.refuse(err)
 		return
+	case errors.Is(err, errOvertaken):
+		p.forget(head)
+		return
 	case err != nil:
-		p.cfg.Logger.Error("checkpoint not published, trying again", "error", err)
-		time.AfterFunc(p.cfg.Interval, p.signal)
+		if p.again.IsZero() {
+			p.again = time.Now().Add(min(p.cfg.Interval, time.Second))
+		}
+		if ctx.Err() == nil {
+			p.cfg.Logger.Error("checkpoint not published, trying again", "error", err)
+		}
 		return
 	}
 	p.published.Add(1)
 	p.show(made)
 	p.cfg.Logger.Info("checkpoint published", "tree_size", made.Size, "number", made.Number,
-		"elapsed", time.Since(start))
+		"cosignatures", made.Cosignatures, "elapsed", time.Since(start))
+}
+
+// forget takes back that the log has reached a head, for want of which nothing
+// is to be published.
+func (p *Publisher) forget(head tree.Head) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.committed == head {
+		p.committed, p.since = tree.Head{}, time.Time{}
+	}
 }
 
 // show makes a checkpoint the newest and wakes those who wait.
@@ -245,98 +349,28 @@ func (p *Publisher) show(c *Published) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.latest.Store(c)
+	if c.Met {
+		p.trusted.Store(c)
+		p.stalled = nil
+		p.since = time.Time{}
+		if c.Head != p.committed && p.committed != (tree.Head{}) {
+			p.since = time.Now() // a little late: it was committed while this one was signed
+		}
+	}
 	p.waiting = 0
 	close(p.changed)
 	p.changed = make(chan struct{})
 }
 
+// refuse ends the signing.
 func (p *Publisher) refuse(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.refusal != nil {
+		return
+	}
+	p.cfg.Logger.Error("checkpoint refused; nothing more is signed for this log", "error", err)
 	p.refusal = err
 	close(p.changed)
 	p.changed = make(chan struct{})
-}
-
-// sign takes one head through all the steps up to stored.
-func (p *Publisher) sign(ctx context.Context, head tree.Head) (*Published, error) {
-	if err := p.mayFollow(ctx, head); err != nil {
-		return nil, err
-	}
-	msg, err := checkpoint.Sign(checkpoint.Checkpoint{Origin: p.cfg.Log.Info().Origin, Head: head}, p.cfg.Signers...)
-	if err != nil {
-		return nil, fmt.Errorf("sign checkpoint: %w", err)
-	}
-	if err := p.cfg.Record.Store(msg); err != nil {
-		return nil, fmt.Errorf("record what was signed: %w", err)
-	}
-	c := storage.Checkpoint{Size: head.Size, Note: msg, Published: p.cfg.Now().UTC().Truncate(time.Microsecond)}
-	if last := p.latest.Load(); last != nil {
-		c.Number = last.Number + 1
-	}
-	if err := p.cfg.Log.AddCheckpoint(ctx, c); err != nil {
-		if errors.Is(err, storage.ErrStale) {
-			err = errors.Join(err, p.Refresh(ctx))
-		}
-		return nil, fmt.Errorf("store checkpoint: %w", err)
-	}
-	return &Published{c, head}, nil
-}
-
-// A RefusalError says why a head must not be signed. It lasts until the server
-// is started again.
-type RefusalError struct {
-	Signed, Head tree.Head // last signed, and refused
-	Reason       error
-}
-
-func (e *RefusalError) Error() string {
-	return fmt.Sprintf("refusing to sign %v: the last signed head is %v: %v", e.Head, e.Signed, e.Reason)
-}
-
-func (e *RefusalError) Unwrap() error { return e.Reason }
-
-// mayFollow returns nil if the head may be signed after what is on record.
-//
-// SPEC: https://c2sp.org/tlog-checkpoint: a log MUST NOT sign two inconsistent
-// checkpoints.
-func (p *Publisher) mayFollow(ctx context.Context, head tree.Head) error {
-	signed, err := p.lastSigned()
-	if err != nil {
-		return &RefusalError{Signed: signed, Head: head, Reason: err}
-	}
-	if head.Size < signed.Size {
-		return &RefusalError{Signed: signed, Head: head, Reason: errors.New(
-			"the log has fewer entries than were signed: its database was rolled back or restored")}
-	}
-	path, err := proof.Consistency(ctx, p.cfg.Nodes, signed.Size, head.Size)
-	if err != nil {
-		return fmt.Errorf("prove the new head consistent: %w", err)
-	}
-	if err := proof.VerifyConsistency(signed, head, path); err != nil {
-		return &RefusalError{Signed: signed, Head: head, Reason: fmt.Errorf(
-			"the log's history is not the one that was signed: %w", err)}
-	}
-	return nil
-}
-
-// lastSigned returns the head on record. A log without checkpoints has none,
-// which counts as the empty head.
-func (p *Publisher) lastSigned() (tree.Head, error) {
-	msg, err := p.cfg.Record.Load()
-	if err != nil {
-		return tree.Empty(), fmt.Errorf("read what was signed last: %w", err)
-	}
-	if msg == nil {
-		if last := p.latest.Load(); last != nil {
-			return last.Head, fmt.Errorf("%s is missing, which records what was signed last; if the database is "+
-				"known to be whole, put the newest checkpoint that anybody has seen there", p.cfg.Record)
-		}
-		return tree.Empty(), nil
-	}
-	c, _, err := checkpoint.Open(msg, p.cfg.Log.Info().Origin, p.cfg.Verifiers...)
-	if err != nil {
-		return tree.Empty(), fmt.Errorf("%s, which records what was signed last: %w", p.cfg.Record, err)
-	}
-	return c.Head, nil
 }

@@ -192,6 +192,32 @@ func TestRolledBackLogIsNotSigned(t *testing.T) {
 	})
 }
 
+// A database may be rolled back to where all in it fits, the newest checkpoint
+// included. The record knows better, before anything is to be signed.
+func TestRolledBackDatabaseThatFitsItsCheckpointIsNoticedAtTheStart(t *testing.T) {
+	each(t, func(t *testing.T, r *rig) {
+		p, stop := r.start(t)
+		old := r.grow(t, p, 10)
+		r.wait(t, p, old.Size)
+		last, err := r.log.LastCheckpoint(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.wait(t, p, r.grow(t, p, 10).Size)
+		stop()
+
+		r.log = rolledBack{history{r.log, old}, last}
+		r.expectRefusal(t, "rolled back")
+	})
+}
+
+type rolledBack struct {
+	history
+	last storage.Checkpoint
+}
+
+func (r rolledBack) LastCheckpoint(context.Context) (storage.Checkpoint, error) { return r.last, nil }
+
 func TestForkedLogIsNotSigned(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
