@@ -1,0 +1,308 @@
+// Package mirror keeps a verified full copy of a log, as files in the layout of
+// C2SP tlog-tiles (https://c2sp.org/tlog-tiles), and rebuilds a lost log from
+// one.
+//
+//	<dir>/checkpoint       the newest checkpoint, all of which is here
+//	<dir>/tile/<L>/...     hashes
+//	<dir>/tile/entries/... entries
+//
+// Any web server can serve the folder. It needs no software of ours to be read
+// or checked.
+//
+// What always holds:
+//   - the copy is whole for the checkpoint that it shows, whenever the machine
+//     stops: files are renamed into place when they are durable, and the
+//     checkpoint comes last;
+//   - nothing becomes part of the copy before it is proven: the policy trusts
+//     the checkpoint, each entry is hashed, each tile is made from those hashes,
+//     and the whole has the head that is signed;
+//   - a checkpoint is followed only by one that is proven consistent with it.
+//     Otherwise the copy stays as it is, and the error is [InconsistentError];
+//   - a partial tile stays until the full one is there;
+//   - what an update that did not end has left behind is checked and used by the
+//     next, not fetched again.
+//
+// A Mirror is for one goroutine. Two mirrors cannot write to one folder.
+package mirror
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/pkg/proof"
+	"github.com/stele-log/stele/pkg/tile"
+	"github.com/stele-log/stele/pkg/tree"
+)
+
+// Config is what a Mirror is made of.
+type Config struct {
+	Log    tile.Reader    // what to copy
+	Dir    string         // the folder to copy it to, made if need be
+	Policy *policy.Policy // whose checkpoints to trust
+
+	// Progress, if not nil, is called now and then during an update with the
+	// number of entries in the copy, and with what it will be.
+	Progress func(done, total uint64)
+
+	// Disk is what the copy is written through; System if nil.
+	Disk Disk
+}
+
+// A Mirror keeps one copy.
+type Mirror struct {
+	cfg    Config
+	files  tile.Reader // of the copy
+	unlock func() error
+}
+
+// Open takes the folder for this mirror alone.
+func Open(cfg Config) (*Mirror, error) {
+	if cfg.Disk == nil {
+		cfg.Disk = System{}
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = func(uint64, uint64) {}
+	}
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("mirror to %s: %w", cfg.Dir, err)
+	}
+	cfg.Dir = dir
+	if err := makeFolder(cfg.Disk, dir); err != nil {
+		return nil, fmt.Errorf("mirror to %s: %w", dir, err)
+	}
+	unlock, err := lock(dir)
+	if err != nil {
+		return nil, fmt.Errorf("mirror to %s: %w", dir, err)
+	}
+	return &Mirror{cfg, tile.FS(os.DirFS(dir)), unlock}, nil
+}
+
+// makeFolder makes a folder and those that it is in, durably.
+func makeFolder(disk Disk, dir string) error {
+	var in []string // folders with a new name in them
+	for d := dir; d != filepath.Dir(d); d = filepath.Dir(d) {
+		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		in = append(in, filepath.Dir(d))
+	}
+	if err := disk.MkdirAll(dir); err != nil {
+		return err
+	}
+	for _, d := range in {
+		if err := disk.SyncDir(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close lets the folder go.
+func (m *Mirror) Close() error { return m.unlock() }
+
+// An Update says what one update has done.
+type Update struct {
+	policy.Result        // of the checkpoint that the copy shows
+	Added         uint64 // entries
+	Changed       bool   // the checkpoint is another than before
+}
+
+// An InconsistentError says that the log has signed two histories: that in the
+// copy, and another one. Both notes together prove it.
+type InconsistentError struct {
+	Copy, Log         tree.Head
+	CopyNote, LogNote []byte // signed
+	Reason            error
+}
+
+func (e *InconsistentError) Error() string {
+	return fmt.Sprintf("the log has signed two histories: its checkpoint, of %v, is not consistent with that of the copy, of %v: %v",
+		e.Log, e.Copy, e.Reason)
+}
+
+func (e *InconsistentError) Unwrap() error { return e.Reason }
+
+// ErrBehind says that the log shows an older checkpoint than the copy has. It is
+// consistent: it may come from a cache, or the log was rolled back.
+var ErrBehind = errors.New("the log shows an older checkpoint than the copy has: it comes from a cache, or the log was rolled back")
+
+// Update brings the copy up to the log's newest checkpoint. After an error the
+// copy is as it was, or complete.
+func (m *Mirror) Update(ctx context.Context) (Update, error) {
+	old, err := m.read(ctx)
+	if err != nil {
+		return Update{}, fmt.Errorf("the copy in %s: %w", m.cfg.Dir, err)
+	}
+	note, err := m.cfg.Log.ReadCheckpoint(ctx)
+	if err != nil {
+		return Update{}, fmt.Errorf("read the log's checkpoint: %w", err)
+	}
+	found, err := m.cfg.Policy.Check(note)
+	if err != nil {
+		return Update{}, fmt.Errorf("the log's checkpoint: %w", err)
+	}
+	if old.note != nil && bytes.Equal(note, old.note) {
+		return Update{Result: found}, nil
+	}
+	if old.note != nil && found.Origin != old.origin {
+		return Update{}, fmt.Errorf("%s holds a copy of %s, and this is %s: give it another folder",
+			m.cfg.Dir, old.origin, found.Origin)
+	}
+	switch {
+	case found.Size < old.head.Size:
+		return Update{}, m.behind(ctx, old, found, note)
+	case found.Size == old.head.Size && found.Root != old.head.Root:
+		return Update{}, &InconsistentError{old.head, found.Head, old.note, note, errors.New("two roots of one size")}
+	}
+	if err := m.extend(ctx, old, found.Head, note); err != nil {
+		return Update{}, err
+	}
+	return Update{Result: found, Added: found.Size - old.head.Size, Changed: true}, nil
+}
+
+// A state is what is in the folder: nothing has no note, and the empty head.
+type state struct {
+	note   []byte
+	origin string
+	head   tree.Head
+	edge   *tree.Frontier
+}
+
+// read reads the copy's right edge, which must belong to its checkpoint.
+func (m *Mirror) read(ctx context.Context) (state, error) {
+	note, err := m.files.ReadCheckpoint(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return state{head: tree.Empty(), edge: &tree.Frontier{}}, nil
+	}
+	if err != nil {
+		return state{}, err
+	}
+	c, err := m.cfg.Policy.Check(note)
+	if err != nil {
+		return state{}, err
+	}
+	edge, err := tree.ReadFrontier(ctx, m.files, c.Size)
+	if err == nil && edge.Head() != c.Head {
+		err = fmt.Errorf("its tiles have %v, its checkpoint signs %v", edge.Head(), c.Head)
+	}
+	if err != nil {
+		return state{}, fmt.Errorf("damaged: %w; \"stele check\" says more, and a new folder takes a new copy", err)
+	}
+	return state{note, c.Origin, c.Head, edge}, nil
+}
+
+// behind says why a checkpoint smaller than the copy's is refused.
+func (m *Mirror) behind(ctx context.Context, old state, found policy.Result, note []byte) error {
+	p, err := newProven(ctx, m.files, old.head)
+	if err != nil {
+		return fmt.Errorf("the copy in %s: %w", m.cfg.Dir, err)
+	}
+	hashes, err := proof.Consistency(ctx, p, found.Size, old.head.Size)
+	if err != nil {
+		return fmt.Errorf("the copy in %s: %w", m.cfg.Dir, err)
+	}
+	if err := proof.VerifyConsistency(found.Head, old.head, hashes); err != nil {
+		return &InconsistentError{old.head, found.Head, old.note, note, err}
+	}
+	return fmt.Errorf("%w: %d entries, the copy has %d", ErrBehind, found.Size, old.head.Size)
+}
+
+// extend writes what is missing up to a new head, and then its checkpoint.
+func (m *Mirror) extend(ctx context.Context, old state, head tree.Head, note []byte) error {
+	p, err := newProven(ctx, m.cfg.Log, head)
+	if err != nil {
+		return err
+	}
+	hashes, err := proof.Consistency(ctx, p, old.head.Size, head.Size)
+	if err != nil {
+		return err
+	}
+	if err := proof.VerifyConsistency(old.head, head, hashes); err != nil {
+		return &InconsistentError{old.head, head, old.note, note, err}
+	}
+	w := newWriter(m.cfg.Disk, m.cfg.Dir)
+	err = m.copy(ctx, p, w, old)
+	if err := errors.Join(err, w.close()); err != nil {
+		return err
+	}
+	if err := w.makeDir(m.cfg.Dir); err != nil {
+		return err
+	}
+	if err := w.sync(); err != nil {
+		return err
+	}
+	// The full tiles are durable: nobody needs the partial ones.
+	if err := m.removePartial(old.head.Size, head.Size); err != nil {
+		return err
+	}
+	if err := w.write(file{"checkpoint", note}); err != nil {
+		return err
+	}
+	return m.cfg.Disk.SyncDir(m.cfg.Dir)
+}
+
+// copy writes the bundles and tiles that the copy does not have.
+func (m *Mirror) copy(ctx context.Context, p *proven, w *writer, old state) error {
+	edge := old.edge.Clone()
+	if old.head.Size == p.head.Size {
+		return nil
+	}
+	err := m.bundles(ctx, p, old.head.Size, func(b bundle) error {
+		if err := w.put(b.t.Path(), b.data); err != nil {
+			return err
+		}
+		for _, full := range edge.Append(b.leaves[edge.Size()-b.t.Start():]) {
+			if err := w.put(full.Tile.Path(), full.Data); err != nil {
+				return err
+			}
+		}
+		m.cfg.Progress(edge.Size(), p.head.Size)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if got := edge.Head(); got != p.head {
+		return fmt.Errorf("the entries have %v, the checkpoint signs %v", got, p.head)
+	}
+	for level := 0; edge.Partial(level) != nil; level++ {
+		var data []byte
+		for _, h := range edge.Partial(level) {
+			data = append(data, h[:]...)
+		}
+		t, ok := tile.At(level, p.head.Size>>(8*(level+1)), p.head.Size)
+		if !ok {
+			continue // the last tile of the level is full
+		}
+		if err := w.put(t.Path(), data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// removePartial removes the partial tiles and bundles at the edge of the old
+// tree that are full in the new one.
+func (m *Mirror) removePartial(old, size uint64) error {
+	for level := tile.Entries; old>>(8*max(level, 0)) > 0; level++ {
+		t, ok := tile.At(level, old>>(8*(max(level, 0)+1)), old)
+		if !ok || !t.Full().In(size) {
+			continue
+		}
+		dir := filepath.Join(m.cfg.Dir, filepath.FromSlash(t.Full().Path())+".p")
+		if err := m.cfg.Disk.RemoveAll(dir); err != nil {
+			return err
+		}
+		if err := m.cfg.Disk.SyncDir(filepath.Dir(dir)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,105 @@
+package heads
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/pkg/proof"
+)
+
+// A Verified is a checkpoint that the policy trusts, and that is consistent with
+// the one before it in the archive.
+type Verified struct {
+	Checkpoint
+	policy.Result
+}
+
+// A Report says what an archive has proven.
+type Report struct {
+	Count       uint64 // checkpoints; 0 leaves First and Last empty
+	First, Last Verified
+}
+
+// Verify verifies an archive: each checkpoint is trusted by the policy, and each
+// is proven consistent with the one before it. Trust comes from the policy
+// given; the keys in the archive must be the same where the names are. It calls
+// each, if that is not nil, with every checkpoint.
+//
+// Numbers and times of publication are on the word of the log. The times of
+// cosignatures are on that of the witnesses.
+func Verify(r io.Reader, p *policy.Policy, each func(Verified) error) (Report, error) {
+	a, err := NewReader(r)
+	if err != nil {
+		return Report{}, err
+	}
+	if err := sameKeys(a.Policy(), p); err != nil {
+		return Report{}, fmt.Errorf("archive of heads: %w", err)
+	}
+	var report Report
+	for {
+		c, err := a.Next()
+		if err == io.EOF {
+			return report, nil
+		}
+		if err != nil {
+			return Report{}, err
+		}
+		v, err := verify(c, p, report)
+		if err != nil {
+			return Report{}, fmt.Errorf("checkpoint %d: %w", c.Number, err)
+		}
+		if each != nil {
+			if err := each(v); err != nil {
+				return Report{}, err
+			}
+		}
+		if report.Count == 0 {
+			report.First = v
+		}
+		report.Count, report.Last = report.Count+1, v
+	}
+}
+
+func verify(c Checkpoint, p *policy.Policy, before Report) (Verified, error) {
+	result, err := p.Check(c.Note)
+	if err != nil {
+		return Verified{}, err
+	}
+	if before.Count > 0 {
+		if err := proof.VerifyConsistency(before.Last.Head, result.Head, c.Proof); err != nil {
+			return Verified{}, fmt.Errorf("not consistent with checkpoint %d: %w", before.Last.Number, err)
+		}
+	}
+	return Verified{c, result}, nil
+}
+
+// sameKeys returns an error unless each key that is trusted is among those that
+// the archive has under its name, if there are any.
+func sameKeys(archived, trusted *policy.Policy) error {
+	known := map[string][]string{} // vkeys by name
+	for _, vkey := range vkeys(archived) {
+		name, _, _ := strings.Cut(vkey, "+")
+		known[name] = append(known[name], vkey)
+	}
+	for _, vkey := range vkeys(trusted) {
+		name, _, _ := strings.Cut(vkey, "+")
+		others, ok := known[name]
+		if ok && !slices.Contains(others, vkey) {
+			return fmt.Errorf("it names another key for %s, %.80s, than the one that you trust, %.80s", name, others[0], vkey)
+		}
+	}
+	return nil
+}
+
+func vkeys(p *policy.Policy) (vkeys []string) {
+	for _, l := range p.Logs() {
+		vkeys = append(vkeys, l.VKey)
+	}
+	for _, w := range p.Witnesses() {
+		vkeys = append(vkeys, w.VKey)
+	}
+	return vkeys
+}
