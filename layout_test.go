@@ -28,14 +28,19 @@ var mayImport = []struct {
 	{"internal/keyindex", []string{"storage", "pkg/"}},
 	{"internal/leafindex", []string{"internal/keyindex", "storage", "pkg/"}},
 	{"internal/sequencer", []string{"internal/keyindex", "storage", "pkg/"}},
-	{"internal/publisher", []string{"storage", "pkg/"}},
-	{"internal/host", []string{"internal/sequencer", "internal/publisher", "internal/leafindex", "storage", "pkg/"}},
+	{"internal/publisher", []string{"storage", "witness", "pkg/"}},
+	{"internal/host", []string{"internal/sequencer", "internal/publisher", "internal/leafindex", "storage", "witness", "pkg/"}},
+	{"internal/auditor", []string{"pkg/"}},
+	{"internal/mirror", []string{"storage", "pkg/"}},
+	{"witness/witnessdb", []string{"witness", "migrations", "pkg/"}},
+	{"internal/witnesstest", []string{"witness", "pkg/"}},
+	{"witness", []string{"pkg/"}},
 	{"internal/importer", []string{"pkg/"}},
 	{"internal/golden", []string{"pkg/"}},
 	{"internal/pgtest", []string{"storage/postgres", "migrations"}},
 	{"internal/dbtest", []string{"internal/pgtest", "storage"}},
-	{"api", []string{"internal/", "storage", "pkg/"}},
-	{"cmd/stele", []string{"api", "internal/", "storage", "pkg/"}},
+	{"api", []string{"internal/", "storage", "witness", "pkg/"}},
+	{"cmd/stele", []string{"api", "internal/", "storage", "witness", "pkg/"}},
 }
 
 // drivers may be imported only by what wires them, and by tests.

@@ -37,8 +37,11 @@ thing that does not fit it says where, and exits with 1.`,
 				return err
 			}
 			bar := newProgress(cmd.ErrOrStderr(), "checking", "entries")
-			reader, options := openLog(args[0])
-			options.Progress = bar.set
+			reader, c := openLog(args[0])
+			options := client.CheckOptions{Progress: bar.set}
+			if c != nil {
+				options.History = client.History(cmd.Context(), c, args[0])
+			}
 			start := time.Now()
 			report, err := client.Check(cmd.Context(), reader, p, options)
 			bar.finish()
@@ -69,14 +72,14 @@ type checkReport struct {
 	Seconds  float64   `json:"seconds"`
 }
 
-// openLog returns a reader of the log at a URL or in a folder, and its history
-// of checkpoints if it can have one.
-func openLog(place string) (tile.Reader, client.CheckOptions) {
+// openLog returns a reader of the log at a URL or in a folder, and what it gets
+// a URL with.
+func openLog(place string) (tile.Reader, *http.Client) {
 	if !strings.HasPrefix(place, "http://") && !strings.HasPrefix(place, "https://") {
-		return tile.FS(os.DirFS(place)), client.CheckOptions{}
+		return tile.FS(os.DirFS(place)), nil
 	}
-	h := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+	c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
 		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, DisableCompression: true,
 	}}
-	return tile.HTTP(h, place), client.CheckOptions{History: client.History(h, place)}
+	return tile.HTTP(c, place), c
 }

@@ -1,11 +1,13 @@
 // Command stele runs an immutable audit log, writes to it, and verifies it.
 //
 // Exit status: 0 if all went well; 1 if something failed, was refused or does
-// not verify; 2 if the command was not understood.
+// not verify; 2 if the command was not understood. Where a command has more, it
+// says so.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -31,6 +33,9 @@ func run(ctx context.Context) int {
 	if !started {
 		fmt.Fprintf(os.Stderr, "Usage: %s\nRun \"%s --help\" for more.\n", cmd.UseLine(), cmd.CommandPath())
 		return 2
+	}
+	if e, ok := errors.AsType[exitError](err); ok {
+		return e.status
 	}
 	return 1
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -51,6 +52,7 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 	f := serveFlags{
 		storeFlags: storeFlags{data: ts.MkAbs("data")}, listen: "127.0.0.1:0",
 		interval: minInterval, originPrefix: "log.example", cacheMiB: 1, migrateFirst: true,
+		witness: witnessFlags{mode: modeQuorum, timeout: time.Second},
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s, err := startServer(ctx, f, slog.New(slog.DiscardHandler))

@@ -46,9 +46,9 @@ verify; 2 if the command was not understood.`,
 		&cobra.Group{ID: "client", Title: "Use a log:"},
 		&cobra.Group{ID: "verify", Title: "Check a log, trusting nobody:"},
 	)
-	add(root, "server", newServeCmd(), newDemoCmd(), newMigrateCmd(), newKeygenCmd())
+	add(root, "server", newServeCmd(), newDemoCmd(), newMigrateCmd(), newKeygenCmd(), newRestoreCmd(), newWitnessCmd())
 	add(root, "client", newLogsCmd(), newAppendCmd(), newImportCmd(), newReceiptCmd(), newGetCmd())
-	add(root, "verify", newVerifyCmd(), newCheckCmd())
+	add(root, "verify", newVerifyCmd(), newCheckCmd(), newAuditCmd(), newMirrorCmd(), newExportCmd())
 	root.AddCommand(newVersionCmd())
 	return root
 }

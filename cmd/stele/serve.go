@@ -22,6 +22,7 @@ import (
 // serveFlags are what serve and demo share.
 type serveFlags struct {
 	storeFlags
+	witness      witnessFlags
 	listen       string
 	interval     time.Duration
 	originPrefix string
@@ -48,10 +49,17 @@ keys), listens on 127.0.0.1:8080, and makes a log named default on first start.
 
 Once it accepts requests it prints one line to standard output with its address;
 all else goes to standard error. SIGINT or SIGTERM ends it after what was
-accepted is committed and published.`,
+accepted is committed and published.
+
+With a witness policy, checkpoints are published once the witnesses of its
+quorum have cosigned them; receipts are made under no others. Events are
+accepted meanwhile, and publication goes on by itself when witnesses come back.
+A witness that knows another history of a log, or more of it, ends the signing
+of that log: /readyz and the metrics say so until the server is started again.`,
 		Example: `  stele serve
   stele serve --data /var/lib/stele --listen 0.0.0.0:8080 --origin-prefix logs.example.com
-  stele serve --database postgres://stele@localhost/stele`,
+  stele serve --database postgres://stele@localhost/stele
+  stele serve --witness-policy policy.txt`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			logger, err := f.logger(cmd.ErrOrStderr())
@@ -72,6 +80,7 @@ accepted is committed and published.`,
 
 func (f *serveFlags) register(cmd *cobra.Command) {
 	f.storeFlags.register(cmd)
+	f.witness.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	flags.DurationVar(&f.interval, "checkpoint-interval", time.Second, "least time between checkpoints nobody waits for, 100ms or more")
@@ -79,7 +88,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	flags.IntVar(&f.cacheMiB, "cache", 64, "MiB of tiles to keep in memory")
 	flags.BoolVar(&f.migrateFirst, "migrate", true, "bring the database's schema up to date at the start")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
-	flags.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	flags.TextVar(&f.logLevel, "log-level", f.logLevel, "debug, info, warn or error")
 }
 
 func (f *serveFlags) logger(w io.Writer) (*slog.Logger, error) {
@@ -158,8 +167,13 @@ func openHost(ctx context.Context, f serveFlags, store storage.Store, logger *sl
 	if f.now == nil {
 		f.now = time.Now
 	}
+	witnesses, err := f.witness.load()
+	if err != nil {
+		return nil, err
+	}
 	h, err := host.Open(ctx, host.Config{
 		Store: store, Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, Logger: logger, Now: f.now,
+		Witnesses: witnesses,
 	})
 	if err != nil || len(h.Logs()) > 0 {
 		return h, err
@@ -191,6 +205,9 @@ func (s *server) listen(f serveFlags) error {
 		return fmt.Errorf("%w; choose another address with --listen", err)
 	}
 	s.url = "http://" + l.Addr().String()
+	if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		s.logger.Warn("others can reach this server, and it asks nobody who they are: put it behind what does", "address", s.url)
+	}
 	s.http = &http.Server{
 		Handler: api.New(api.Config{
 			Host: s.host, Store: s.store, Logger: s.logger, OriginPrefix: f.prefix(), Version: buildVersion(),

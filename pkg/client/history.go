@@ -15,12 +15,13 @@ import (
 const maxHistoryPage = 64 << 20
 
 // History reads the history of checkpoints that a Stele log serves below its
-// prefix. A log that serves none has an empty one.
-func History(c *http.Client, prefix string) iter.Seq2[PastCheckpoint, error] {
+// prefix. A log that serves none has an empty one. The context is that of the
+// requests.
+func History(ctx context.Context, c *http.Client, prefix string) iter.Seq2[PastCheckpoint, error] {
 	return func(yield func(PastCheckpoint, error) bool) {
 		next := uint64(0)
 		for {
-			page, ok, err := readHistoryPage(c, strings.TrimSuffix(prefix, "/"), next)
+			page, ok, err := readHistoryPage(ctx, c, strings.TrimSuffix(prefix, "/"), next)
 			if err != nil {
 				yield(PastCheckpoint{}, err)
 				return
@@ -53,9 +54,9 @@ type historyPage struct {
 	Next *uint64 `json:"next"`
 }
 
-func readHistoryPage(c *http.Client, prefix string, first uint64) (page historyPage, ok bool, err error) {
+func readHistoryPage(ctx context.Context, c *http.Client, prefix string, first uint64) (page historyPage, ok bool, err error) {
 	url := fmt.Sprintf("%s/checkpoints?first=%d&limit=1000", prefix, first)
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return page, false, err
 	}

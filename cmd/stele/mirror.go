@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stele-log/stele/internal/mirror"
+	"github.com/stele-log/stele/pkg/tree"
+)
+
+func newMirrorCmd() *cobra.Command {
+	var f mirrorFlags
+	cmd := &cobra.Command{
+		Use:   "mirror URL DIR",
+		Short: "Keep a verified full copy of a log",
+		Long: `Mirror keeps a full copy of a log in a folder, as the files that tlog-tiles
+says: "stele check DIR" accepts it, any web server can serve it, and "stele
+restore" rebuilds a lost log from it. Its source is the URL of a log's tlog-tiles
+prefix, or a folder with the same layout.
+
+It trusts the key and the policy that it is given and nothing else: it hashes
+every entry, and follows a checkpoint only if it is proven consistent with the
+one before. If it is not, the log has signed two histories: the copy stays as it
+is, both checkpoints are printed, and the exit status is 1.
+
+The copy is whole for the checkpoint that it shows, whenever it is stopped.`,
+		Example: `  stele mirror http://127.0.0.1:8080/logs/default ./copy --key "$VKEY"
+  stele mirror https://logs.example.com/logs/audit /srv/audit --policy policy.txt --once`,
+		Args: cobra.ExactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return f.run(cmd, args[0], args[1])
+		},
+	}
+	f.trust.register(cmd)
+	flags := cmd.Flags()
+	flags.BoolVar(&f.once, "once", false, "bring the copy up to date and end")
+	flags.DurationVar(&f.interval, "interval", 10*time.Second, "time between looks at the log's checkpoint")
+	flags.BoolVar(&f.json, "json", false, "print JSON, a line an update")
+	return cmd
+}
+
+type mirrorFlags struct {
+	trust    trustFlags
+	once     bool
+	interval time.Duration
+	json     bool
+}
+
+func (f *mirrorFlags) run(cmd *cobra.Command, from, dir string) (err error) {
+	p, err := f.trust.load()
+	if err != nil {
+		return err
+	}
+	if f.interval <= 0 {
+		return errors.New("--interval is more than 0")
+	}
+	reader, _ := openLog(from)
+	var bar *progress
+	m, err := mirror.Open(mirror.Config{Log: reader, Dir: dir, Policy: p,
+		Progress: func(done, total uint64) { bar.set(done, total) }})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.Close()) }()
+	for {
+		start := time.Now()
+		bar = newProgress(cmd.ErrOrStderr(), "mirroring", "entries")
+		u, err := m.Update(cmd.Context())
+		bar.finish()
+		if err == nil && (u.Changed || f.once) {
+			err = f.print(cmd.OutOrStdout(), u, time.Since(start))
+		}
+		if f.once || fatal(err) {
+			return explainMirror(err)
+		}
+		if err != nil && cmd.Context().Err() == nil {
+			fmt.Fprintf(cmd.ErrOrStderr(), "%v; trying again in %v\n", err, f.interval)
+		}
+		select {
+		case <-cmd.Context().Done():
+			return nil
+		case <-time.After(f.interval):
+		}
+	}
+}
+
+// fatal reports whether another try cannot do better.
+func fatal(err error) bool {
+	_, forked := errors.AsType[*mirror.InconsistentError](err)
+	return forked
+}
+
+// explainMirror adds to an error the checkpoints that prove it.
+func explainMirror(err error) error {
+	if forked, ok := errors.AsType[*mirror.InconsistentError](err); ok {
+		return fmt.Errorf("NOT consistent: %w\n\nBoth are signed by the log; keep them, they are the proof. That of the copy:\n\n%s\nand that of the log:\n\n%s",
+			err, forked.CopyNote, forked.LogNote)
+	}
+	if errors.Is(err, context.Canceled) {
+		return errors.New("interrupted; what was fetched is used by the next run")
+	}
+	return err
+}
+
+type mirrorReport struct {
+	Origin  string    `json:"origin"`
+	Size    uint64    `json:"size"`
+	Root    tree.Hash `json:"root"`
+	Added   uint64    `json:"added"`
+	Changed bool      `json:"changed"`
+	Seconds float64   `json:"seconds"`
+}
+
+func (f *mirrorFlags) print(w io.Writer, u mirror.Update, elapsed time.Duration) error {
+	if f.json {
+		return printJSON(w, mirrorReport{u.Origin, u.Size, u.Root, u.Added, u.Changed, elapsed.Seconds()})
+	}
+	_, err := fmt.Fprintf(w, "copied: %s has %d entries, %d of them new, root %s (%.1f s)\n",
+		u.Origin, u.Size, u.Added, u.Root, elapsed.Seconds())
+	return err
+}
