@@ -14,10 +14,7 @@ import (
 // negative.
 func flip(at int) func([]byte) []byte {
 	return func(b []byte) []byte {
-		if at < 0 {
-			at += len(b)
-		}
-		b[at] ^= 1
+		b[(at+len(b))%len(b)] ^= 1
 		return b
 	}
 }

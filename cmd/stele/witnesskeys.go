@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
+	"github.com/stele-log/stele/internal/keyfile"
 	"github.com/stele-log/stele/pkg/cosignature"
 	"github.com/stele-log/stele/witness/witnessdb"
 )
@@ -30,37 +29,14 @@ var witnessKeyFiles = []struct {
 // make makes the keys that are not there.
 func (d witnessKeyDir) make(name string) error {
 	for _, f := range witnessKeyFiles {
-		if err := d.makeKey(f.name, f.typ, name); err != nil {
+		err := keyfile.Create(filepath.Join(string(d), f.name), func() (string, string, error) {
+			return cosignature.GenerateKey(rand.Reader, f.typ, name)
+		})
+		if err != nil {
 			return fmt.Errorf("make the witness's keys: %w", err)
 		}
 	}
 	return nil
-}
-
-// makeKey writes a key file, unless there is one. A crash leaves none or a
-// whole one.
-func (d witnessKeyDir) makeKey(file string, typ cosignature.Type, name string) error {
-	skey, _, err := cosignature.GenerateKey(rand.Reader, typ, name)
-	if err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(string(d), file+".*.tmp") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString(skey + "\n")
-	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(tmp.Name(), filepath.Join(string(d), file)); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	dir, err := os.Open(string(d))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // read reads the keys.
@@ -81,11 +57,11 @@ func (d witnessKeyDir) read() (ed25519, mldsa44 *cosignature.Signer, err error) 
 
 func (d witnessKeyDir) readKey(file string) (*cosignature.Signer, error) {
 	path := filepath.Join(string(d), file)
-	text, err := os.ReadFile(path)
+	skey, err := keyfile.Read(path)
 	if err != nil {
 		return nil, err
 	}
-	key, err := cosignature.NewSigner(strings.TrimSpace(string(text)), time.Now)
+	key, err := cosignature.NewSigner(skey, time.Now)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

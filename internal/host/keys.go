@@ -7,10 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/stele-log/stele/internal/keyfile"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/cosignature"
@@ -38,14 +38,12 @@ func (d logDir) makeKeys(origin string, mldsa44 bool) error {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return err
 	}
-	err := d.makeKey(ed25519Key, func() (string, error) {
-		skey, _, err := checkpoint.GenerateKey(rand.Reader, origin)
-		return skey, err
+	err := keyfile.Create(d.path(ed25519Key), func() (string, string, error) {
+		return checkpoint.GenerateKey(rand.Reader, origin)
 	})
 	if err == nil && mldsa44 {
-		err = d.makeKey(mldsa44Key, func() (string, error) {
-			skey, _, err := cosignature.GenerateKey(rand.Reader, cosignature.MLDSA44, origin)
-			return skey, err
+		err = keyfile.Create(d.path(mldsa44Key), func() (string, string, error) {
+			return cosignature.GenerateKey(rand.Reader, cosignature.MLDSA44, origin)
 		})
 	}
 	if err != nil {
@@ -55,48 +53,17 @@ func (d logDir) makeKeys(origin string, mldsa44 bool) error {
 	return err
 }
 
-// makeKey writes a key file, unless there is one. A crash leaves none or a
-// whole one.
-func (d logDir) makeKey(name string, generate func() (string, error)) error {
-	skey, err := generate()
-	if err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(string(d), name+".*.tmp") // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString(skey + "\n")
-	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(tmp.Name(), d.path(name)); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	return d.sync()
-}
-
-// sync makes the names in the folder durable.
-func (d logDir) sync() error {
-	f, err := os.Open(string(d))
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
 // readKeys reads the keys that sign for an origin, Ed25519 first.
 func (d logDir) readKeys(origin string) (signers []note.Signer, verifiers []note.Verifier, vkeys []string, err error) {
 	for _, name := range []string{ed25519Key, mldsa44Key} {
-		text, err := os.ReadFile(d.path(name))
+		skey, err := keyfile.Read(d.path(name))
 		if errors.Is(err, fs.ErrNotExist) && name == mldsa44Key {
 			continue
 		}
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		signer, verifier, vkey, err := readKey(strings.TrimSpace(string(text)), origin)
+		signer, verifier, vkey, err := readKey(skey, origin)
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("%s: %w", d.path(name), err)
 		}

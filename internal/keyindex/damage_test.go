@@ -97,26 +97,6 @@ func TestDamagedRunsAreRefused(t *testing.T) {
 	}
 }
 
-// TestRunsWithinALargerOneAreLeftOut is what is left if a server that has lost
-// its lease unawares writes a run after another has merged it.
-func TestRunsWithinALargerOneAreLeftOut(t *testing.T) {
-	t.Parallel()
-	l, m := withSeven(t)
-	writer, late := openIndex(t, l, keyindex.Events), openIndex(t, l, keyindex.Events)
-	for range 2 {
-		add(t, writer, m.next())
-	}
-	add(t, late, m.keys[7*run:8*run])
-	wantRuns(t, l, keyindex.Events, 8, 1, 1)
-	x := openIndex(t, l, keyindex.Events)
-	if x.End() != 9*run {
-		t.Errorf("the index ends at %d, want %d", x.End(), 9*run)
-	}
-	m.check(t, x, m.sample())
-	add(t, x, m.next())
-	m.check(t, openIndex(t, l, keyindex.Events), m.sample())
-}
-
 func TestDamagedPagesAreRefused(t *testing.T) {
 	t.Parallel()
 	stored, m := withSeven(t)

@@ -22,7 +22,7 @@ type bundle struct {
 
 // bundles fetches the bundles from the one with entry start on, several at once,
 // and calls f with each, in order, once it is proven.
-func (m *Mirror) bundles(ctx context.Context, p *proven, start uint64, f func(bundle) error) error {
+func (m *Mirror) bundles(ctx context.Context, p *tree.Proven, start uint64, f func(bundle) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	queue := make(chan chan bundle, ahead)
@@ -47,21 +47,25 @@ func (m *Mirror) bundles(ctx context.Context, p *proven, start uint64, f func(bu
 }
 
 // fetch begins to fetch bundles, from index i on, until there are no more.
-func (m *Mirror) fetch(ctx context.Context, p *proven, i uint64, queue chan<- chan bundle) {
+func (m *Mirror) fetch(ctx context.Context, p *tree.Proven, i uint64, queue chan<- chan bundle) {
 	defer close(queue)
 	for ; ctx.Err() == nil; i++ {
-		t, ok := tile.At(tile.Entries, i, p.head.Size)
+		t, ok := tile.At(tile.Entries, i, p.Head().Size)
 		if !ok {
 			return
 		}
 		one := make(chan bundle, 1)
 		queue <- one
 		if !t.IsFull() {
-			want := p.edge.Partial(0)
+			want, err := p.Hashes(ctx, 0, i)
+			if err != nil {
+				one <- bundle{err: err}
+				return
+			}
 			go func() { one <- m.edgeBundle(ctx, t, want) }()
 			continue
 		}
-		root, err := p.root(ctx, 0, i)
+		root, err := p.Root(ctx, 0, i)
 		if err != nil {
 			one <- bundle{err: err}
 			return
@@ -82,7 +86,7 @@ func (m *Mirror) fullBundle(ctx context.Context, t tile.Tile, root tree.Hash) bu
 	}
 	level0 := t
 	level0.Level = 0
-	hashes, err := readHashes(ctx, m.cfg.Log, level0)
+	hashes, err := tree.ReadTile(ctx, m.cfg.Log, level0)
 	if err == nil && tree.TileRoot(hashes) == root {
 		b.err = compare(b, hashes)
 	} else {

@@ -200,7 +200,7 @@ func (m *Mirror) read(ctx context.Context) (state, error) {
 
 // behind says why a checkpoint smaller than the copy's is refused.
 func (m *Mirror) behind(ctx context.Context, old state, found policy.Result, note []byte) error {
-	p, err := newProven(ctx, m.files, old.head)
+	p, err := tree.NewProven(ctx, m.files, old.head)
 	if err != nil {
 		return fmt.Errorf("the copy in %s: %w", m.cfg.Dir, err)
 	}
@@ -216,7 +216,7 @@ func (m *Mirror) behind(ctx context.Context, old state, found policy.Result, not
 
 // extend writes what is missing up to a new head, and then its checkpoint.
 func (m *Mirror) extend(ctx context.Context, old state, head tree.Head, note []byte) error {
-	p, err := newProven(ctx, m.cfg.Log, head)
+	p, err := tree.NewProven(ctx, m.cfg.Log, head)
 	if err != nil {
 		return err
 	}
@@ -249,9 +249,9 @@ func (m *Mirror) extend(ctx context.Context, old state, head tree.Head, note []b
 }
 
 // copy writes the bundles and tiles that the copy does not have.
-func (m *Mirror) copy(ctx context.Context, p *proven, w *writer, old state) error {
+func (m *Mirror) copy(ctx context.Context, p *tree.Proven, w *writer, old state) error {
 	edge := old.edge.Clone()
-	if old.head.Size == p.head.Size {
+	if old.head.Size == p.Head().Size {
 		return nil
 	}
 	err := m.bundles(ctx, p, old.head.Size, func(b bundle) error {
@@ -263,21 +263,21 @@ func (m *Mirror) copy(ctx context.Context, p *proven, w *writer, old state) erro
 				return err
 			}
 		}
-		m.cfg.Progress(edge.Size(), p.head.Size)
+		m.cfg.Progress(edge.Size(), p.Head().Size)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	if got := edge.Head(); got != p.head {
-		return fmt.Errorf("the entries have %v, the checkpoint signs %v", got, p.head)
+	if got := edge.Head(); got != p.Head() {
+		return fmt.Errorf("the entries have %v, the checkpoint signs %v", got, p.Head())
 	}
 	for level := 0; edge.Partial(level) != nil; level++ {
 		var data []byte
 		for _, h := range edge.Partial(level) {
 			data = append(data, h[:]...)
 		}
-		t, ok := tile.At(level, p.head.Size>>(8*(level+1)), p.head.Size)
+		t, ok := tile.At(level, p.Head().Size>>(8*(level+1)), p.Head().Size)
 		if !ok {
 			continue // the last tile of the level is full
 		}

@@ -141,7 +141,7 @@ func (c *checker) read(ctx context.Context, t tile.Tile) hashedBundle {
 		return b
 	}
 	t.Level = 0
-	b.stored, b.err = readTile(ctx, c.r, t)
+	b.stored, b.err = tree.ReadTile(ctx, c.r, t)
 	return b
 }
 
@@ -182,7 +182,7 @@ func (c *checker) blame(ctx context.Context, b hashedBundle, i int) error {
 	differ := fmt.Sprintf("the entry's leaf hash is %s, %s has %s", b.leaves[i], hashes, b.stored[i])
 	above, ok := tile.At(1, b.t.Index/tile.Width, c.head.Size)
 	if b.t.IsFull() && ok {
-		parent, err := readTile(ctx, c.r, above)
+		parent, err := tree.ReadTile(ctx, c.r, above)
 		switch {
 		case err != nil:
 		case parent[b.t.Index%tile.Width] == tree.TileRoot(b.leaves):
@@ -225,7 +225,7 @@ func (c *checker) edge(ctx context.Context) error {
 }
 
 func (c *checker) compare(ctx context.Context, t tile.Tile, want []tree.Hash) error {
-	got, err := readTile(ctx, c.r, t)
+	got, err := tree.ReadTile(ctx, c.r, t)
 	if err != nil {
 		return err
 	}

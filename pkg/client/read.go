@@ -41,14 +41,14 @@ func ReadEntries(ctx context.Context, r tile.Reader, head tree.Head, start, end 
 		if start == end {
 			return
 		}
-		v, err := newVerifier(ctx, r, head)
+		p, err := tree.NewProven(ctx, r, head)
 		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
 		for start < end {
 			t, _ := tile.At(tile.Entries, start/tile.Width, head.Size)
-			entries, err := v.entries(ctx, t)
+			entries, err := readProven(ctx, r, p, t)
 			if err != nil {
 				yield(Entry{}, err)
 				return
@@ -63,48 +63,24 @@ func ReadEntries(ctx context.Context, r tile.Reader, head tree.Head, start, end 
 	}
 }
 
-// A verifier proves tiles to be in the tree with a head.
-type verifier struct {
-	r     tile.Reader
-	head  tree.Head
-	edge  *tree.Frontier
-	known map[int]provenTile // by level, the last that was proven
-}
-
-type provenTile struct {
-	index  uint64
-	hashes []tree.Hash
-}
-
-func newVerifier(ctx context.Context, r tile.Reader, head tree.Head) (*verifier, error) {
-	edge, err := tree.ReadFrontier(ctx, r, head.Size)
+// readProven reads a bundle and proves it.
+func readProven(ctx context.Context, r tile.Reader, p *tree.Proven, t tile.Tile) ([][]byte, error) {
+	entries, leaves, err := readBundle(ctx, r, t)
 	if err != nil {
 		return nil, err
 	}
-	if got := edge.Head(); got != head {
-		return nil, fmt.Errorf("the tiles at the right edge of the tree have %v, want %v", got, head)
-	}
-	return &verifier{r, head, edge, map[int]provenTile{}}, nil
-}
-
-// entries reads a bundle and proves it.
-func (v *verifier) entries(ctx context.Context, t tile.Tile) ([][]byte, error) {
-	entries, leaves, err := readBundle(ctx, v.r, t)
-	if err != nil {
-		return nil, err
-	}
-	want := v.edge.Partial(0)
 	if t.IsFull() {
-		root, err := v.root(ctx, 0, t.Index)
+		root, err := p.Root(ctx, 0, t.Index)
 		if err != nil {
 			return nil, err
 		}
 		if tree.TileRoot(leaves) == root {
 			return entries, nil
 		}
-		if want, err = v.hashes(ctx, 0, t.Index); err != nil {
-			return nil, err
-		}
+	}
+	want, err := p.Hashes(ctx, 0, t.Index)
+	if err != nil {
+		return nil, err
 	}
 	for i, leaf := range leaves {
 		if leaf != want[i] {
@@ -113,43 +89,6 @@ func (v *verifier) entries(ctx context.Context, t tile.Tile) ([][]byte, error) {
 		}
 	}
 	return entries, nil
-}
-
-// root returns the proven hash of a full tile: it is one of the hashes of the
-// tile above.
-func (v *verifier) root(ctx context.Context, level int, index uint64) (tree.Hash, error) {
-	above, err := v.hashes(ctx, level+1, index/tile.Width)
-	if err != nil {
-		return tree.Hash{}, err
-	}
-	return above[index%tile.Width], nil
-}
-
-// hashes returns the proven hashes of a tile.
-func (v *verifier) hashes(ctx context.Context, level int, index uint64) ([]tree.Hash, error) {
-	t, ok := tile.At(level, index, v.head.Size)
-	if !ok {
-		return nil, fmt.Errorf("there is no tile %d at level %d in a tree of %d entries", index, level, v.head.Size)
-	}
-	if !t.IsFull() {
-		return v.edge.Partial(level), nil
-	}
-	if last, ok := v.known[level]; ok && last.index == index {
-		return last.hashes, nil
-	}
-	root, err := v.root(ctx, level, index)
-	if err != nil {
-		return nil, err
-	}
-	hashes, err := readTile(ctx, v.r, t)
-	if err != nil {
-		return nil, err
-	}
-	if got := tree.TileRoot(hashes); got != root {
-		return nil, fmt.Errorf("%s is not the one in the tree: its hash is %s, want %s", t, got, root)
-	}
-	v.known[level] = provenTile{index, hashes}
-	return hashes, nil
 }
 
 // readBundle reads a bundle's entries and hashes them.
@@ -167,16 +106,4 @@ func readBundle(ctx context.Context, r tile.Reader, t tile.Tile) ([][]byte, []tr
 		leaves[i] = tree.LeafHash(e)
 	}
 	return entries, leaves, nil
-}
-
-func readTile(ctx context.Context, r tile.Reader, t tile.Tile) ([]tree.Hash, error) {
-	data, err := r.ReadTile(ctx, t)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", t, err)
-	}
-	hashes, err := tree.SplitTile(data, t.Width)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", t, err)
-	}
-	return hashes, nil
 }
