@@ -49,11 +49,7 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 0 {
 		ts.Fatalf("usage: serve")
 	}
-	f := serveFlags{
-		storeFlags: storeFlags{data: ts.MkAbs("data")}, listen: "127.0.0.1:0",
-		interval: minInterval, originPrefix: "log.example", cacheMiB: 1, migrateFirst: true,
-		witness: witnessFlags{mode: modeQuorum, timeout: time.Second},
-	}
+	f := testFlags(storeFlags{data: ts.MkAbs("data")})
 	ctx, cancel := context.WithCancel(context.Background())
 	s, err := startServer(ctx, f, slog.New(slog.DiscardHandler))
 	ts.Check(err)
@@ -65,6 +61,14 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Defer(func() { stopScript(ts) })
 	ts.Setenv("STELE_URL", s.url)
+}
+
+// testFlags are the flags of a server that tests run in their own process.
+func testFlags(store storeFlags) serveFlags {
+	return serveFlags{
+		storeFlags: store, listen: "127.0.0.1:0", interval: minInterval, originPrefix: "log.example",
+		cacheMiB: 1, migrateFirst: true, witness: witnessFlags{mode: modeQuorum, timeout: time.Second},
+	}
 }
 
 func stopScript(ts *testscript.TestScript) {

@@ -46,10 +46,8 @@ func TestRealEvents(t *testing.T) {
 // importReal imports the data into a new log and returns its leaf hashes.
 func importReal(t *testing.T, data string, store storeFlags) []tree.Hash {
 	t.Helper()
-	f := serveFlags{
-		storeFlags: store, listen: "127.0.0.1:0", interval: minInterval, originPrefix: "log.example", cacheMiB: 16,
-		migrateFirst: true, now: func() time.Time { return time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC) },
-	}
+	f := testFlags(store)
+	f.now = func() time.Time { return time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC) }
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	defer stop()
 	s, err := startServer(ctx, f, slog.New(slog.DiscardHandler))
