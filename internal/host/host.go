@@ -178,29 +178,37 @@ func (h *Host) Create(ctx context.Context, n NewLog) (*Log, error) {
 	if err := n.check(); err != nil {
 		return nil, err
 	}
+	l, running, err := h.create(ctx, n)
+	if err == nil && running {
+		l.settle(ctx)
+	}
+	return l, err
+}
+
+// create makes a log, and runs it if the host runs.
+func (h *Host) create(ctx context.Context, n NewLog) (l *Log, running bool, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	// The store would refuse it too, but keys would then be left behind.
 	for _, l := range h.logs {
 		if l.Name == n.Name || l.Origin == n.Origin {
-			return nil, fmt.Errorf("create log %s of origin %s: %w", n.Name, n.Origin, storage.ErrExists)
+			return nil, false, fmt.Errorf("create log %s of origin %s: %w", n.Name, n.Origin, storage.ErrExists)
 		}
 	}
 	if h.run != nil && h.run.Err() != nil {
-		return nil, fmt.Errorf("create log %s: the server is stopping", n.Name)
+		return nil, false, fmt.Errorf("create log %s: the server is stopping", n.Name)
 	}
 	if err := h.dir(n.Name).makeKeys(n.Origin, n.MLDSA44); err != nil {
-		return nil, fmt.Errorf("create log %s: %w", n.Name, err)
+		return nil, false, fmt.Errorf("create log %s: %w", n.Name, err)
 	}
 	stored, err := h.cfg.Store.CreateLog(ctx, n.Name, n.Origin)
 	if err != nil {
-		return nil, fmt.Errorf("create log %s: %w", n.Name, err)
+		return nil, false, fmt.Errorf("create log %s: %w", n.Name, err)
 	}
-	l := h.open(ctx, stored)
+	l = h.open(ctx, stored)
 	h.logs[n.Name] = l
 	if h.run != nil {
 		h.running.Go(func() { l.run(h.run, h.cfg.Interval) })
-		l.settle(ctx)
 	}
-	return l, nil
+	return l, h.run != nil, nil
 }

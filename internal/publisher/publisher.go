@@ -237,7 +237,13 @@ func (p *Publisher) Run(ctx context.Context) {
 		case <-p.wake:
 		case <-timer.C:
 		case <-ctx.Done():
-			p.publish(context.WithoutCancel(ctx))
+			ctx = context.WithoutCancel(ctx)
+			p.publish(ctx)
+			// The checkpoint that was under way may be stored, though it was told
+			// to stop; then the one just tried found its number taken.
+			if p.due() > unmet {
+				p.publish(ctx)
+			}
 			return
 		}
 		now := time.Now()
