@@ -85,7 +85,7 @@ func (c *collector) checkConsistent(t *testing.T, keys []note.Verifier, branches
 }
 
 // race sends one growing request after the other for a branch, from the size
-// that the witness says it knows, until the end or stop. Failures to reach the
+// that the witness says it knows, until it knows the whole branch, or stop. Failures to reach the
 // witness are left to the next try.
 func (l signingLog) race(t *testing.T, url func() string, b branch, c *collector, stop <-chan struct{}) {
 	known := uint64(0)
@@ -115,6 +115,7 @@ func (l signingLog) race(t *testing.T, url func() string, b branch, c *collector
 		case got.status == 422 || got.status == 503 || got.status == 500:
 			// The other branch has won, or the witness is busy, or stopped in the
 			// middle: whatever it recorded, a 409 will tell.
+			time.Sleep(5 * time.Millisecond)
 		default:
 			t.Errorf("status %d: %s", got.status, got.body)
 			return
@@ -143,11 +144,14 @@ func TestOfRacingBranchesOnlyOneIsSigned(t *testing.T) {
 		var c collector
 		stop := make(chan struct{})
 		var running sync.WaitGroup
+		ended := make(chan struct{}) // once the witness knows the whole of a branch
+		end := sync.OnceFunc(func() { close(ended) })
 		for i := range 32 {
-			running.Go(func() { l.race(t, url, branches[i%2], &c, stop) })
+			running.Go(func() {
+				l.race(t, url, branches[i%2], &c, stop)
+				end()
+			})
 		}
-		ended := make(chan struct{})
-		go func() { running.Wait(); close(ended) }()
 		// In the middle, what is under way on one server is cut off, and the
 		// database closed below it.
 		for c.count() < 8 {
@@ -159,10 +163,7 @@ func TestOfRacingBranchesOnlyOneIsSigned(t *testing.T) {
 		mu.Lock()
 		servers[0] = restarted
 		mu.Unlock()
-		select {
-		case <-ended:
-		case <-time.After(20 * time.Second):
-		}
+		<-ended
 		close(stop)
 		running.Wait()
 		largest := c.checkConsistent(t, keys.verifiers, branches...)
