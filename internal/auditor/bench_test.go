@@ -29,11 +29,11 @@ func BenchmarkCatchUp(b *testing.B) {
 }
 
 // BenchmarkKeepUp has a log of a million entries grow while an auditor follows
-// it, at 50,000 events a second and 300 bytes each if the machine can. It
+// it, at 60,000 events a second and 300 bytes each if the machine can. It
 // reports how many were written, the largest lag, and how long the auditor took
 // after the last.
 func BenchmarkKeepUp(b *testing.B) {
-	const rate, seconds = 50_000, 10
+	const rate, seconds = 60_000, 10
 	h := newHistory(b, origin)
 	h.growLarge(1_000_000)
 	f := newFront(b, h.handler)
