@@ -279,6 +279,9 @@ func (p *Publisher) proveStart(ctx context.Context) {
 	err := p.mayFollow(ctx, head)
 	if _, refused := errors.AsType[*RefusalError](err); refused {
 		p.refuse(err)
+	} else if err != nil && ctx.Err() == nil {
+		p.cfg.Logger.Error("the head was not proven consistent at the start, trying again", "error", err)
+		time.AfterFunc(time.Second, p.signal)
 	}
 	p.proven = err == nil
 }
