@@ -18,8 +18,11 @@ type Entry struct {
 func Decode(entry []byte) (Entry, error) {
 	p := newParser(entry)
 	defer p.release()
-	if err := p.read((*parser).addEntry); err != nil {
-		return Entry{}, fmt.Errorf("not an entry: %w", err)
+	if !p.scanEntry() {
+		p.reset()
+		if err := p.read((*parser).addEntry); err != nil {
+			return Entry{}, fmt.Errorf("not an entry: %w", err)
+		}
 	}
 	e, err := p.entry()
 	if err != nil {
@@ -65,27 +68,31 @@ func (p *parser) addEntry(m member) *Error {
 	if err != nil {
 		return errorInJSON(err)
 	}
-	switch string(m.name) {
-	case "recordedtime":
-		p.server.recorded = string(text)
-		if len(text) != len(timeFormat) {
-			return errorAt(m.name, m.at, "not of the form %s", timeFormat)
-		}
-	case "recordedby":
-		p.server.by = string(text)
-	case "id":
-		p.server.id = string(text)
-	case "source":
-		p.server.source = string(text)
+	if string(m.name) == "recordedtime" && len(text) != len(timeFormat) {
+		return errorAt(m.name, m.at, "not of the form %s", timeFormat)
 	}
+	p.server.set(m.name, text)
 	return nil
+}
+
+func (s *server) set(name, text []byte) {
+	switch string(name) {
+	case "recordedtime":
+		s.recorded = string(text)
+	case "recordedby":
+		s.by = string(text)
+	case "id":
+		s.id = string(text)
+	case "source":
+		s.source = string(text)
+	}
 }
 
 // entry makes the event anew, from what was received and what the server set.
 func (p *parser) entry() (Entry, error) {
-	recorded, err := time.Parse(timeFormat, p.server.recorded)
-	if err != nil {
-		return Entry{}, fmt.Errorf("recordedtime: %w", err)
+	recorded, wrong := parseRFC3339([]byte(p.server.recorded))
+	if wrong != "" {
+		return Entry{}, fmt.Errorf("recordedtime: %s", wrong)
 	}
 	w := Writer{Name: p.server.by, Authenticated: true}
 	if w.Name == "" {

@@ -97,15 +97,14 @@ const (
 // AppendEntry appends the entry for the event, as recorded at that time, which
 // is cut to microseconds and must lie in the years 0 to 9999.
 func (e Event) AppendEntry(dst []byte, recorded time.Time) []byte {
-	recorded = recorded.UTC()
 	dst = append(dst, e.text[:e.received]...)
 	dst = append(dst, recordedTime...)
-	dst = recorded.AppendFormat(dst, timeFormat)
+	dst = appendTime(dst, recorded)
 	dst = append(dst, '"')
 	dst = append(dst, e.text[e.received:]...)
 	if e.setTime {
 		dst = append(dst, eventTime...)
-		dst = recorded.AppendFormat(dst, timeFormat)
+		dst = appendTime(dst, recorded)
 		dst = append(dst, '"')
 	}
 	return append(dst, '}')

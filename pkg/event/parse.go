@@ -16,8 +16,11 @@ import (
 func Parse(json []byte, w Writer) (Event, error) {
 	p := newParser(json)
 	defer p.release()
-	if err := p.read((*parser).add); err != nil {
-		return Event{}, err
+	if !p.scan() {
+		p.reset()
+		if err := p.read((*parser).add); err != nil {
+			return Event{}, err
+		}
 	}
 	e, err := p.event(w)
 	if err != nil {
@@ -26,12 +29,15 @@ func Parse(json []byte, w Writer) (Event, error) {
 	return e, nil
 }
 
-// A parser reads one event.
+// A parser reads one event: scan does if it can, or else read.
 type parser struct {
-	dec jsontext.Decoder
-	src bytes.Buffer // what dec reads: in
 	in  []byte
 	out []byte // what was received, compacted, without the closing brace
+
+	// Of read and scan:
+	dec   jsontext.Decoder
+	src   bytes.Buffer // what dec reads: in
+	names []uint64
 
 	// Of what was received:
 	id, source, typ, subject field
@@ -72,8 +78,6 @@ var parsers = sync.Pool{New: func() any { return new(parser) }}
 func newParser(json []byte) *parser {
 	p := parsers.Get().(*parser)
 	p.in = json
-	p.src = *bytes.NewBuffer(json)
-	p.dec.Reset(&p.src)
 	return p
 }
 
@@ -82,17 +86,27 @@ func (p *parser) release() {
 	if cap(p.out) > 2*MaxEntry {
 		p.out = nil
 	}
-	p.src = bytes.Buffer{}
-	p.dec.Reset(&p.src)
-	p.in, p.out = nil, p.out[:0]
+	p.reset()
+	p.in = nil
+	parsers.Put(p)
+}
+
+// reset forgets what was read.
+func (p *parser) reset() {
+	p.out, p.names = p.out[:0], p.names[:0]
 	p.id, p.source, p.typ, p.subject = field{}, field{}, field{}, field{}
 	p.time, p.hasTime, p.hasSpec, p.data = time.Time{}, false, false, ""
 	p.server = server{}
-	parsers.Put(p)
 }
 
 // read reads p.in, one object, and hands each of its members to take.
 func (p *parser) read(take func(*parser, member) *Error) *Error {
+	p.src = *bytes.NewBuffer(p.in)
+	p.dec.Reset(&p.src)
+	defer func() {
+		p.src = bytes.Buffer{}
+		p.dec.Reset(&p.src)
+	}()
 	switch p.dec.PeekKind() {
 	case jsontext.KindBeginObject, jsontext.KindInvalid:
 	default:
@@ -181,8 +195,7 @@ func (p *parser) add(m member) *Error {
 }
 
 // addAttribute checks the value of an attribute, whose text is nil unless it is
-// a string, and notes what the server will need to know. Its value is at
-// p.out[at:]. It returns what is wrong.
+// a string. Its value is at p.out[at:]. It returns what is wrong.
 func (p *parser) addAttribute(m member, text []byte, at int) (reason string) {
 	if text == nil && !isStandard(m.name) {
 		return checkExtension(m.value)
@@ -193,7 +206,13 @@ func (p *parser) addAttribute(m member, text []byte, at int) (reason string) {
 	if len(text) != len(m.value)-2 {
 		f = field{unescaped: string(text)}
 	}
-	switch string(m.name) {
+	return p.attribute(m.name, text, f)
+}
+
+// attribute checks the text of a string attribute and notes what the server
+// will need to know. It returns what is wrong.
+func (p *parser) attribute(name, text []byte, f field) (reason string) {
+	switch string(name) {
 	case "specversion":
 		p.hasSpec = true
 		return checkSpecVersion(text)

@@ -101,3 +101,30 @@ func zone(s []byte) (offset time.Duration, ok bool) {
 	}
 	return offset, true
 }
+
+// appendTime appends a time as timeFormat has it, in UTC. It is done for each
+// entry, and time.Time.AppendFormat takes several times as long.
+func appendTime(dst []byte, t time.Time) []byte {
+	t = t.UTC()
+	year, month, day := t.Date()
+	hour, minute, second := t.Clock()
+	at := len(dst)
+	dst = append(dst, timeFormat...)
+	b := dst[at:]
+	putDigits(b[0:4], year)
+	putDigits(b[5:7], int(month))
+	putDigits(b[8:10], day)
+	putDigits(b[11:13], hour)
+	putDigits(b[14:16], minute)
+	putDigits(b[17:19], second)
+	putDigits(b[20:26], t.Nanosecond()/1000)
+	return dst
+}
+
+// putDigits fills b with the last digits of n.
+func putDigits(b []byte, n int) {
+	for i := len(b) - 1; i >= 0; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
+}

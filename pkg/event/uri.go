@@ -96,7 +96,7 @@ func checkURIChars(s []byte, extra string) string {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
 		switch {
-		case isUnreserved(c) || strings.IndexByte("!$&'()*+,;=", c) >= 0 || strings.IndexByte(extra, c) >= 0:
+		case uriChars[c] || strings.IndexByte(extra, c) >= 0:
 		case c == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
 			i += 2
 		case c == '%':
@@ -108,6 +108,14 @@ func checkURIChars(s []byte, extra string) string {
 	}
 	return ""
 }
+
+// uriChars are the unreserved and sub-delims characters.
+var uriChars = func() (is [256]bool) {
+	for c := range is {
+		is[c] = isUnreserved(byte(c)) || strings.IndexByte("!$&'()*+,;=", byte(c)) >= 0
+	}
+	return is
+}()
 
 func isUnreserved(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||

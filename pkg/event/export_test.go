@@ -1,0 +1,29 @@
+package event
+
+// ParseByDecoder is Parse without the scanner, for tests to compare the two.
+func ParseByDecoder(json []byte, w Writer) (Event, error) {
+	p := newParser(json)
+	defer p.release()
+	if err := p.read((*parser).add); err != nil {
+		return Event{}, err
+	}
+	e, err := p.event(w)
+	if err != nil {
+		return Event{}, err
+	}
+	return e, nil
+}
+
+// Scans reports whether the scanner reads an event by itself.
+func Scans(json []byte) bool {
+	p := newParser(json)
+	defer p.release()
+	return p.scan()
+}
+
+// ScansEntry reports whether the scanner reads an entry by itself.
+func ScansEntry(entry []byte) bool {
+	p := newParser(entry)
+	defer p.release()
+	return p.scanEntry()
+}
