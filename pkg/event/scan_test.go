@@ -46,7 +46,7 @@ func members(n int) string {
 // unsure is what the scanner must leave to the decoder: it is not an event, or
 // takes more than one pass to tell.
 var unsure = []string{
-	``, `{`, `{}`, `{"type":"t"`, `{"type":"t",}`, `{"type":"t"}x`, `{"type":"t"}{}`, `{"type" "t"}`, `{"type":"t" "a":1}`,
+	``, `{`, `{}`, `{"type":"t"`, `{"type":"t"]`, `{"type":"t"x`, `{"type":"t",}`, `{"type":"t"}x`, `{"type":"t"}{}`, `{"type" "t"}`, `{"type":"t" "a":1}`,
 	`{"type":"t","type":"t"}`, `{"type":"t","data":1,"data":2}`, `{"type":"t","data":{"a":1,"a":2}}`,
 	`{"type":"t","data":{"a":[{"b":1,"b":2}]}}`, `{"type":"t","data":{"a":1,"\u0061":2}}`,
 	`{"type":"t","data":{"a":{"b":1},"a":2}}`, `{"type":"t","data":[{"a":1},{"a":1}],"data":1}`,
