@@ -199,7 +199,7 @@ type Checkpoint struct {
 type Run struct {
 	Kind       string // which key: "event" or "leaf"
 	Start, End uint64
-	Filter     []byte // tells most keys that are not in the run
+	Filter     []byte // tells most keys that are not in the run; none if it has no bytes
 }
 
 // A Page is up to a few KiB of a run's sorted pairs of key and index.

@@ -2,15 +2,18 @@
 // event, or by leaf hash. It is a follower: it can be dropped and built anew
 // from the entries, and says how far it has come ([Index.End]).
 //
-// The index is log-structured. Keys of 64 bits are written in sorted, immutable
+// The index is log-structured. Keys of 40 bits are written in sorted, immutable
 // runs over consecutive entries, [RunLength] at first; where eight runs of a
-// length are adjacent they are merged into one, up to four million entries. What
-// has no run yet is the tail: it is in the log itself, and whoever needs it in
-// memory reads it from there. So nothing is written an entry at a time, and a
-// crash loses nothing.
+// length are adjacent they are merged into one, up to four million entries. A key
+// takes 6 to 7 bytes with the entry it belongs to. What has no run yet is the
+// tail: it is in the log itself, and whoever needs it in memory reads it from
+// there. So nothing is written an entry at a time, and a crash loses nothing.
 //
-// Each run has a filter in memory, a binary fuse filter of 16-bit fingerprints:
-// 2.3 bytes a key, and one lookup in 65,536 goes to the database for nothing.
+// Events are looked for with every append and are hardly ever there. Each of
+// their runs has a filter in memory, of binary fuse filters with 16-bit
+// fingerprints: 2.3 bytes a key, and one lookup in 65,536 goes to the database
+// for nothing. Leaves are looked for seldom, and are mostly there: their runs
+// have no filter.
 //
 // What always holds:
 //   - runs are adjacent and cover the entries from 0 to End;
@@ -44,7 +47,11 @@ const (
 	RunLength = 1 << 16
 
 	fanOut       = 8       // adjacent runs of a length that are merged into one
-	maxRunLength = 1 << 22 // entries; a run is merged in memory, at 12 bytes a pair
+	maxRunLength = 1 << 22 // entries; a run is merged in memory, at 16 bytes a pair
+
+	// keyBits is the size of a key. In a log of a billion entries one new key in
+	// a thousand is in the index by chance: fewer than its filters let through.
+	keyBits = 40
 )
 
 // EventKey returns the key of the event that (source, id) identifies.
@@ -53,12 +60,14 @@ func EventKey(source, id string) uint64 {
 	b = binary.BigEndian.AppendUint64(b, uint64(len(source)))
 	b = append(b, source...)
 	b = append(b, id...)
-	h := sha256.Sum256(b)
-	return binary.BigEndian.Uint64(h[:])
+	return keyOf(sha256.Sum256(b))
 }
 
 // LeafKey returns the key of an entry with that leaf hash.
-func LeafKey(h tree.Hash) uint64 { return binary.BigEndian.Uint64(h[:]) }
+func LeafKey(h tree.Hash) uint64 { return keyOf(h) }
+
+// keyOf returns the first bits of a hash.
+func keyOf(h [sha256.Size]byte) uint64 { return binary.BigEndian.Uint64(h[:]) >> (64 - keyBits) }
 
 // An Index is the key index of one kind over one log.
 type Index struct {
@@ -81,7 +90,7 @@ func Open(ctx context.Context, log storage.Log, kind string) (*Index, error) {
 		if s.End <= x.End() {
 			continue // written late, by a server that did not know it was merged already
 		}
-		r, err := openRun(s)
+		r, err := x.openRun(s)
 		if err == nil && s.Start != x.End() {
 			err = fmt.Errorf("%w: want a run from entry %d on", storage.ErrDamaged, x.End())
 		}
@@ -92,6 +101,19 @@ func Open(ctx context.Context, log storage.Log, kind string) (*Index, error) {
 	}
 	return x, nil
 }
+
+func (x *Index) openRun(s storage.Run) (run, error) {
+	r := run{start: s.Start, end: s.End}
+	if !x.filtered() {
+		return r, nil
+	}
+	var err error
+	r.filter, err = decodeFilter(s.Filter)
+	return r, err
+}
+
+// filtered reports whether runs of this kind have filters.
+func (x *Index) filtered() bool { return x.kind == Events }
 
 // End returns the index of the first entry that is not in the index.
 func (x *Index) End() uint64 {
@@ -143,7 +165,7 @@ func (x *Index) find(ctx context.Context, keys []uint64) ([]Match, error) {
 	for _, r := range runs {
 		at = at[:0]
 		for i, key := range keys {
-			if r.filter.Contains(key) {
+			if r.filter == nil || r.filter.contains(key) {
 				at = append(at, i)
 			}
 		}
@@ -174,7 +196,7 @@ func (x *Index) findIn(ctx context.Context, r run, keys []uint64, at []int, matc
 			return nil, err
 		}
 		for _, offset := range offsets {
-			matches = append(matches, Match{Key: at[i], Index: r.start + uint64(offset)})
+			matches = append(matches, Match{Key: at[i], Index: r.start + offset})
 		}
 	}
 	return matches, nil
@@ -194,7 +216,7 @@ func (x *Index) Add(ctx context.Context, keys []uint64) error {
 	}
 	pairs := make([]pair, len(keys))
 	for i, key := range keys {
-		pairs[i] = pair{key, uint32(i)}
+		pairs[i] = newPair(key, i)
 	}
 	start := x.End()
 	return x.write(ctx, start, start+RunLength, pairs)
@@ -224,7 +246,7 @@ func (x *Index) merge(ctx context.Context, start, end uint64) error {
 		if r.start < start {
 			continue
 		}
-		shift := uint32(r.start - start)
+		shift := r.start - start
 		err := x.log.AllPages(ctx, x.kind, r.start, func(p storage.Page) (err error) {
 			pairs, err = appendPairs(pairs, p, shift)
 			return err
@@ -242,12 +264,15 @@ func (x *Index) merge(ctx context.Context, start, end uint64) error {
 
 // write stores a run over [start, end) in place of those within it.
 func (x *Index) write(ctx context.Context, start, end uint64, pairs []pair) error {
-	slices.SortFunc(pairs, pair.compare)
-	r, err := newRun(start, end, pairs)
-	if err != nil {
-		return fmt.Errorf("write run of %s index: %w", x.kind, err)
+	slices.Sort(pairs)
+	r := run{start: start, end: end}
+	if x.filtered() {
+		var err error
+		if r.filter, err = newFilter(pairs); err != nil {
+			return fmt.Errorf("write run of %s index: %w", x.kind, err)
+		}
 	}
-	stored := storage.Run{Kind: x.kind, Start: start, End: end, Filter: r.encodeFilter()}
+	stored := storage.Run{Kind: x.kind, Start: start, End: end, Filter: r.filter.encode()}
 	if err := x.log.ReplaceRuns(ctx, stored, pages(pairs)); err != nil {
 		return fmt.Errorf("write run of %s index: %w", x.kind, err)
 	}

@@ -28,7 +28,7 @@ func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages []storage.
 		if _, err := tx.Exec(ctx, sqlRemoveRuns, span); err != nil {
 			return err
 		}
-		span["filter"] = run.Filter
+		span["filter"] = append([]byte{}, run.Filter...) // nil would be NULL
 		if _, err := tx.Exec(ctx, sqlAddRun, span); err != nil {
 			return err
 		}

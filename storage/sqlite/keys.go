@@ -27,7 +27,8 @@ func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages []storage.
 		if err := tx.exec(sqlRemoveRuns, id, kind, start, end); err != nil {
 			return err
 		}
-		if err := tx.exec(sqlAddRun, id, kind, start, end, arg("filter", run.Filter)); err != nil {
+		filter := append([]byte{}, run.Filter...) // nil would be NULL
+		if err := tx.exec(sqlAddRun, id, kind, start, end, arg("filter", filter)); err != nil {
 			return err
 		}
 		for _, p := range pages {

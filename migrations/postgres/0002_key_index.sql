@@ -1,0 +1,6 @@
+-- The key index has shorter keys and pages of another form. What is there of it
+-- goes; it is built anew from the entries.
+--
+-- +goose Up
+
+TRUNCATE stele.key_runs, stele.key_pages;
