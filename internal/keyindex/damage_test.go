@@ -3,7 +3,9 @@ package keyindex_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"testing"
@@ -82,7 +84,11 @@ func TestDamagedRunsAreRefused(t *testing.T) {
 		"a filter of 3 bytes":            {second, filter(func(b []byte) []byte { return b[:3] })},
 		"no filter":                      {second, filter(func([]byte) []byte { return nil })},
 		"a checksum of nothing":          {second, filter(func([]byte) []byte { return make([]byte, 4) })},
-		"the first run missing":          {second, func(runs []storage.Run) []storage.Run { return runs[1:] }},
+		"a filter of another form": {second, filter(func(b []byte) []byte {
+			b = b[4 : len(b)-3]
+			return append(binary.BigEndian.AppendUint32(nil, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))), b...)
+		})},
+		"the first run missing": {second, func(runs []storage.Run) []storage.Run { return runs[1:] }},
 		"a run missing in between": {"entries 131072 to 196608", func(runs []storage.Run) []storage.Run {
 			return slices.Delete(runs, 1, 2)
 		}},

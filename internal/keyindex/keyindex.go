@@ -10,9 +10,8 @@
 // there. So nothing is written an entry at a time, and a crash loses nothing.
 //
 // Events are looked for with every append and are hardly ever there. Each of
-// their runs has a filter in memory, of binary fuse filters with 16-bit
-// fingerprints: 2.3 bytes a key, and one lookup in 65,536 goes to the database
-// for nothing. Leaves are looked for seldom, and are mostly there: their runs
+// their runs has a filter in memory: 3.3 bytes a key, and one lookup in a million
+// goes to the database for nothing. Leaves are looked for seldom, and are mostly there: their runs
 // have no filter.
 //
 // What always holds:
@@ -266,13 +265,14 @@ func (x *Index) merge(ctx context.Context, start, end uint64) error {
 func (x *Index) write(ctx context.Context, start, end uint64, pairs []pair) error {
 	slices.Sort(pairs)
 	r := run{start: start, end: end}
+	stored := storage.Run{Kind: x.kind, Start: start, End: end}
 	if x.filtered() {
 		var err error
 		if r.filter, err = newFilter(pairs); err != nil {
 			return fmt.Errorf("write run of %s index: %w", x.kind, err)
 		}
+		stored.Filter = r.filter.encode()
 	}
-	stored := storage.Run{Kind: x.kind, Start: start, End: end, Filter: r.filter.encode()}
 	if err := x.log.ReplaceRuns(ctx, stored, pages(pairs)); err != nil {
 		return fmt.Errorf("write run of %s index: %w", x.kind, err)
 	}

@@ -31,14 +31,6 @@ type dedup struct {
 	view []*segment
 }
 
-// A segment holds the keys of up to keyindex.RunLength consecutive entries.
-type segment struct {
-	start  uint64
-	keys   []uint64
-	latest map[uint64]uint32 // key -> 1 + offset of the last entry that has it
-	before []uint32          // offset -> 1 + offset of the entry before with its key
-}
-
 // openDedup opens the key index and reads the entries that are not in it yet.
 func openDedup(ctx context.Context, cfg Config, size uint64) (*dedup, error) {
 	index, err := keyindex.Open(ctx, cfg.Log, keyindex.Events)
@@ -114,9 +106,7 @@ func (d *dedup) find(ctx context.Context, keys []uint64) (map[int][]uint64, erro
 func (d *dedup) tail(key uint64) []uint64 {
 	var found []uint64
 	for _, s := range d.view {
-		for next := s.latest[key]; next > 0; next = s.before[next-1] {
-			found = append(found, s.start+uint64(next-1))
-		}
+		found = s.find(found, key)
 	}
 	return found
 }
@@ -130,14 +120,11 @@ func (d *dedup) add(key uint64) {
 		if n > 0 {
 			start = d.segments[n-1].start + keyindex.RunLength
 		}
-		s := &segment{start: start, latest: map[uint64]uint32{}}
+		s := newSegment(start)
 		d.segments = append(d.segments, s)
 		d.view = append(d.view, s)
 	}
-	s := d.segments[len(d.segments)-1]
-	s.before = append(s.before, s.latest[key])
-	s.keys = append(s.keys, key)
-	s.latest[key] = uint32(len(s.keys))
+	d.segments[len(d.segments)-1].add(key)
 }
 
 // committed says that the log has durably reached a size.
