@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/bits"
+	"slices"
 
 	"github.com/FastFilter/xorfilter"
 
@@ -63,7 +64,8 @@ func newFilter(pairs []pair) (*filter, error) {
 	for _, p := range pairs {
 		f.words[choose(p.key(), len(f.words))] |= wordBits(p.key())
 	}
-	var keys []uint64
+	var builder xorfilter.BinaryFuseBuilder
+	keys := make([]uint64, 0, min(len(pairs), keysInPart*5/4))
 	for i := range f.parts {
 		keys = keys[:0]
 		for len(pairs) > 0 && choose(pairs[0].key(), len(f.parts)) == i {
@@ -73,10 +75,12 @@ func newFilter(pairs []pair) (*filter, error) {
 		if len(keys) == 0 {
 			continue
 		}
-		var err error
-		if f.parts[i], err = xorfilter.NewBinaryFuse[uint16](keys); err != nil {
+		part, err := xorfilter.BuildBinaryFuse[uint16](&builder, keys)
+		if err != nil {
 			return nil, err
 		}
+		part.Fingerprints = slices.Clone(part.Fingerprints) // the builder's until now
+		f.parts[i] = &part
 	}
 	return f, nil
 }
@@ -86,13 +90,15 @@ func newFilter(pairs []pair) (*filter, error) {
 // part its size and itself, as the library writes it. The words and the parts
 // are preceded by their number. Numbers have 32 bits and are big-endian.
 func (f *filter) encode() []byte {
-	b := binary.BigEndian.AppendUint32(make([]byte, crc32.Size), uint32(len(f.words)))
+	b := make([]byte, crc32.Size, crc32.Size+(8+3*keysInWord)*len(f.words)+1024)
+	b = binary.BigEndian.AppendUint32(b, uint32(len(f.words)))
 	for _, word := range f.words {
 		b = binary.BigEndian.AppendUint64(b, word)
 	}
 	b = binary.BigEndian.AppendUint32(b, uint32(len(f.parts)))
+	var encoded bytes.Buffer
 	for _, part := range f.parts {
-		var encoded bytes.Buffer
+		encoded.Reset()
 		if part != nil {
 			if err := part.Save(&encoded); err != nil {
 				panic(err) // a bytes.Buffer takes all
