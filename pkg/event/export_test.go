@@ -27,3 +27,6 @@ func ScansEntry(entry []byte) bool {
 	defer p.release()
 	return p.scanEntry()
 }
+
+// DaysIn is daysIn.
+var DaysIn = daysIn
