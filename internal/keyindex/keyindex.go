@@ -75,6 +75,8 @@ type Index struct {
 
 	mu   sync.RWMutex
 	runs []run // adjacent, from entry 0 on
+
+	writing sync.Mutex // held until a run that is stored is in runs
 }
 
 // Open reads the filters of the index of a kind. It returns
@@ -116,12 +118,11 @@ func (x *Index) filtered() bool { return x.kind == Events }
 
 // End returns the index of the first entry that is not in the index.
 func (x *Index) End() uint64 {
-	x.mu.RLock()
-	defer x.mu.RUnlock()
-	if len(x.runs) == 0 {
+	runs := x.snapshot()
+	if len(runs) == 0 {
 		return 0
 	}
-	return x.runs[len(x.runs)-1].end
+	return runs[len(runs)-1].end
 }
 
 // A Match is an entry whose key may be one that was looked for.
@@ -134,14 +135,21 @@ type Match struct {
 // index meanwhile.
 func (x *Index) Find(ctx context.Context, keys []uint64) ([]Match, error) {
 	for {
-		matches, err := x.find(ctx, keys)
+		runs := x.snapshot()
+		matches, err := x.find(ctx, runs, keys)
 		if err == nil {
 			return matches, nil
 		}
 		if !errors.Is(err, storage.ErrNotFound) {
 			return nil, fmt.Errorf("find in %s index: %w", x.kind, err)
 		}
-		// A run was merged since, by Add or by another server.
+		x.writing.Lock()
+		now := x.snapshot()
+		x.writing.Unlock()
+		if !slices.EqualFunc(runs, now, sameRun) {
+			continue // Add has merged a run since
+		}
+		// Another server has.
 		end := x.End()
 		if x, err = Open(ctx, x.log, x.kind); err != nil {
 			return nil, err
@@ -153,12 +161,15 @@ func (x *Index) Find(ctx context.Context, keys []uint64) ([]Match, error) {
 	}
 }
 
-// find is Find, but for runs that are not stored any more: then the error is
-// [storage.ErrNotFound].
-func (x *Index) find(ctx context.Context, keys []uint64) ([]Match, error) {
+func (x *Index) snapshot() []run {
 	x.mu.RLock()
-	runs := x.runs
-	x.mu.RUnlock()
+	defer x.mu.RUnlock()
+	return x.runs
+}
+
+// find looks for the keys in runs. If one of those is not stored any more the
+// error is [storage.ErrNotFound].
+func (x *Index) find(ctx context.Context, runs []run, keys []uint64) ([]Match, error) {
 	var matches []Match
 	var at []int // positions of the keys that a run's filter lets through
 	for _, r := range runs {
@@ -273,6 +284,8 @@ func (x *Index) write(ctx context.Context, start, end uint64, pairs []pair) erro
 		}
 		stored.Filter = r.filter.encode()
 	}
+	x.writing.Lock()
+	defer x.writing.Unlock()
 	if err := x.log.ReplaceRuns(ctx, stored, pages(pairs)); err != nil {
 		return fmt.Errorf("write run of %s index: %w", x.kind, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -355,6 +356,59 @@ func wantAll(matches []keyindex.Match, end uint64) error {
 		}
 	}
 	return nil
+}
+
+// A stalling is a log that, once it has stored a merged run, goes on only when
+// somebody has missed one of those merged. It counts how often it is opened.
+type stalling struct {
+	storage.Log
+	stored, missed chan struct{}
+	opened         atomic.Int64
+}
+
+func (l *stalling) Runs(ctx context.Context, kind string) ([]storage.Run, error) {
+	l.opened.Add(1)
+	return l.Log.Runs(ctx, kind)
+}
+
+func (l *stalling) ReplaceRuns(ctx context.Context, r storage.Run, pages []storage.Page) error {
+	err := l.Log.ReplaceRuns(ctx, r, pages)
+	if r.End-r.Start > run {
+		close(l.stored)
+		<-l.missed
+	}
+	return err
+}
+
+func (l *stalling) RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+	pages, err := l.Log.RunPages(ctx, kind, start, keys)
+	if errors.Is(err, storage.ErrNotFound) {
+		close(l.missed)
+	}
+	return pages, err
+}
+
+// TestFindKnowsAMergeOfItsOwn has Find miss a run before the index knows that it
+// is merged. Only a merge by another is a reason to read all filters again.
+func TestFindKnowsAMergeOfItsOwn(t *testing.T) {
+	t.Parallel()
+	stored, m := withSeven(t)
+	l := &stalling{Log: stored, stored: make(chan struct{}), missed: make(chan struct{})}
+	x := openIndex(t, l, keyindex.Events)
+	add(t, x, m.next())
+	var wg sync.WaitGroup
+	wg.Go(func() { add(t, x, m.next()) })
+	<-l.stored
+	matches, err := x.Find(t.Context(), []uint64{everyRun})
+	if err != nil {
+		t.Error(err)
+	} else if err := wantAll(matches, 8*run); err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if n := l.opened.Load(); n != 1 {
+		t.Errorf("the index was opened %d times, want once", n)
+	}
 }
 
 // A hooked is a log that does something before it reads pages of a run.

@@ -15,6 +15,8 @@ type run struct {
 
 func (r run) length() uint64 { return r.end - r.start }
 
+func sameRun(a, b run) bool { return a.start == b.start && a.end == b.end }
+
 // A pair is a key and, in its last 24 bits, the entry it belongs to, counted
 // from the run's start.
 type pair uint64
