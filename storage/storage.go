@@ -138,8 +138,13 @@ type Log interface {
 	// order.
 	Checkpoints(ctx context.Context, first uint64, limit int) ([]Checkpoint, error)
 
-	// Runs returns the key index's runs of a kind by their start, with filters.
+	// Runs returns the key index's runs of a kind by their start, without their
+	// filters.
 	Runs(ctx context.Context, kind string) ([]Run, error)
+
+	// RunFilter returns the filter of a run. The error is ErrNotFound if the run
+	// is gone.
+	RunFilter(ctx context.Context, run Run) ([]byte, error)
 
 	// ReplaceRuns stores a run and its pages and removes those runs of its kind
 	// that lie within [run.Start, run.End), in one transaction.
@@ -199,7 +204,7 @@ type Checkpoint struct {
 type Run struct {
 	Kind       string // which key: "event" or "leaf"
 	Start, End uint64
-	Filter     []byte // tells most keys that are not in the run; none if it has no bytes
+	Filter     []byte // tells most keys that are not in the run; may be empty
 }
 
 // A Page is up to a few KiB of a run's sorted pairs of key and index.

@@ -17,8 +17,9 @@ import (
 // A tampered is a log whose index is not what was stored.
 type tampered struct {
 	storage.Log
-	runs func([]storage.Run) []storage.Run // if not nil
-	page func(storage.Page) []storage.Page // if not nil
+	runs   func([]storage.Run) []storage.Run // if not nil
+	filter func([]byte) []byte               // if not nil, of the second run
+	page   func(storage.Page) []storage.Page // if not nil
 }
 
 func (l *tampered) Runs(ctx context.Context, kind string) ([]storage.Run, error) {
@@ -29,6 +30,14 @@ func (l *tampered) Runs(ctx context.Context, kind string) ([]storage.Run, error)
 	runs = l.runs(runs)
 	slices.SortFunc(runs, byStart)
 	return runs, nil
+}
+
+func (l *tampered) RunFilter(ctx context.Context, r storage.Run) ([]byte, error) {
+	filter, err := l.Log.RunFilter(ctx, r)
+	if l.filter == nil || r.Start != run || err != nil {
+		return filter, err
+	}
+	return l.filter(bytes.Clone(filter)), nil
 }
 
 func (l *tampered) RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
@@ -67,27 +76,11 @@ func TestDamagedRunsAreRefused(t *testing.T) {
 	t.Parallel()
 	stored, _ := withSeven(t)
 	l := &tampered{Log: stored}
-	filter := func(change func([]byte) []byte) func([]storage.Run) []storage.Run {
-		return func(runs []storage.Run) []storage.Run {
-			runs[1].Filter = change(bytes.Clone(runs[1].Filter))
-			return runs
-		}
-	}
 	const second = "entries 65536 to 131072"
 	for name, test := range map[string]struct {
 		place string
 		runs  func([]storage.Run) []storage.Run
 	}{
-		"a filter with a bit flipped":    {second, filter(func(b []byte) []byte { b[len(b)/2] ^= 4; return b })},
-		"a filter with a wrong checksum": {second, filter(func(b []byte) []byte { b[0] ^= 1; return b })},
-		"a filter cut off":               {second, filter(func(b []byte) []byte { return b[:len(b)-1] })},
-		"a filter of 3 bytes":            {second, filter(func(b []byte) []byte { return b[:3] })},
-		"no filter":                      {second, filter(func([]byte) []byte { return nil })},
-		"a checksum of nothing":          {second, filter(func([]byte) []byte { return make([]byte, 4) })},
-		"a filter of another form": {second, filter(func(b []byte) []byte {
-			b = b[4 : len(b)-3]
-			return append(binary.BigEndian.AppendUint32(nil, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))), b...)
-		})},
 		"the first run missing": {second, func(runs []storage.Run) []storage.Run { return runs[1:] }},
 		"a run missing in between": {"entries 131072 to 196608", func(runs []storage.Run) []storage.Run {
 			return slices.Delete(runs, 1, 2)
@@ -101,6 +94,46 @@ func TestDamagedRunsAreRefused(t *testing.T) {
 		_, err := keyindex.Open(t.Context(), l, keyindex.Events)
 		wantDamaged(t, name, err, test.place)
 	}
+}
+
+// TestDamagedFiltersAreReportedAndNotUsed: without a filter everything is found
+// all the same.
+func TestDamagedFiltersAreReportedAndNotUsed(t *testing.T) {
+	t.Parallel()
+	stored, m := withSeven(t)
+	l := &tampered{Log: stored}
+	for name, change := range map[string]func([]byte) []byte{
+		"a bit flipped":         func(b []byte) []byte { b[len(b)/2] ^= 4; return b },
+		"a wrong checksum":      func(b []byte) []byte { b[0] ^= 1; return b },
+		"cut off":               func(b []byte) []byte { return b[:len(b)-1] },
+		"of 3 bytes":            func(b []byte) []byte { return b[:3] },
+		"missing":               func([]byte) []byte { return nil },
+		"a checksum of nothing": func([]byte) []byte { return make([]byte, 4) },
+		"of another form": func(b []byte) []byte {
+			b = b[4 : len(b)-3]
+			return append(binary.BigEndian.AppendUint32(nil, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))), b...)
+		},
+	} {
+		l.filter = change
+		x := openIndex(t, l, keyindex.Events)
+		wantDamaged(t, name, x.LoadFilters(t.Context()), "entries 65536 to 131072")
+		m.check(t, x, append(m.sample()[:100], m.keys[run:run+50]...))
+	}
+}
+
+// TestFiltersAreNotNeeded looks for few keys, and before filters are read.
+func TestFiltersAreNotNeeded(t *testing.T) {
+	t.Parallel()
+	stored, m := withSeven(t)
+	l := &tampered{Log: stored, filter: func([]byte) []byte { return nil }}
+	x := openIndex(t, l, keyindex.Events)
+	m.check(t, x, m.keys[run:run+20])
+	l.filter = nil
+	if err := x.LoadFilters(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	l.filter = func([]byte) []byte { panic("read again") }
+	m.check(t, x, m.sample())
 }
 
 func TestDamagedPagesAreRefused(t *testing.T) {

@@ -45,6 +45,10 @@ const (
 	// RunLength is the number of entries in a run when it is first written.
 	RunLength = 1 << 16
 
+	// askDirectly is the number of keys up to which it is quicker to look for
+	// them in a run than to read its filter first.
+	askDirectly = 64
+
 	fanOut       = 8       // adjacent runs of a length that are merged into one
 	maxRunLength = 1 << 22 // entries; a run is merged in memory, at 16 bytes a pair
 
@@ -77,10 +81,11 @@ type Index struct {
 	runs []run // adjacent, from entry 0 on
 
 	writing sync.Mutex // held until a run that is stored is in runs
+	loading sync.Mutex // held while a filter is read
 }
 
-// Open reads the filters of the index of a kind. It returns
-// [storage.ErrDamaged] if what is stored is no index.
+// Open reads what runs the index of a kind has. It returns [storage.ErrDamaged]
+// if what is stored is no index.
 func Open(ctx context.Context, log storage.Log, kind string) (*Index, error) {
 	stored, err := log.Runs(ctx, kind)
 	if err != nil {
@@ -91,26 +96,55 @@ func Open(ctx context.Context, log storage.Log, kind string) (*Index, error) {
 		if s.End <= x.End() {
 			continue // written late, by a server that did not know it was merged already
 		}
-		r, err := x.openRun(s)
-		if err == nil && s.Start != x.End() {
-			err = fmt.Errorf("%w: want a run from entry %d on", storage.ErrDamaged, x.End())
+		if s.Start != x.End() {
+			return nil, fmt.Errorf("open %s index: run of entries %d to %d: %w: want a run from entry %d on",
+				kind, s.Start, s.End, storage.ErrDamaged, x.End())
 		}
-		if err != nil {
-			return nil, fmt.Errorf("open %s index: run of entries %d to %d: %w", kind, s.Start, s.End, err)
-		}
-		x.runs = append(x.runs, r)
+		x.runs = append(x.runs, run{start: s.Start, end: s.End})
 	}
 	return x, nil
 }
 
-func (x *Index) openRun(s storage.Run) (run, error) {
-	r := run{start: s.Start, end: s.End}
-	if !x.filtered() {
-		return r, nil
+// LoadFilters reads the filters that are not in memory yet. [Index.Find] works
+// without them, slowly. A filter that cannot be had is [storage.ErrDamaged]; the
+// others are read all the same.
+func (x *Index) LoadFilters(ctx context.Context) error {
+	var failed error
+	for _, r := range x.snapshot() {
+		if _, err := x.loadFilter(ctx, r); err != nil && !errors.Is(err, storage.ErrNotFound) {
+			failed = errors.Join(failed, err)
+		}
 	}
-	var err error
-	r.filter, err = decodeFilter(s.Filter)
-	return r, err
+	return failed
+}
+
+// loadFilter returns the filter of a run, or nil if runs of this kind have none.
+func (x *Index) loadFilter(ctx context.Context, r run) (*filter, error) {
+	if r.filter != nil || !x.filtered() {
+		return r.filter, nil
+	}
+	x.loading.Lock()
+	defer x.loading.Unlock()
+	same := func(now run) bool { return sameRun(now, r) && now.filter != nil }
+	if runs := x.snapshot(); slices.ContainsFunc(runs, same) {
+		return runs[slices.IndexFunc(runs, same)].filter, nil
+	}
+	stored, err := x.log.RunFilter(ctx, storage.Run{Kind: x.kind, Start: r.start, End: r.end})
+	if err == nil {
+		r.filter, err = decodeFilter(stored)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s index: run of entries %d to %d: %w", x.kind, r.start, r.end, err)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.runs = slices.Clone(x.runs)
+	for i := range x.runs {
+		if sameRun(x.runs[i], r) {
+			x.runs[i].filter = r.filter
+		}
+	}
+	return r.filter, nil
 }
 
 // filtered reports whether runs of this kind have filters.
@@ -173,9 +207,16 @@ func (x *Index) find(ctx context.Context, runs []run, keys []uint64) ([]Match, e
 	var matches []Match
 	var at []int // positions of the keys that a run's filter lets through
 	for _, r := range runs {
+		filter := r.filter
+		if len(keys) > askDirectly {
+			var err error
+			if filter, err = x.loadFilter(ctx, r); err != nil && !errors.Is(err, storage.ErrDamaged) {
+				return nil, err
+			}
+		}
 		at = at[:0]
 		for i, key := range keys {
-			if r.filter == nil || r.filter.contains(key) {
+			if filter == nil || filter.contains(key) {
 				at = append(at, i)
 			}
 		}

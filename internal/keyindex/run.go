@@ -10,7 +10,7 @@ import (
 // A run is what is in memory of a stored run.
 type run struct {
 	start, end uint64
-	filter     *filter // nil if the kind has none
+	filter     *filter // nil if it is not in memory, or the kind has none
 }
 
 func (r run) length() uint64 { return r.end - r.start }

@@ -161,9 +161,12 @@ func (d *dedup) committed(size uint64) {
 	}
 }
 
-// follow moves full segments to the key index until the context ends. While
+// follow reads the key index's filters, and moves full segments to the key index until the context ends. While
 // that fails they stay in memory.
 func (d *dedup) follow(ctx context.Context) {
+	if err := d.index.LoadFilters(ctx); err != nil && ctx.Err() == nil {
+		d.logger.Error("the key index is without some of its filters, and slow", "error", err)
+	}
 	for {
 		select {
 		case <-ctx.Done():

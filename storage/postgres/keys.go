@@ -13,12 +13,24 @@ import (
 func (l *Log) Runs(ctx context.Context, kind string) ([]storage.Run, error) {
 	rows, _ := l.store.pool.Query(ctx, sqlRuns, pgx.StrictNamedArgs{"log": l.id, "kind": kind})
 	runs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r storage.Run, err error) {
-		return r, row.Scan(&r.Kind, &r.Start, &r.End, &r.Filter)
+		return r, row.Scan(&r.Kind, &r.Start, &r.End)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read %s runs of log %q: %w", kind, l.info.Name, err)
 	}
 	return runs, nil
+}
+
+// RunFilter implements storage.Log.
+func (l *Log) RunFilter(ctx context.Context, run storage.Run) (filter []byte, err error) {
+	err = l.store.pool.QueryRow(ctx, sqlRunFilter, pgx.StrictNamedArgs{
+		"log": l.id, "kind": run.Kind, "start": bound(run.Start), "end": bound(run.End),
+	}).Scan(&filter)
+	if err != nil {
+		return nil, fmt.Errorf("read filter of %s run of entries %d to %d of log %q: %w",
+			run.Kind, run.Start, run.End, l.info.Name, sentinel(err))
+	}
+	return filter, nil
 }
 
 // ReplaceRuns implements storage.Log.

@@ -97,8 +97,12 @@ SELECT number, size, note, published_at FROM stele.checkpoints
 WHERE log_id = @log AND number >= @first ORDER BY number LIMIT @limit`
 
 const sqlRuns = `
-SELECT kind, start, "end", filter FROM stele.key_runs
+SELECT kind, start, "end" FROM stele.key_runs
 WHERE log_id = @log AND kind = @kind ORDER BY start`
+
+const sqlRunFilter = `
+SELECT filter FROM stele.key_runs
+WHERE log_id = @log AND kind = @kind AND start = @start AND "end" = @end`
 
 const sqlRemoveRuns = `
 DELETE FROM stele.key_runs

@@ -11,13 +11,24 @@ import (
 // Runs implements storage.Log.
 func (l *Log) Runs(ctx context.Context, kind string) ([]storage.Run, error) {
 	runs, err := collect(ctx, l.store.reader, func(row row) (r storage.Run, err error) {
-		err = row.Scan(&r.Kind, &r.Start, &r.End, &r.Filter)
+		err = row.Scan(&r.Kind, &r.Start, &r.End)
 		return r, err
 	}, sqlRuns, arg("log", l.id), arg("kind", kind))
 	if err != nil {
 		return nil, fmt.Errorf("read %s runs of log %q: %w", kind, l.info.Name, err)
 	}
 	return runs, nil
+}
+
+// RunFilter implements storage.Log.
+func (l *Log) RunFilter(ctx context.Context, run storage.Run) (filter []byte, err error) {
+	err = l.store.reader.row(ctx, sqlRunFilter, arg("log", l.id), arg("kind", run.Kind),
+		arg("start", bound(run.Start)), arg("end", bound(run.End))).Scan(&filter)
+	if err != nil {
+		return nil, fmt.Errorf("read filter of %s run of entries %d to %d of log %q: %w",
+			run.Kind, run.Start, run.End, l.info.Name, sentinel(err))
+	}
+	return filter, nil
 }
 
 // ReplaceRuns implements storage.Log.

@@ -66,8 +66,12 @@ SELECT number, size, note, published_at FROM checkpoints
 WHERE log_id = @log AND number >= @first ORDER BY number LIMIT @limit`
 
 const sqlRuns = `
-SELECT kind, start, "end", filter FROM key_runs
+SELECT kind, start, "end" FROM key_runs
 WHERE log_id = @log AND kind = @kind ORDER BY start`
+
+const sqlRunFilter = `
+SELECT filter FROM key_runs
+WHERE log_id = @log AND kind = @kind AND start = @start AND "end" = @end`
 
 const sqlRemoveRuns = `
 DELETE FROM key_runs

@@ -36,11 +36,16 @@ func testReplaceRuns(t *testing.T, create Create) {
 	if err := l.ReplaceRuns(t.Context(), storage.Run{Kind: "unfiltered", Start: 0, End: 100}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if runs, err := l.Runs(t.Context(), "unfiltered"); err != nil || len(runs) != 1 || len(runs[0].Filter) > 0 {
-		t.Errorf("a run without a filter came back as %+v, %v", runs, err)
+	filter, err := l.RunFilter(t.Context(), storage.Run{Kind: "unfiltered", Start: 0, End: 100})
+	if err != nil || len(filter) > 0 {
+		t.Errorf("a run without a filter has that of %q, error %v", filter, err)
 	}
-	_, err := l.RunPages(t.Context(), "event", 300, []uint64{1})
+	_, err = l.RunPages(t.Context(), "event", 300, []uint64{1})
 	wantError(t, "read pages of a run that was replaced", err, storage.ErrNotFound)
+	for _, gone := range []storage.Run{{Kind: "event", Start: 300, End: 400}, {Kind: "event", Start: 0, End: 399}, {Kind: "event", Start: math.MaxUint64}} {
+		_, err = l.RunFilter(t.Context(), gone)
+		wantError(t, "read the filter of a run that was replaced", err, storage.ErrNotFound)
+	}
 }
 
 func testReplaceRunsFails(t *testing.T, create Create) {
@@ -141,10 +146,11 @@ func wantRuns(t *testing.T, l storage.Log, kind, want string) {
 	}
 	got := ""
 	for _, r := range runs {
-		got += string(r.Filter) + " "
-		if r.Kind != kind || string(r.Filter) != fmt.Sprintf("[%d,%d)", r.Start, r.End) {
-			t.Errorf("the %s run [%d,%d) has the filter of %q", r.Kind, r.Start, r.End, r.Filter)
+		filter, err := l.RunFilter(t.Context(), r)
+		if err != nil || r.Kind != kind || string(filter) != fmt.Sprintf("[%d,%d)", r.Start, r.End) {
+			t.Errorf("the %s run [%d,%d) has the filter of %q, error %v", r.Kind, r.Start, r.End, filter, err)
 		}
+		got += string(filter) + " "
 	}
 	if got != want {
 		t.Errorf("the %s runs are %q, want %q", kind, got, want)

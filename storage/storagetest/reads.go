@@ -181,6 +181,7 @@ func testCancelled(t *testing.T, create Create) {
 		"Tile":          func() error { _, err := l.Tile(ctx, 0, 0); return err },
 		"AddCheckpoint": func() error { return l.AddCheckpoint(ctx, storage.Checkpoint{Published: time.Now()}) },
 		"ReplaceRuns":   func() error { return l.ReplaceRuns(ctx, storage.Run{Kind: "event", End: 1}, []storage.Page{page}) },
+		"RunFilter":     func() error { _, err := l.RunFilter(ctx, storage.Run{Kind: "event", End: 1}); return err },
 		"RunPages":      func() error { _, err := l.RunPages(ctx, "event", 0, []uint64{1}); return err },
 	}
 	for name, call := range calls {
