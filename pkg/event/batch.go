@@ -49,7 +49,7 @@ func ParseBatch(body []byte, w Writer) ([]Item, error) {
 // ParseLines checks the events in NDJSON, one a line, each by itself. Blank
 // lines are skipped.
 func ParseLines(body []byte, w Writer) []Item {
-	var items []Item
+	items := make([]Item, 0, bytes.Count(body, []byte{'\n'})+1)
 	for line := 1; len(body) > 0; line++ {
 		var text []byte
 		text, body, _ = bytes.Cut(body, []byte{'\n'})
