@@ -33,6 +33,11 @@ type Hash [HashSize]byte
 // String returns the hash in standard base64, as it stands in checkpoints.
 func (h Hash) String() string { return base64.StdEncoding.EncodeToString(h[:]) }
 
+// AppendText appends the hash as [Hash.String] returns it. It does not fail.
+func (h Hash) AppendText(b []byte) ([]byte, error) {
+	return base64.StdEncoding.AppendEncode(b, h[:]), nil
+}
+
 // MarshalText returns the hash as [Hash.String] does.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
