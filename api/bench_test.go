@@ -94,7 +94,8 @@ func BenchmarkGet(b *testing.B) {
 
 // answer hands a request, which must succeed, to the handler.
 func (r *rig) answer(req *http.Request) {
-	w := &httptest.ResponseRecorder{HeaderMap: http.Header{}} // its body is not kept
+	w := httptest.NewRecorder()
+	w.Body = nil // it is not kept
 	r.handler.ServeHTTP(w, req)
 	if w.Code >= 300 {
 		r.Errorf("%s %s: %d", req.Method, req.URL, w.Code)
