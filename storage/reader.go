@@ -38,7 +38,7 @@ func NewCache(bytes int) *Cache {
 }
 
 // A Reader serves a stored log as tiles, as nodes for proofs, and entry by
-// entry. It is a [tile.Reader] and a [tree.NodeReader] over everything that is
+// entry. It is a [tile.Reader] and a [tree.TileNodesReader] over everything that is
 // committed, published or not, and it trusts the database: what must not be
 // taken on its word is checked by who reads. Safe for concurrent use.
 type Reader struct {
@@ -63,22 +63,19 @@ func (r *Reader) ReadTile(ctx context.Context, t tile.Tile) ([]byte, error) {
 	if t.Level == tile.Entries {
 		return r.readBundle(ctx, t)
 	}
-	nodes, err := r.nodes(ctx, t)
+	nodes, err := r.ReadTileNodes(ctx, t)
 	if err != nil {
 		return nil, asNotExist(err)
 	}
-	data := make([]byte, 0, t.Width*tree.HashSize)
-	for _, h := range nodes.Hashes()[:t.Width] {
-		data = append(data, h[:]...)
-	}
-	return data, nil
+	end := t.Width * tree.HashSize
+	return nodes.Tile()[:end:end], nil
 }
 
 // ReadNode returns the root of the full subtree over the 2^height entries from
 // index<<height on.
 func (r *Reader) ReadNode(ctx context.Context, height uint, index uint64) (tree.Hash, error) {
 	t, h, i := tree.Locate(height, index)
-	nodes, err := r.nodes(ctx, t)
+	nodes, err := r.ReadTileNodes(ctx, t)
 	if err != nil {
 		return tree.Hash{}, err
 	}
@@ -163,43 +160,49 @@ func (r *Reader) bundleChunks(ctx context.Context, t tile.Tile) ([]Chunk, error)
 	return chunks, nil
 }
 
-// nodes returns a tile at least as wide as t, from the cache if it can.
-func (r *Reader) nodes(ctx context.Context, t tile.Tile) (*tree.Nodes, error) {
+// ReadTileNodes returns a tile at least as wide as t, from the cache if it can.
+func (r *Reader) ReadTileNodes(ctx context.Context, t tile.Tile) (*tree.Nodes, error) {
 	key := cacheKey{r.origin, t.Level, t.Index}
 	cached, _ := r.cache.tiles.Get(key)
 	if cached != nil && cached.Width() >= t.Width {
 		return cached, nil
 	}
-	hashes, err := r.hashes(ctx, t, cached)
+	nodes, err := r.readNodes(ctx, t, cached)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", t, err)
 	}
-	nodes := tree.NewNodes(hashes)
 	r.cache.tiles.Add(key, nodes)
 	return nodes, nil
 }
 
-// hashes returns the hashes of a tile at least as wide as t: the stored tile if
-// it is full by now, or else the partial tile, which begins with what is known
-// of it.
-func (r *Reader) hashes(ctx context.Context, t tile.Tile, known *tree.Nodes) ([]tree.Hash, error) {
+// readNodes reads a tile at least as wide as t: the stored tile if it is full by
+// now, or else the partial tile, which begins with what is known of it.
+func (r *Reader) readNodes(ctx context.Context, t tile.Tile, known *tree.Nodes) (*tree.Nodes, error) {
 	data, err := r.log.Tile(ctx, t.Level, t.Index)
 	if err == nil {
-		return tree.SplitTile(data, tile.Width)
+		return tree.ParseNodes(data, tile.Width)
 	}
 	if !errors.Is(err, ErrNotFound) {
 		return nil, err
 	}
 	hashes := make([]tree.Hash, 0, tile.Width)
 	if known != nil {
-		hashes = append(hashes, known.Hashes()...)
+		if hashes, err = tree.SplitTile(known.Tile(), known.Width()); err != nil {
+			return nil, err
+		}
 	}
 	if t.Level > 0 {
 		first := t.Index * tile.Width
-		roots, err := r.log.TileRoots(ctx, t.Level-1, first+uint64(len(hashes)), first+uint64(t.Width))
-		return append(hashes, roots...), err
+		var roots []tree.Hash
+		roots, err = r.log.TileRoots(ctx, t.Level-1, first+uint64(len(hashes)), first+uint64(t.Width))
+		hashes = append(hashes, roots...)
+	} else {
+		hashes, err = r.hashEntries(ctx, t, hashes)
 	}
-	return r.hashEntries(ctx, t, hashes)
+	if err != nil {
+		return nil, err
+	}
+	return tree.NewNodes(hashes), nil
 }
 
 // hashEntries appends the leaf hashes of the entries of a level 0 tile that are

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
 )
 
@@ -34,6 +35,17 @@ func (r rows) ReadNode(_ context.Context, height uint, index uint64) (tree.Hash,
 		return tree.Hash{}, fmt.Errorf("height %d, index %d: %w", height, index, fs.ErrNotExist)
 	}
 	return r[height][index], nil
+}
+
+// tiled gives the nodes of rows also as tiles, never wider than asked for.
+type tiled struct{ rows }
+
+func (r tiled) ReadTileNodes(_ context.Context, t tile.Tile) (*tree.Nodes, error) {
+	start, height := t.Index*tile.Width, 8*t.Level
+	if height >= len(r.rows) || start+uint64(t.Width) > uint64(len(r.rows[height])) {
+		return nil, fmt.Errorf("%s: %w", t, fs.ErrNotExist)
+	}
+	return tree.NewNodes(r.rows[height][start : start+uint64(t.Width)]), nil
 }
 
 func entry(i uint64) []byte { return fmt.Appendf(nil, "entry %d", i) }

@@ -20,6 +20,7 @@ import (
 	"github.com/transparency-dev/merkle/compact"
 	"github.com/transparency-dev/merkle/proof"
 
+	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
 )
 
@@ -71,27 +72,63 @@ func Consistency(ctx context.Context, r tree.NodeReader, from, to uint64) ([]tre
 // edge, is not a full subtree: its hash is made of those of the full subtrees
 // below it, which stand in IDs[begin:end], the rightmost first.
 func read(ctx context.Context, r tree.NodeReader, nodes proof.Nodes) ([]tree.Hash, error) {
-	_, begin, end := nodes.Ephem()
-	hashes := make([]tree.Hash, 0, len(nodes.IDs))
-	for i, id := range nodes.IDs {
-		h, err := readNode(ctx, r, id)
-		if err != nil {
-			return nil, err
-		}
-		if begin < i && i < end {
-			last := len(hashes) - 1
-			hashes[last] = tree.NodeHash(h, hashes[last])
-			continue
-		}
-		hashes = append(hashes, h)
+	hashes := make([]tree.Hash, len(nodes.IDs))
+	if err := readNodes(ctx, r, nodes.IDs, hashes); err != nil {
+		return nil, err
 	}
-	return hashes, nil
+	_, begin, end := nodes.Ephem()
+	if end-begin < 2 {
+		return hashes, nil
+	}
+	for _, left := range hashes[begin+1 : end] {
+		hashes[begin] = tree.NodeHash(left, hashes[begin])
+	}
+	return append(hashes[:begin+1], hashes[end:]...), nil
 }
 
-func readNode(ctx context.Context, r tree.NodeReader, id compact.NodeID) (tree.Hash, error) {
-	h, err := r.ReadNode(ctx, id.Level, id.Index)
-	if err != nil {
-		return tree.Hash{}, fmt.Errorf("read subtree of 2^%d entries at %d: %w", id.Level, id.Index, err)
+// readNodes sets the hash of each node. Where r gives whole tiles it takes from
+// one all nodes that follow each other: those of a proof come by height.
+func readNodes(ctx context.Context, r tree.NodeReader, ids []compact.NodeID, hashes []tree.Hash) (err error) {
+	tiles, _ := r.(tree.TileNodesReader)
+	for n := 0; n < len(ids); {
+		id := ids[n]
+		if tiles == nil {
+			hashes[n], err = r.ReadNode(ctx, id.Level, id.Index)
+			n++
+		} else {
+			var read int
+			read, err = readTile(ctx, tiles, ids[n:], hashes[n:])
+			n += read
+		}
+		if err != nil {
+			return fmt.Errorf("read subtree of 2^%d entries at %d: %w", id.Level, id.Index, err)
+		}
 	}
-	return h, nil
+	return nil
+}
+
+// readTile sets the hashes of the first node and of those that follow it in the
+// same tile, and returns how many.
+func readTile(ctx context.Context, r tree.TileNodesReader, ids []compact.NodeID, hashes []tree.Hash) (n int, err error) {
+	t, h, i := tree.Locate(ids[0].Level, ids[0].Index)
+	nodes, err := r.ReadTileNodes(ctx, t)
+	if err != nil {
+		return 0, err
+	}
+	for {
+		var ok bool
+		if hashes[n], ok = nodes.Node(h, i); !ok && n == 0 {
+			return 0, fmt.Errorf("%s has only %d hashes", t, nodes.Width())
+		} else if !ok {
+			return n, nil // the tile has grown since it was kept
+		}
+		if n++; n == len(ids) {
+			return n, nil
+		}
+		var next tile.Tile
+		next, h, i = tree.Locate(ids[n].Level, ids[n].Index)
+		if next.Level != t.Level || next.Index != t.Index {
+			return n, nil
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/stele-log/stele/pkg/checkpoint"
@@ -37,13 +38,21 @@ type Receipt struct {
 //
 // SPEC: https://c2sp.org/tlog-proof#format
 func (r Receipt) Format() []byte {
-	b := []byte(receiptHeader + "\n")
+	const number, hash = len("18446744073709551615"), (tree.HashSize + 2) / 3 * 4
+	b := make([]byte, 0, len(receiptHeader)+len("\nextra \nindex \n\n")+base64.StdEncoding.EncodedLen(len(r.Extra))+
+		number+len(r.Hashes)*(hash+1)+len(r.Checkpoint))
+	b = append(b, receiptHeader+"\n"...)
 	if len(r.Extra) > 0 {
-		b = fmt.Appendf(b, "extra %s\n", base64.StdEncoding.EncodeToString(r.Extra))
+		b = append(b, "extra "...)
+		b = base64.StdEncoding.AppendEncode(b, r.Extra)
+		b = append(b, '\n')
 	}
-	b = fmt.Appendf(b, "index %d\n", r.Index)
+	b = append(b, "index "...)
+	b = strconv.AppendUint(b, r.Index, 10)
+	b = append(b, '\n')
 	for _, h := range r.Hashes {
-		b = append(b, h.String()+"\n"...)
+		b, _ = h.AppendText(b) // it does not fail
+		b = append(b, '\n')
 	}
 	b = append(b, '\n')
 	return append(b, r.Checkpoint...)

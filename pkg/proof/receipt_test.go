@@ -300,3 +300,11 @@ func FuzzParseReceipt(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkReceiptFormat(b *testing.B) {
+	r := proof.Receipt{Index: 803_142, Hashes: make([]tree.Hash, 20), Checkpoint: make([]byte, 300)}
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Format()
+	}
+}

@@ -148,14 +148,21 @@ func fullRoot(hashes []Hash) Hash {
 // SplitTile returns the hashes of a tile's bytes. It fails unless there are
 // exactly width of them.
 func SplitTile(data []byte, width int) ([]Hash, error) {
-	if len(data) != width*HashSize {
-		return nil, fmt.Errorf("tile has %d bytes, want %d for %d hashes", len(data), width*HashSize, width)
+	if err := checkTile(data, width); err != nil {
+		return nil, err
 	}
 	hashes := make([]Hash, width, tile.Width)
 	for i := range hashes {
 		hashes[i] = Hash(data[i*HashSize:])
 	}
 	return hashes, nil
+}
+
+func checkTile(data []byte, width int) error {
+	if len(data) != width*HashSize {
+		return fmt.Errorf("tile has %d bytes, want %d for %d hashes", len(data), width*HashSize, width)
+	}
+	return nil
 }
 
 // Partial returns the hashes of the tile at a level that is not full yet: none

@@ -14,40 +14,88 @@ type NodeReader interface {
 	ReadNode(ctx context.Context, height uint, index uint64) (Hash, error)
 }
 
+// A TileNodesReader is a [NodeReader] that can give the nodes of a whole tile: a
+// proof takes many from each of a few tiles.
+type TileNodesReader interface {
+	NodeReader
+
+	// ReadTileNodes returns the nodes of a tile, or of a wider one that t is a
+	// prefix of.
+	ReadTileNodes(ctx context.Context, t tile.Tile) (*Nodes, error)
+}
+
 // Nodes are the hashes of a tile together with those of the full subtrees
 // within it. Nodes are not changed once made, and safe for concurrent use.
 type Nodes struct {
-	rows [9][]Hash // rows[h] are the full subtrees of 2^h of the tile's hashes
+	width int
+
+	// rows holds the tile's hashes, then those of the full subtrees of 2 of
+	// them, of 4, and so on, in one piece: a cache holds many Nodes.
+	rows []byte
 }
 
-// NewNodes hashes a tile of 1 to 256 hashes, which it keeps.
+// NewNodes hashes a tile of 1 to 256 hashes.
 func NewNodes(hashes []Hash) *Nodes {
-	n := &Nodes{}
-	n.rows[0] = hashes
-	for h := 1; h < len(n.rows); h++ {
-		below := n.rows[h-1]
-		row := make([]Hash, len(below)/2)
-		for i := range row {
-			row[i] = NodeHash(below[2*i], below[2*i+1])
-		}
-		n.rows[h] = row
+	n := newNodes(len(hashes))
+	for i, h := range hashes {
+		copy(n.rows[i*HashSize:], h[:])
 	}
+	n.hash()
 	return n
 }
 
-// Width returns the number of hashes in the tile.
-func (n *Nodes) Width() int { return len(n.rows[0]) }
+// ParseNodes hashes a tile of 1 to 256 hashes, given as its bytes. It fails
+// unless there are exactly width of them.
+func ParseNodes(data []byte, width int) (*Nodes, error) {
+	if err := checkTile(data, width); err != nil {
+		return nil, err
+	}
+	n := newNodes(width)
+	copy(n.rows, data)
+	n.hash()
+	return n, nil
+}
 
-// Hashes returns the tile's own hashes, which must not be changed.
-func (n *Nodes) Hashes() []Hash { return n.rows[0] }
+func newNodes(width int) *Nodes {
+	hashes := 0
+	for row := width; row > 0; row /= 2 {
+		hashes += row
+	}
+	return &Nodes{width, make([]byte, hashes*HashSize)}
+}
+
+// hash sets every row but the first.
+func (n *Nodes) hash() {
+	below, above := n.rows, n.rows[n.width*HashSize:]
+	for row := n.width / 2; row > 0; row /= 2 {
+		for i := range row {
+			h := hashPair(below[2*i*HashSize:])
+			copy(above[i*HashSize:], h[:])
+		}
+		below, above = above, above[row*HashSize:]
+	}
+}
+
+// Width returns the number of hashes in the tile.
+func (n *Nodes) Width() int { return n.width }
+
+// Tile returns the tile's bytes, which must not be changed.
+func (n *Nodes) Tile() []byte {
+	end := n.width * HashSize
+	return n.rows[:end:end]
+}
 
 // Node returns the root of the i-th full subtree of 2^height of the tile's
 // hashes, and false if the tile is too narrow to have it.
 func (n *Nodes) Node(height uint, i uint64) (Hash, bool) {
-	if height >= uint(len(n.rows)) || i >= uint64(len(n.rows[height])) {
+	if i >= uint64(n.width)>>height {
 		return Hash{}, false
 	}
-	return n.rows[height][i], true
+	at := i
+	for h := range height {
+		at += uint64(n.width) >> h
+	}
+	return Hash(n.rows[at*HashSize:]), true
 }
 
 // Locate returns the tile that holds, or whose hashes cover, the full subtree

@@ -1,9 +1,12 @@
 package tree_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
+	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/stele-log/stele/pkg/tile"
@@ -25,8 +28,12 @@ func TestNodesAreTheFullSubtrees(t *testing.T) {
 	for _, width := range []int{1, 2, 3, 127, 128, 255, 256} {
 		hashes := leaves(0, uint64(width))
 		n := tree.NewNodes(hashes)
-		if n.Width() != width || len(n.Hashes()) != width {
-			t.Errorf("width is %d, want %d", n.Width(), width)
+		data := slices.Concat(bytesOf(hashes)...)
+		if n.Width() != width || !bytes.Equal(n.Tile(), data) {
+			t.Errorf("width is %d, want %d, or its bytes are not those of its hashes", n.Width(), width)
+		}
+		if parsed, err := tree.ParseNodes(data, width); err != nil || !reflect.DeepEqual(parsed, n) {
+			t.Errorf("width %d: parsed from bytes it is another, error %v", width, err)
 		}
 		for height := uint(0); height <= 9; height++ {
 			for i := range 257 {
@@ -39,6 +46,24 @@ func TestNodesAreTheFullSubtrees(t *testing.T) {
 					t.Fatalf("width %d: node %d of height %d is %s", width, i, height, got)
 				}
 			}
+		}
+	}
+}
+
+// bytesOf returns the bytes of each hash.
+func bytesOf(hashes []tree.Hash) [][]byte {
+	b := make([][]byte, len(hashes))
+	for i := range hashes {
+		b[i] = hashes[i][:]
+	}
+	return b
+}
+
+func TestParseNodesRefuses(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{0, 31, 3*tree.HashSize - 1, 3*tree.HashSize + 1, 4 * tree.HashSize} {
+		if _, err := tree.ParseNodes(make([]byte, size), 3); err == nil {
+			t.Errorf("%d bytes are taken for 3 hashes", size)
 		}
 	}
 }

@@ -33,6 +33,11 @@ type Hash [HashSize]byte
 // String returns the hash in standard base64, as it stands in checkpoints.
 func (h Hash) String() string { return base64.StdEncoding.EncodeToString(h[:]) }
 
+// AppendText appends the hash as [Hash.String] returns it. It does not fail.
+func (h Hash) AppendText(b []byte) ([]byte, error) {
+	return base64.StdEncoding.AppendEncode(b, h[:]), nil
+}
+
 // MarshalText returns the hash as [Hash.String] does.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
@@ -80,6 +85,15 @@ func NodeHash(left, right Hash) Hash {
 	buf[0] = 1
 	copy(buf[1:], left[:])
 	copy(buf[1+HashSize:], right[:])
+	return sha256.Sum256(buf[:])
+}
+
+// hashPair returns the hash of an inner node whose children stand at the
+// beginning of pair.
+func hashPair(pair []byte) Hash {
+	var buf [1 + 2*HashSize]byte
+	buf[0] = 1
+	copy(buf[1:], pair)
 	return sha256.Sum256(buf[:])
 }
 
