@@ -9,32 +9,8 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/internal/host"
-	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/pkg/event"
-	"github.com/stele-log/stele/pkg/tree"
 )
-
-// An appended says what became of one event. In a batch it has a status of its
-// own, and a problem if the event was refused.
-type appended struct {
-	Status    int        `json:"status,omitempty"`
-	Index     *uint64    `json:"index,omitempty"`
-	ID        string     `json:"id,omitempty"`
-	Source    string     `json:"source,omitempty"`
-	LeafHash  *tree.Hash `json:"leaf_hash,omitempty"`
-	Duplicate bool       `json:"duplicate,omitempty"`
-	Receipt   string     `json:"receipt,omitempty"` // a tlog-proof
-	Pending   string     `json:"pending,omitempty"` // why there is no receipt yet
-	Problem   *problem   `json:"problem,omitempty"`
-}
-
-// An appendedBatch says what became of the events of a batch, in their order.
-type appendedBatch struct {
-	Accepted   int        `json:"accepted"`   // newly stored
-	Duplicates int        `json:"duplicates"` // stored before
-	Rejected   int        `json:"rejected"`
-	Results    []appended `json:"results"`
-}
 
 func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *host.Log) error {
 	wait, err := waitTime(r)
@@ -54,9 +30,11 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *host.Lo
 		pending = s.addReceipts(r.Context(), l, results, wait)
 	}
 	if single {
-		return replySingle(w, l, results[0], pending)
+		replySingle(w, l, &results[0], pending)
+	} else {
+		replyBatch(w, results, pending)
 	}
-	return replyBatch(w, results, pending)
+	return nil
 }
 
 // append stores the events that are valid. Of a single event, what is wrong
@@ -64,14 +42,14 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *host.Lo
 func (s *server) append(ctx context.Context, l *host.Log, items []event.Item, single bool) ([]appended, error) {
 	results := make([]appended, len(items))
 	events := make([]event.Event, 0, len(items))
-	for i, item := range items {
-		switch {
+	for i := range items {
+		switch item := &items[i]; {
 		case item.Err == nil:
 			events = append(events, item.Event)
 		case single:
 			return nil, item.Err
 		default:
-			results[i] = refused(item.Err)
+			results[i] = refused(nil, item.Err)
 		}
 	}
 	if len(events) == 0 {
@@ -81,7 +59,8 @@ func (s *server) append(ctx context.Context, l *host.Log, items []event.Item, si
 	if err != nil {
 		return nil, err
 	}
-	for i, item := range items {
+	for i := range items {
+		item := &items[i]
 		if item.Err != nil {
 			continue
 		}
@@ -89,30 +68,15 @@ func (s *server) append(ctx context.Context, l *host.Log, items []event.Item, si
 		stored = stored[1:]
 		switch {
 		case res.Conflict == nil:
-			results[i] = accepted(item.Event, res)
+			results[i] = accepted(&item.Event, res)
 		case single:
 			return nil, res.Conflict
 		default:
-			results[i] = refused(res.Conflict)
-			results[i].ID, results[i].Source = item.Event.ID, item.Event.Source
-			results[i].Problem.Item = &i
+			results[i] = refused(&item.Event, res.Conflict)
+			results[i].problem.Item = &i
 		}
 	}
 	return results, nil
-}
-
-func accepted(e event.Event, res sequencer.Result) appended {
-	a := appended{Status: http.StatusCreated, Index: &res.Index, ID: e.ID, Source: e.Source,
-		LeafHash: &res.Leaf, Duplicate: res.Duplicate}
-	if res.Duplicate {
-		a.Status = http.StatusOK
-	}
-	return a
-}
-
-func refused(err error) appended {
-	p, _ := problemOf(err)
-	return appended{Status: p.Status, Problem: &p}
 }
 
 // addReceipts waits until all that was accepted is published and adds receipts.
@@ -121,9 +85,9 @@ func (s *server) addReceipts(ctx context.Context, l *host.Log, results []appende
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	size := uint64(0)
-	for _, a := range results {
-		if a.Index != nil {
-			size = max(size, *a.Index+1)
+	for i := range results {
+		if results[i].problem == nil {
+			size = max(size, results[i].result.Index+1)
 		}
 	}
 	if size == 0 {
@@ -132,19 +96,16 @@ func (s *server) addReceipts(ctx context.Context, l *host.Log, results []appende
 	published, err := l.Publisher.Wait(ctx, size)
 	for i := range results {
 		a := &results[i]
-		if a.Index == nil {
+		if a.problem != nil {
 			continue
 		}
-		var receipt []byte
 		if err == nil {
-			receipt, err = makeReceipt(ctx, l, *a.Index, published)
+			a.receipt, err = makeReceipt(ctx, l, a.result.Index, published)
 		}
 		if err != nil {
 			pending = true
-			a.Pending = whyPending(l, err)
-			continue
+			a.pending = whyPending(l, err)
 		}
-		a.Receipt = string(receipt)
 	}
 	return pending
 }
@@ -160,48 +121,37 @@ func whyPending(l *host.Log, err error) string {
 	return "the event is stored; there is no receipt: " + p.Detail
 }
 
-func replySingle(w http.ResponseWriter, l *host.Log, a appended, pending bool) error {
-	status := a.Status
-	a.Status = 0
-	path := "/logs/" + l.Name + "/events/" + strconv.FormatUint(*a.Index, 10)
-	w.Header().Set("Location", path)
+func replySingle(w http.ResponseWriter, l *host.Log, a *appended, pending bool) {
+	status := a.status
+	w.Header().Set("Location", "/logs/"+l.Name+"/events/"+strconv.FormatUint(a.result.Index, 10))
 	if pending {
 		status = http.StatusAccepted
 		setRetryAfter(w.Header(), again)
 	}
-	return reply(w, status, a)
+	send(w, status, jsonType, func(b []byte) []byte { return appendSingle(b, a) })
 }
 
-func replyBatch(w http.ResponseWriter, results []appended, pending bool) error {
-	b := appendedBatch{Results: results}
-	for _, a := range results {
-		switch {
-		case a.Problem != nil:
-			b.Rejected++
-		case a.Duplicate:
-			b.Duplicates++
-		default:
-			b.Accepted++
-		}
-	}
+func replyBatch(w http.ResponseWriter, results []appended, pending bool) {
 	status := http.StatusOK
 	if pending {
 		status = http.StatusAccepted
 		setRetryAfter(w.Header(), again)
 	}
-	return reply(w, status, b)
+	send(w, status, jsonType, func(b []byte) []byte { return appendBatch(b, results) })
 }
 
 // waitTime returns how long to wait for receipts; 0 is not at all.
 //
 // SPEC: RFC 7240 section 4.3: Prefer: wait=<seconds>.
 func waitTime(r *http.Request) (time.Duration, error) {
-	switch v := r.URL.Query().Get("wait"); v {
-	case "published":
-		return defaultWait, nil
-	case "":
-	default:
-		return 0, badRequest("wait=" + strconv.Quote(v) + " is unknown; wait=published waits for a receipt")
+	if r.URL.RawQuery != "" {
+		switch v := r.URL.Query().Get("wait"); v {
+		case "published":
+			return defaultWait, nil
+		case "":
+		default:
+			return 0, badRequest("wait=" + strconv.Quote(v) + " is unknown; wait=published waits for a receipt")
+		}
 	}
 	for _, header := range r.Header.Values("Prefer") {
 		for preference := range strings.SplitSeq(header, ",") {

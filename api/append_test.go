@@ -87,6 +87,26 @@ func TestABatchStaysTogether(t *testing.T) {
 	})
 }
 
+// TestEventsKeepNothingOfTheBody has many bodies read while events of others wait
+// to be stored.
+func TestEventsKeepNothingOfTheBody(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, settings{})
+	var wg sync.WaitGroup
+	for writer := range 64 {
+		wg.Go(func() {
+			for n := range 5 {
+				event := fmt.Sprintf(`{"type":"a","id":"%d-%d","data":"%s"`, writer, n, strings.Repeat(string(rune('a'+writer%26)), 500))
+				a := r.appended(r.post("/logs/default/events", event+"}"), 201)
+				if got := r.get(fmt.Sprintf("/logs/default/events/%d", *a.Index)); !strings.HasPrefix(string(got), event+",") {
+					t.Errorf("sent %s}, stored is %s", event, got)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func TestConcurrentWritersOfOneIDGetOneIndex(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {

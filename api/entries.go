@@ -16,10 +16,7 @@ import (
 	"github.com/stele-log/stele/pkg/proof"
 )
 
-const (
-	immutable = "public, max-age=604800, immutable"
-	plainText = "text/plain; charset=utf-8"
-)
+const immutable = "public, max-age=604800, immutable"
 
 // getEvent serves an entry, published or not.
 func (s *server) getEvent(w http.ResponseWriter, r *http.Request, l *host.Log) error {
@@ -36,7 +33,7 @@ func (s *server) getEvent(w http.ResponseWriter, r *http.Request, l *host.Log) e
 	}
 	w.Header().Set("Content-Type", "application/cloudevents+json")
 	w.Header().Set("Cache-Control", immutable)
-	_, _ = w.Write(entry)
+	sendBytes(w, http.StatusOK, entry)
 	return nil
 }
 
@@ -60,8 +57,8 @@ func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *host.Log)
 		return err
 	}
 	w.Header().Set("Content-Type", plainText)
-	w.Header().Set("Content-Disposition", fmt.Sprintf(`attachment; filename="%s-%d.tlog-proof"`, l.Name, index))
-	_, _ = w.Write(receipt)
+	w.Header().Set("Content-Disposition", `attachment; filename="`+l.Name+"-"+strconv.FormatUint(index, 10)+`.tlog-proof"`)
+	sendBytes(w, http.StatusOK, receipt)
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"strings"
@@ -19,32 +18,43 @@ var anonymous = event.Writer{Name: "anonymous"}
 //
 // SPEC: CloudEvents HTTP protocol binding 1.0.2, section 3.
 func readEvents(w http.ResponseWriter, r *http.Request) (items []event.Item, single bool, err error) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	body := buffers.Get().(*bytes.Buffer)
+	defer release(body) // events are copies
+	if err := readBody(w, r, body); err != nil {
+		return nil, false, err
+	}
+	return parseEvents(r.Header, body.Bytes())
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, to *bytes.Buffer) error {
+	if r.ContentLength > 0 {
+		// What is only announced may never come.
+		to.Grow(int(min(r.ContentLength, keptBuffer-bytes.MinRead)) + bytes.MinRead)
+	}
+	_, err := to.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err != nil && !tooLarge {
+		return badRequest("the body ended early: " + err.Error())
+	}
+	return err
+}
+
+func parseEvents(h http.Header, body []byte) (items []event.Item, single bool, err error) {
+	contentType, err := mediaType(h.Get("Content-Type"))
 	if err != nil {
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-			return nil, false, err
-		}
-		return nil, false, badRequest("the body ended early: " + err.Error())
-	}
-	contentType, params, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	if err != nil && r.Header.Get("Content-Type") != "" {
-		return nil, false, statusError{http.StatusUnsupportedMediaType, "the Content-Type cannot be read: " + err.Error()}
-	}
-	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") && isStructured(contentType) {
-		return nil, false, statusError{http.StatusUnsupportedMediaType, "events are JSON in UTF-8, not " + cs}
+		return nil, false, err
 	}
 	switch {
-	case contentType == "application/cloudevents+json":
+	case contentType == eventType:
 		return parseOne(body)
-	case contentType == "application/cloudevents-batch+json":
+	case contentType == batchType:
 		return parseArray(body)
-	case contentType == "application/x-ndjson" || contentType == "application/ndjson" || contentType == "application/jsonl":
+	case contentType == linesType || contentType == "application/ndjson" || contentType == "application/jsonl":
 		return parseLines(body)
-	case isBinary(r.Header):
-		e, err := event.ParseBinary(r.Header, body, anonymous)
+	case isBinary(h):
+		e, err := event.ParseBinary(h, body, anonymous)
 		return []event.Item{{Event: e, Err: err}}, true, nil
-	case contentType == "application/json":
-		if strings.HasPrefix(strings.TrimLeft(string(body[:min(len(body), 64)]), " \t\r\n"), "[") {
+	case contentType == jsonType:
+		if bytes.HasPrefix(bytes.TrimLeft(body[:min(len(body), 64)], " \t\r\n"), []byte{'['}) {
 			return parseArray(body)
 		}
 		return parseOne(body)
@@ -52,6 +62,29 @@ func readEvents(w http.ResponseWriter, r *http.Request) (items []event.Item, sin
 	return nil, false, statusError{http.StatusUnsupportedMediaType,
 		"send Content-Type application/json (an event or an array), application/cloudevents+json, " +
 			"application/cloudevents-batch+json or application/x-ndjson, or an event in binary mode with ce- headers"}
+}
+
+const (
+	eventType = "application/cloudevents+json"
+	batchType = "application/cloudevents-batch+json"
+	linesType = "application/x-ndjson"
+)
+
+// mediaType returns a Content-Type without its parameters, of which only a
+// charset other than UTF-8 matters.
+func mediaType(header string) (string, error) {
+	switch header {
+	case "", eventType, batchType, linesType, jsonType: // as most write it
+		return header, nil
+	}
+	mediaType, params, err := mime.ParseMediaType(header)
+	if err != nil {
+		return "", statusError{http.StatusUnsupportedMediaType, "the Content-Type cannot be read: " + err.Error()}
+	}
+	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") && isStructured(mediaType) {
+		return "", statusError{http.StatusUnsupportedMediaType, "events are JSON in UTF-8, not " + cs}
+	}
+	return mediaType, nil
 }
 
 // isBinary reports whether an event comes in binary mode: an attribute in a
@@ -75,10 +108,15 @@ func parseOne(body []byte) ([]event.Item, bool, error) {
 }
 
 func parseArray(body []byte) ([]event.Item, bool, error) {
-	if countElements(body) > MaxEvents {
+	// Where there are few commas there cannot be very many elements, and to tell
+	// its commas apart takes as long as to parse it.
+	if bytes.Count(body, []byte{','}) >= 5*MaxEvents && countElements(body) > MaxEvents {
 		return nil, false, errTooMany
 	}
 	items, err := event.ParseBatch(body, anonymous)
+	if err == nil && len(items) > MaxEvents {
+		return nil, false, errTooMany
+	}
 	return items, false, err
 }
 
@@ -94,20 +132,23 @@ var errTooMany = statusError{http.StatusRequestEntityTooLarge,
 
 // countElements returns how many elements a JSON array has, if it is one.
 func countElements(array []byte) int {
-	n, depth, inString := 1, 0, false
+	n, depth := 1, 0
 	for i := 0; i < len(array); i++ {
-		switch c := array[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '[' || c == '{':
+		switch array[i] {
+		case '"':
+			for i++; i < len(array) && array[i] != '"'; i++ {
+				if array[i] == '\\' {
+					i++
+				}
+			}
+		case '[', '{':
 			depth++
-		case c == ']' || c == '}':
+		case ']', '}':
 			depth--
-		case c == ',' && depth == 1:
-			n++
+		case ',':
+			if depth == 1 {
+				n++
+			}
 		}
 	}
 	return n

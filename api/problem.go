@@ -3,7 +3,6 @@ package api
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -151,25 +150,9 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.retryAfter > 0 {
 		setRetryAfter(h, p.retryAfter)
 	}
-	write(w, p.Status, "application/problem+json", p)
+	send(w, p.Status, problemType, func(b []byte) []byte { return append(appendJSON(b, p), '\n') })
 }
 
 func setRetryAfter(h http.Header, d time.Duration) {
 	h.Set("Retry-After", strconv.Itoa(int(d/time.Second)))
-}
-
-// reply answers a request with JSON.
-func reply(w http.ResponseWriter, status int, v any) error {
-	write(w, status, "application/json", v)
-	return nil
-}
-
-// write writes JSON as people write it: & and < are not escaped for HTML, which
-// it is never taken for. If it cannot be written there is nobody to tell.
-func write(w http.ResponseWriter, status int, contentType string, v any) {
-	w.Header().Set("Content-Type", contentType)
-	w.WriteHeader(status)
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	_ = e.Encode(v)
 }

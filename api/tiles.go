@@ -22,7 +22,7 @@ func (s *server) getCheckpoint(w http.ResponseWriter, _ *http.Request, l *host.L
 	}
 	w.Header().Set("Content-Type", plainText)
 	w.Header().Set("Cache-Control", "no-store")
-	_, _ = w.Write(published.Note)
+	sendBytes(w, http.StatusOK, published.Note)
 	return nil
 }
 
@@ -55,12 +55,12 @@ func (s *server) getTile(w http.ResponseWriter, r *http.Request, l *host.Log) er
 		return err
 	}
 	setTileHeaders(w.Header())
-	_, _ = w.Write(data)
+	sendBytes(w, http.StatusOK, data)
 	return nil
 }
 
 func setTileHeaders(h http.Header) {
-	h.Set("Content-Type", "application/octet-stream")
+	h.Set("Content-Type", binaryType)
 	h.Set("Cache-Control", immutable)
 }
 
@@ -89,7 +89,7 @@ func serveBundle(w http.ResponseWriter, r *http.Request, l *host.Log, t tile.Til
 	}
 	setTileHeaders(w.Header())
 	if !accepts(r, "gzip") {
-		_, _ = w.Write(data)
+		sendBytes(w, http.StatusOK, data)
 		return nil
 	}
 	w.Header().Set("Content-Encoding", "gzip")
