@@ -143,11 +143,17 @@ func (s *server) recover(next http.Handler) http.Handler {
 	})
 }
 
+var (
+	noSniffing = []string{"nosniff"}
+	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
+)
+
 // secure keeps browsers from taking what a writer sent for a page.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		// Set would make these anew for each reply.
+		w.Header()["X-Content-Type-Options"] = noSniffing
+		w.Header()["Content-Security-Policy"] = noContent
 		next.ServeHTTP(w, r)
 	})
 }

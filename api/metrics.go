@@ -3,10 +3,10 @@ package api
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
-	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -17,11 +17,21 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
+
+	mu        sync.RWMutex
+	observers map[series]prometheus.Observer // those of requests, which take longer to find than to use
+}
+
+// A series is what requests are counted by.
+type series struct {
+	method, route string
+	status        int
 }
 
 func newMetrics(h *host.Host) *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
+		registry:  prometheus.NewRegistry(),
+		observers: map[series]prometheus.Observer{},
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "stele_http_request_seconds",
 			Help:    "Time to answer a request, by route and status.",
@@ -37,12 +47,45 @@ func newMetrics(h *host.Host) *metrics {
 func (m *metrics) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
-		ww := middleware.NewWrapResponseWriter(w, r.ProtoMajor)
+		ww := &statusWriter{ResponseWriter: w}
 		next.ServeHTTP(ww, r)
 		route := chi.RouteContext(r.Context()).RoutePattern()
-		m.requests.WithLabelValues(methodLabel(r.Method), route, strconv.Itoa(ww.Status())).
-			Observe(time.Since(start).Seconds())
+		m.observer(series{methodLabel(r.Method), route, ww.status}).Observe(time.Since(start).Seconds())
 	})
+}
+
+func (m *metrics) observer(s series) prometheus.Observer {
+	m.mu.RLock()
+	o, ok := m.observers[s]
+	m.mu.RUnlock()
+	if ok {
+		return o
+	}
+	o = m.requests.WithLabelValues(s.method, s.route, strconv.Itoa(s.status))
+	m.mu.Lock()
+	m.observers[s] = o
+	m.mu.Unlock()
+	return o
+}
+
+// A statusWriter keeps the status of a reply, 0 if there was none.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *statusWriter) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(b []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(b)
 }
 
 // methodLabel keeps those who make methods up from making time series.
