@@ -121,6 +121,9 @@ func appendIndex(b []byte, n uint64) []byte {
 	return append(append(b, '/'), digits...)
 }
 
+// ungrouped takes away what stands between and before groups of digits.
+var ungrouped = strings.NewReplacer("/", "", "x", "")
+
 // Parse returns the tile that a path below the log's prefix names. It accepts
 // only what [Tile.Path] prints.
 func Parse(path string) (Tile, error) {
@@ -157,7 +160,7 @@ func parse(path string) (t Tile, ok bool) {
 		}
 		t.Width = int(w)
 	}
-	n, err := strconv.ParseUint(strings.NewReplacer("/", "", "x", "").Replace(index), 10, 64)
+	n, err := strconv.ParseUint(ungrouped.Replace(index), 10, 64)
 	// The entries below the tile must be countable.
 	if err != nil || n > (1<<56-1)>>(8*max(t.Level, 0)) {
 		return t, false
