@@ -62,6 +62,9 @@ func Open(ctx context.Context, log storage.Log, reader *storage.Reader, logger *
 // block.
 func (x *Index) Committed(head tree.Head) {
 	x.size.Store(head.Size)
+	if x.Lag() < keyindex.RunLength {
+		return
+	}
 	select {
 	case x.wake <- struct{}{}:
 	default:

@@ -90,6 +90,7 @@ type Publisher struct {
 	trusted   atomic.Pointer[Published] // the newest that meets the policy
 	published atomic.Uint64             // checkpoints since New
 	unmet     atomic.Uint64             // those of them that do not meet the policy
+	timed     atomic.Bool               // Run will publish the newest head when the interval is over
 
 	// Of Run alone.
 	proven   bool      // the head found at the start was proven consistent with the record
@@ -189,7 +190,11 @@ func (p *Publisher) Committed(head tree.Head) {
 		p.since = time.Now()
 	}
 	p.mu.Unlock()
-	p.signal()
+	// Run looks at committed after it has taken timed back, so it will not miss
+	// this head; a lone writer would pay for its being woken by each commit.
+	if !p.timed.Load() {
+		p.signal()
+	}
 }
 
 func (p *Publisher) signal() {
@@ -246,6 +251,7 @@ func (p *Publisher) Run(ctx context.Context) {
 			}
 			return
 		}
+		p.timed.Store(false)
 		now := time.Now()
 		if !p.proven && !now.Before(p.again) {
 			p.proveStart(ctx)
@@ -258,6 +264,7 @@ func (p *Publisher) Run(ctx context.Context) {
 			timer.Reset(p.askAgain.Sub(now))
 		case due == soon && now.Before(next):
 			timer.Reset(next.Sub(now))
+			p.timed.Store(true)
 		default:
 			p.publish(ctx)
 			next = now.Add(p.cfg.Interval)
