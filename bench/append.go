@@ -111,6 +111,10 @@ func (l *lab) openTable(ctx context.Context, connections int, chained bool) (*pe
 	if err != nil {
 		return nil, err
 	}
+	return l.makeTable(ctx, database, connections, chained)
+}
+
+func (l *lab) makeTable(ctx context.Context, database string, connections int, chained bool) (*peer.Table, error) {
 	table, err := peer.OpenTable(ctx, database, connections, chained)
 	if err == nil {
 		l.onClose(table.Close)

@@ -29,9 +29,15 @@ type lab struct {
 	closers []func()
 }
 
-// sizes are of the logs that are read and grown, in entries.
-type sizes struct {
-	read, readLarge, grown uint64
+// sizes are those of the logs that are read and grown, in entries.
+type sizes struct{ small, medium, large uint64 }
+
+// words says a size.
+func words(n uint64) string {
+	if n%million == 0 {
+		return fmt.Sprintf("%d million", n/million)
+	}
+	return measure.Format(float64(n))
 }
 
 // onClose has f called when the group ends; what was opened last is closed first.
@@ -42,6 +48,13 @@ func (l *lab) close() {
 		l.closers[i]()
 	}
 	l.closers = nil
+}
+
+// part returns a lab for what is closed before the group ends.
+func (l *lab) part() *lab {
+	p := *l
+	p.closers = nil
+	return &p
 }
 
 // folder returns a new folder.
@@ -120,6 +133,26 @@ func (l *lab) settleCluster(ctx context.Context) error {
 	}
 	_, err = conn.Exec(ctx, "CHECKPOINT")
 	return err
+}
+
+// storedBytes returns what a database takes for the tables that were made in it,
+// with their indexes, vacuumed, in bytes.
+func storedBytes(ctx context.Context, database string) (n float64, err error) {
+	conn, err := pgx.Connect(ctx, database)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close(ctx)
+	for _, statement := range []string{"CHECKPOINT", "VACUUM"} {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return 0, err
+		}
+	}
+	err = conn.QueryRow(ctx, `
+		SELECT sum(pg_total_relation_size(c.oid))::float8
+		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+		WHERE c.relkind = 'r' AND n.nspname IN ('stele', 'public')`).Scan(&n)
+	return n, err
 }
 
 // realEvents returns the folder of real events of a kind.

@@ -116,6 +116,10 @@ func (l *lab) serveSelf(args ...string) (*process, error) {
 	return l.start(self, args...)
 }
 
+func isServer(args []string) bool {
+	return len(args) > 0 && (args[0] == serveEmpty || args[0] == serveTessera)
+}
+
 // serve is what runs in a process that serveSelf started.
 func serve(ctx context.Context, args []string) error {
 	handler := http.Handler(http.HandlerFunc(peer.Empty))

@@ -64,7 +64,7 @@ func latencyGroup(l *lab) measure.Group {
 		Rows: []measure.Row{
 			{What: "a lone sequential writer over HTTP: median latency, against INSERT of a row through pgx",
 				Subject: steleLone, Baseline: insertLone, Bar: 3, AtMost: true},
-			{What: "time from POST to a receipt under a published checkpoint, interval 100 ms, at half of the highest rate of single events: p99, ms",
+			{What: "time from POST to a receipt under a published checkpoint, interval 100 ms, at half of the highest rate of single events: p99",
 				Subject: steleWait, Bar: 200, AtMost: true},
 		},
 		Close: l.close,

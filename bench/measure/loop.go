@@ -123,3 +123,25 @@ func quantileMicros(times [][]int64, q float64) float64 {
 	}
 	return float64(Quantile(all, q)) / 1000
 }
+
+// Fill has workers do total pieces of work, up to n at a time.
+func Fill(ctx context.Context, workers int, total uint64, n int, work func(ctx context.Context, worker, n int) error) error {
+	var taken atomic.Uint64
+	g, working := errgroup.WithContext(ctx)
+	for w := range workers {
+		g.Go(func() error {
+			for working.Err() == nil {
+				end := taken.Add(uint64(n))
+				start := end - uint64(n)
+				if start >= total {
+					return nil
+				}
+				if err := work(working, w, int(min(end, total)-start)); err != nil {
+					return err
+				}
+			}
+			return working.Err()
+		})
+	}
+	return g.Wait()
+}

@@ -101,7 +101,7 @@ func Run(ctx context.Context, g Group, o Options) Result {
 	for round := range o.Rounds {
 		for i := range present {
 			c := present[(round+i)%len(present)]
-			if r.Failed[c.Name] != "" {
+			if r.out(c.Name) {
 				continue
 			}
 			figure, err := takeTurn(ctx, turns[c.Name], o)
@@ -113,7 +113,7 @@ func Run(ctx context.Context, g Group, o Options) Result {
 		}
 	}
 	for _, c := range present {
-		if r.Failed[c.Name] == "" {
+		if !r.out(c.Name) {
 			r.Figures = append(r.Figures, Figure{c.Name, c.Unit, rangeOf(figures[c.Name])})
 		}
 	}
@@ -142,6 +142,9 @@ func (r *Result) note(c Contender, err error, o Options) bool {
 	return true
 }
 
+// out reports whether a contender takes no more turns.
+func (r *Result) out(name string) bool { return r.Failed[name] != "" || r.Skipped[name] != "" }
+
 // named returns the contenders that a row names, in order.
 func (g Group) named() []Contender {
 	names := map[string]bool{}
@@ -160,12 +163,12 @@ func (g Group) named() []Contender {
 // rows fills in those of the rows whose contenders were measured.
 func (r *Result) rows(rows []Row, figures map[string][]float64) {
 	for _, row := range rows {
+		if r.out(row.Subject) || r.out(row.Baseline) {
+			continue
+		}
 		values := figures[row.Subject]
 		if row.Baseline != "" {
 			values = ratios(values, figures[row.Baseline])
-		}
-		if len(values) == 0 || r.Failed[row.Subject] != "" || r.Failed[row.Baseline] != "" {
-			continue
 		}
 		value := rangeOf(values)
 		met := value.Median >= row.Bar

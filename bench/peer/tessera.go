@@ -25,6 +25,7 @@ type Batching struct {
 type Tessera struct {
 	appender *tessera.Appender
 	shutdown func(context.Context) error
+	stop     context.CancelFunc
 }
 
 // maxOutstanding is more than what waits in any turn, so that Tessera pushes
@@ -33,6 +34,7 @@ const maxOutstanding = 1 << 20
 
 // OpenTessera makes a log in a folder. It publishes a checkpoint each second.
 func OpenTessera(ctx context.Context, dir string, b Batching) (*Tessera, error) {
+	silence()
 	skey, _, err := note.GenerateKey(rand.Reader, "logs.example.com")
 	if err != nil {
 		return nil, err
@@ -45,19 +47,24 @@ func OpenTessera(ctx context.Context, dir string, b Batching) (*Tessera, error) 
 	if err != nil {
 		return nil, err
 	}
-	appender, shutdown, _, err := tessera.NewAppender(ctx, driver, tessera.NewAppendOptions().
+	running, stop := context.WithCancel(context.WithoutCancel(ctx))
+	appender, shutdown, _, err := tessera.NewAppender(running, driver, tessera.NewAppendOptions().
 		WithCheckpointSigner(signer).
 		WithCheckpointInterval(time.Second).
 		WithBatching(b.Size, b.Age).
 		WithPushback(maxOutstanding))
 	if err != nil {
+		stop()
 		return nil, err
 	}
-	return &Tessera{appender, shutdown}, nil
+	return &Tessera{appender, shutdown, stop}, nil
 }
 
-// Close waits until all entries are published.
-func (t *Tessera) Close(ctx context.Context) error { return t.shutdown(ctx) }
+// Close waits until all entries are published, and stops the log.
+func (t *Tessera) Close(ctx context.Context) error {
+	defer t.stop()
+	return t.shutdown(ctx)
+}
 
 // Add adds entries and returns once they are integrated.
 func (t *Tessera) Add(ctx context.Context, entries ...[]byte) (last uint64, err error) {
@@ -88,13 +95,4 @@ func (t *Tessera) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	_, _ = w.Write(strconv.AppendUint(nil, index, 10))
-}
-
-// Empty is a handler that reads its body and answers: what HTTP alone costs.
-func Empty(w http.ResponseWriter, r *http.Request) {
-	if _, err := io.Copy(io.Discard, r.Body); err != nil {
-		http.Error(w, err.Error(), http.StatusBadRequest)
-		return
-	}
-	_, _ = io.WriteString(w, "ok\n")
 }

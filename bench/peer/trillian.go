@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/google/trillian"
 	"github.com/google/trillian/extension"
 	"github.com/google/trillian/log"
@@ -23,7 +22,6 @@ import (
 	"github.com/google/trillian/util/election2"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"k8s.io/klog/v2"
 )
 
 // trillianSchema is Trillian's own, at the version in go.mod:
@@ -51,7 +49,7 @@ const (
 
 // OpenTrillian makes a log in an empty database.
 func OpenTrillian(ctx context.Context, url string) (*Trillian, error) {
-	klog.SetLogger(logr.Discard()) // it reports each stop of the signer as an error
+	silence()
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, err

@@ -150,6 +150,22 @@ func (l *Log) Appending(stream *events.Stream, workers, n int) measure.Loop {
 	}
 }
 
+// Fill appends n events.
+func (l *Log) Fill(ctx context.Context, stream *events.Stream, n uint64) error {
+	const workers, batch = 3, 4096
+	var streams [workers]*events.Stream
+	for w := range streams {
+		streams[w] = stream.Fork()
+	}
+	err := measure.Fill(ctx, workers, n, batch, func(ctx context.Context, w, n int) error {
+		return l.Append(ctx, streams[w].Lines(nil, n), n)
+	})
+	if err != nil {
+		return err
+	}
+	return l.Finish(ctx)
+}
+
 // Finish waits until all that was appended is published, and the followers have
 // come as far as they go.
 func (l *Log) Finish(ctx context.Context) error {
