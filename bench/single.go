@@ -20,7 +20,7 @@ const (
 )
 
 // tesseraSingle gives Tessera its best figure here with that many writers.
-var tesseraSingle = peer.Batching{Size: 256, Age: 20 * time.Millisecond}
+var tesseraSingle = peer.Batching{Size: 192, Age: 50 * time.Millisecond}
 
 const (
 	steleSingle = "Stele over HTTP, 256 connections"
