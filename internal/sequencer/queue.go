@@ -25,20 +25,39 @@ type queue struct {
 
 	mu       sync.Mutex
 	requests []*request
-	bytes    int
+	events   int // of requests
+	bytes    int // of requests
+	under    int // batches taken and not done
 	opened   bool
 }
+
+// worthAhead is the number of events that are worth building a batch of while
+// another is under way. Fewer are left to wait, so that they are committed
+// together with those that come meanwhile.
+const worthAhead = 512
 
 func newQueue(maxBytes int) queue {
 	return queue{max: maxBytes, ready: make(chan struct{}, 1)}
 }
 
-func (q *queue) open()  { q.set(true) }
-func (q *queue) close() { q.set(false) }
-
-func (q *queue) set(opened bool) {
+// open lets requests in; no batch is under way.
+func (q *queue) open() {
 	q.mu.Lock()
-	q.opened = opened
+	q.opened, q.under = true, 0
+	q.mu.Unlock()
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	q.opened = false
+	q.mu.Unlock()
+	q.signal()
+}
+
+// done says that a batch is not under way any more.
+func (q *queue) done() {
+	q.mu.Lock()
+	q.under--
 	q.mu.Unlock()
 	q.signal()
 }
@@ -73,14 +92,15 @@ func (q *queue) put(r *request) error {
 		return ErrBusy
 	}
 	q.requests = append(q.requests, r)
+	q.events += len(r.events)
 	q.bytes += r.bytes
 	q.signal()
 	return nil
 }
 
 // take waits for requests and returns those at the front, whole, until they
-// hold about maxEvents events. It returns none once the context has ended, or
-// the queue is closed and empty.
+// hold about maxEvents events; they are under way until done is called. It
+// returns none once the context has ended, or the queue is closed and empty.
 func (q *queue) take(ctx context.Context, maxEvents int) []*request {
 	for {
 		select {
@@ -98,6 +118,9 @@ func (q *queue) take(ctx context.Context, maxEvents int) []*request {
 func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.opened && q.under > 0 && q.events < worthAhead {
+		return nil, true
+	}
 	n, events := 0, 0
 	for n < len(q.requests) && (n == 0 || events+len(q.requests[n].events) <= maxEvents) {
 		events += len(q.requests[n].events)
@@ -106,6 +129,10 @@ func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 	}
 	taken = q.requests[:n:n]
 	q.requests = q.requests[n:]
+	q.events -= events
+	if n > 0 {
+		q.under++
+	}
 	if len(q.requests) > 0 || !q.opened {
 		q.signal()
 	}
@@ -116,7 +143,7 @@ func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 func (q *queue) fail(err error) {
 	q.mu.Lock()
 	taken := q.requests
-	q.requests, q.bytes, q.opened = nil, 0, false
+	q.requests, q.events, q.bytes, q.opened = nil, 0, 0, false
 	q.mu.Unlock()
 	failAll(taken, err)
 }

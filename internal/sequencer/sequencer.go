@@ -265,6 +265,7 @@ func (s *Sequencer) commit(ctx context.Context, cancel context.CancelCauseFunc, 
 			s.cfg.Committed(next.Head)
 		}
 		b.committed(next)
+		s.queue.done()
 		for _, r := range next.requests {
 			close(r.done)
 		}
