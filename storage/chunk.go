@@ -19,20 +19,15 @@ var (
 		}
 		return e
 	})
-	decoder = sync.OnceValue(func() *zstd.Decoder { return newDecoder(false) })
-
-	// unchecking is the decoder for who checks more than the frame's checksum.
-	unchecking = sync.OnceValue(func() *zstd.Decoder { return newDecoder(true) })
+	decoder = sync.OnceValue(func() *zstd.Decoder {
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0),
+			zstd.WithDecoderMaxMemory(tile.Width*(2+tile.MaxEntry)))
+		if err != nil {
+			panic(err)
+		}
+		return d
+	})
 )
-
-func newDecoder(ignoreChecksum bool) *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0),
-		zstd.WithDecoderMaxMemory(tile.Width*(2+tile.MaxEntry)), zstd.IgnoreChecksum(ignoreChecksum))
-	if err != nil {
-		panic(err)
-	}
-	return d
-}
 
 // EncodeChunk compresses count entries, given as they stand in a bundle. The
 // entries must not straddle a multiple of 256.
@@ -42,11 +37,9 @@ func EncodeChunk(start uint64, count int, bundle []byte) Chunk {
 
 // Decode appends the chunk's entries to dst, as they stand in a bundle. The
 // error is ErrDamaged, with the chunk's place, if they cannot be had.
-func (c Chunk) Decode(dst []byte) ([]byte, error) { return c.decode(dst, decoder()) }
-
-func (c Chunk) decode(dst []byte, d *zstd.Decoder) ([]byte, error) {
+func (c Chunk) Decode(dst []byte) ([]byte, error) {
 	n := len(dst)
-	dst, err := d.DecodeAll(c.Data, dst)
+	dst, err := decoder().DecodeAll(c.Data, dst)
 	if err != nil {
 		return nil, fmt.Errorf("chunk of entries %d to %d: %w: %w", c.Start, c.End()-1, ErrDamaged, err)
 	}

@@ -73,8 +73,8 @@ func (r *Reader) ReadTile(ctx context.Context, t tile.Tile) ([]byte, error) {
 	return nodes.Tile()[:end:end], nil
 }
 
-// ReadRange implements [tile.RangeReader], for who hashes what it reads: the
-// checksums of chunks are not looked at. It keeps nothing in the cache.
+// ReadRange implements [tile.RangeReader]. Hashes that it reads are not kept in
+// the cache.
 func (r *Reader) ReadRange(ctx context.Context, level int, start, end uint64, f func(data []byte) error) error {
 	if level == tile.Entries {
 		return r.readBundles(ctx, start, end, f)
@@ -114,7 +114,7 @@ func (r *Reader) readBundles(ctx context.Context, start, end uint64, f func(data
 		}
 		*buf = (*buf)[:0]
 		for _, c := range chunks[:n] {
-			if *buf, err = c.decode(*buf, unchecking()); err != nil {
+			if *buf, err = c.Decode(*buf); err != nil {
 				return err
 			}
 		}
