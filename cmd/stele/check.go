@@ -3,37 +3,33 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/stele-log/stele/pkg/client"
+	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
 )
 
 func newCheckCmd() *cobra.Command {
 	var trust trustFlags
 	var asJSON bool
-	var name string
 	cmd := &cobra.Command{
-		Use:   "check URL|DIR|postgres://...",
-		Short: "Read a whole log and hash everything anew",
-		Long: `Check reads a whole log and hashes everything anew: every entry, every tile, the
-root, and the checkpoint's signature. Where there is a history of checkpoints, as
-Stele keeps one, each of them must be signed and agree too.
-
-The log is at the URL of its tlog-tiles prefix, or in a folder with the same
-layout. Or it is read where a server keeps it, whether the server runs or not: in
-PostgreSQL, by the database's URL, or in SQLite, by the server's data folder;
---log says which of the logs in there. (A password need not stand in a URL: the
-variable PGPASSWORD and the file ~/.pgpass are understood.)
+		Use:   "check URL|DIR",
+		Short: "Fetch a whole log and hash everything anew",
+		Long: `Check reads a whole log, from the URL of its tlog-tiles prefix or from a folder
+with the same layout, and hashes everything anew: every entry, every tile, the
+root, and the checkpoint's signature. Where the log serves its history of
+checkpoints, as Stele does, each of them must be signed and agree too.
 
 It trusts the key and the policy that it is given and nothing else. At the first
 thing that does not fit it says where, and exits with 1.`,
 		Example: `  stele check http://127.0.0.1:8080/logs/default --key "$(stele logs show default --json | jq -r .vkey)"
-  stele check ./copy --key log.vkey --policy policy.txt
-  stele check postgres://stele@localhost/stele --log default --key log.vkey
-  stele check ./stele-data --key log.vkey`,
+  stele check ./copy --key log.vkey --policy policy.txt`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			p, err := trust.load()
@@ -41,13 +37,13 @@ thing that does not fit it says where, and exits with 1.`,
 				return err
 			}
 			bar := newProgress(cmd.ErrOrStderr(), "checking", "entries")
-			l, err := openPlace(cmd.Context(), args[0], name)
-			if err != nil {
-				return err
+			reader, c := openLog(args[0])
+			options := client.CheckOptions{Progress: bar.set}
+			if c != nil {
+				options.History = client.History(cmd.Context(), c, args[0])
 			}
-			defer l.close()
 			start := time.Now()
-			report, err := client.Check(cmd.Context(), l.reader, p, client.CheckOptions{History: l.history, Progress: bar.set})
+			report, err := client.Check(cmd.Context(), reader, p, options)
 			bar.finish()
 			if err != nil {
 				return fmt.Errorf("NOT whole: %w", err)
@@ -63,7 +59,6 @@ thing that does not fit it says where, and exits with 1.`,
 		},
 	}
 	trust.register(cmd)
-	cmd.Flags().StringVar(&name, "log", defaultLog, "name of the log in a database")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -75,4 +70,16 @@ type checkReport struct {
 	Past     uint64    `json:"history"`
 	Cosigned int       `json:"cosigned"`
 	Seconds  float64   `json:"seconds"`
+}
+
+// openLog returns a reader of the log at a URL or in a folder, and what it gets
+// a URL with.
+func openLog(place string) (tile.Reader, *http.Client) {
+	if !strings.HasPrefix(place, "http://") && !strings.HasPrefix(place, "https://") {
+		return tile.FS(os.DirFS(place)), nil
+	}
+	c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, DisableCompression: true,
+	}}
+	return tile.HTTP(c, place), c
 }

@@ -32,14 +32,6 @@ func newDatabase(t *testing.T, kind string) database {
 	return d
 }
 
-// place is what check finds the database by.
-func (d database) place() string {
-	if d.url != "" {
-		return d.url
-	}
-	return d.dir
-}
-
 // tamper changes one column of the one row of a table that the condition is true
 // of, as somebody who owns the database can.
 func (d database) tamper(t *testing.T, table, column, condition string, change func([]byte) []byte) {

@@ -45,7 +45,6 @@ func TestCheckNamesWhatTheDatabasesOwnerChanged(t *testing.T) {
 				s := serve(t, d.flags...)
 				key := fill(t, s)
 				run(t, 0, "check", s.url+"/logs/default", "--key", key)
-				run(t, 0, "check", d.place(), "--key", key)
 				s.end(syscall.SIGTERM)
 
 				row := c.row
@@ -55,12 +54,10 @@ func TestCheckNamesWhatTheDatabasesOwnerChanged(t *testing.T) {
 				d.tamper(t, c.table, c.column, row, c.change)
 
 				s = serve(t, d.flags...)
-				for _, place := range []string{s.url + "/logs/default", d.place()} {
-					_, stderr := run(t, 1, "check", place, "--key", key)
-					for rest := range strings.SplitSeq(c.says, "*") {
-						if !strings.Contains(stderr, rest) {
-							t.Errorf("check of %s says %q, want it to say %q", place, stderr, rest)
-						}
+				_, stderr := run(t, 1, "check", s.url+"/logs/default", "--key", key)
+				for rest := range strings.SplitSeq(c.says, "*") {
+					if !strings.Contains(stderr, rest) {
+						t.Errorf("check says %q, want it to say %q", stderr, rest)
 					}
 				}
 			})
