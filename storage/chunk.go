@@ -43,7 +43,7 @@ func (c Chunk) Decode(dst []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("chunk of entries %d to %d: %w: %w", c.Start, c.End()-1, ErrDamaged, err)
 	}
-	if err := tile.CheckBundle(dst[n:], c.Count); err != nil {
+	if _, err := tile.SplitBundle(dst[n:], c.Count); err != nil {
 		return nil, fmt.Errorf("chunk of entries %d to %d: %w: %w", c.Start, c.End()-1, ErrDamaged, err)
 	}
 	return dst, nil

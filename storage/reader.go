@@ -1,12 +1,10 @@
 package storage
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"sync"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
@@ -73,59 +71,6 @@ func (r *Reader) ReadTile(ctx context.Context, t tile.Tile) ([]byte, error) {
 	return nodes.Tile()[:end:end], nil
 }
 
-// ReadRange implements [tile.RangeReader]. Hashes that it reads are not kept in
-// the cache.
-func (r *Reader) ReadRange(ctx context.Context, level int, start, end uint64, f func(data []byte) error) error {
-	if level == tile.Entries {
-		return r.readBundles(ctx, start, end, f)
-	}
-	tiles, err := r.log.Tiles(ctx, level, start, end)
-	if err != nil {
-		return asNotExist(err)
-	}
-	for _, data := range tiles {
-		if err := f(data); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// bundles holds buffers for entry bundles that are read one after the other.
-var bundles = sync.Pool{New: func() any { return new([]byte) }}
-
-// readBundles calls f with each full bundle from start up to but not including
-// end.
-func (r *Reader) readBundles(ctx context.Context, start, end uint64, f func(data []byte) error) error {
-	chunks, err := r.log.Chunks(ctx, start*tile.Width, end*tile.Width)
-	if err != nil {
-		return err
-	}
-	buf := bundles.Get().(*[]byte)
-	defer bundles.Put(buf)
-	for index := start; index < end; index++ {
-		t := tile.Tile{Level: tile.Entries, Index: index, Width: tile.Width}
-		n := 0
-		for n < len(chunks) && chunks[n].Start < t.Start()+tile.Width {
-			n++
-		}
-		if err := covers(chunks[:n], t); err != nil {
-			return err
-		}
-		*buf = (*buf)[:0]
-		for _, c := range chunks[:n] {
-			if *buf, err = c.Decode(*buf); err != nil {
-				return err
-			}
-		}
-		if err := f(*buf); err != nil {
-			return err
-		}
-		chunks = chunks[n:]
-	}
-	return nil
-}
-
 // ReadNode returns the root of the full subtree over the 2^height entries from
 // index<<height on.
 func (r *Reader) ReadNode(ctx context.Context, height uint, index uint64) (tree.Hash, error) {
@@ -152,18 +97,11 @@ func (r *Reader) ReadEntry(ctx context.Context, index uint64) ([]byte, error) {
 	if len(chunks) == 0 {
 		return nil, fmt.Errorf("entry %d: %w", index, fs.ErrNotExist)
 	}
-	buf := bundles.Get().(*[]byte)
-	defer bundles.Put(buf)
-	bundle, err := chunks[0].Decode((*buf)[:0])
+	entries, err := chunks[0].Entries()
 	if err != nil {
 		return nil, err
 	}
-	*buf = bundle
-	var entry []byte
-	for range index - chunks[0].Start + 1 {
-		entry, bundle, _ = tile.CutEntry(bundle)
-	}
-	return bytes.Clone(entry), nil
+	return entries[index-chunks[0].Start], nil
 }
 
 // Frames returns an entry bundle as zstd frames that decompress, one after the
@@ -201,31 +139,25 @@ func (r *Reader) readBundle(ctx context.Context, t tile.Tile) ([]byte, error) {
 
 // bundleChunks returns the chunks that cover a bundle, without gaps.
 func (r *Reader) bundleChunks(ctx context.Context, t tile.Tile) ([]Chunk, error) {
-	chunks, err := r.log.Chunks(ctx, t.Start(), t.Start()+uint64(t.Width))
+	start, end := t.Start(), t.Start()+uint64(t.Width)
+	chunks, err := r.log.Chunks(ctx, start, end)
 	if err != nil {
 		return nil, err
 	}
-	return chunks, covers(chunks, t)
-}
-
-// covers returns an error unless the chunks follow each other from the start of
-// a bundle to its end at least.
-func covers(chunks []Chunk, t tile.Tile) error {
 	if len(chunks) == 0 {
-		return fmt.Errorf("%s: %w", t, fs.ErrNotExist)
+		return nil, fmt.Errorf("%s: %w", t, fs.ErrNotExist)
 	}
-	next := t.Start()
 	for _, c := range chunks {
-		if c.Start != next || c.Count < 1 {
-			return fmt.Errorf("entries from %d on: %w: the next chunk holds %d entries from %d on",
-				next, ErrDamaged, c.Count, c.Start)
+		if c.Start != start || c.Count < 1 {
+			return nil, fmt.Errorf("entries from %d on: %w: the next chunk holds %d entries from %d on",
+				start, ErrDamaged, c.Count, c.Start)
 		}
-		next = c.End()
+		start = c.End()
 	}
-	if next < t.Start()+uint64(t.Width) {
-		return fmt.Errorf("%s: %w: the log ends at entry %d", t, fs.ErrNotExist, next)
+	if start < end {
+		return nil, fmt.Errorf("%s: %w: the log ends at entry %d", t, fs.ErrNotExist, start)
 	}
-	return nil
+	return chunks, nil
 }
 
 // ReadTileNodes returns a tile at least as wide as t, from the cache if it can.

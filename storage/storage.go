@@ -121,11 +121,6 @@ type Log interface {
 	// Tile returns the 8192 bytes of a full tile, or ErrNotFound.
 	Tile(ctx context.Context, level int, index uint64) ([]byte, error)
 
-	// Tiles returns the bytes of the full tiles of a level from index start up to
-	// but not including end, in order. The error is ErrNotFound unless all of
-	// them are there.
-	Tiles(ctx context.Context, level int, start, end uint64) ([][]byte, error)
-
 	// TileRoots returns the roots of the full tiles of a level from index start
 	// up to but not including end, in order. The error is ErrNotFound unless
 	// all of them are there.

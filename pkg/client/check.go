@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"runtime"
@@ -92,43 +91,39 @@ func (c *checker) disagree(signed tree.Head) error {
 		"or another history was signed", signed, c.frontier.Head(), c.agreed, max(signed.Size, 1)-1)
 }
 
-// bundlesAtOnce is the number of bundles that are read at once where the reader
-// has ranges.
-const bundlesAtOnce = 32
-
-// A stretch is some entry bundles that were read and compared with their level 0
-// tiles. Nothing but the leaf hashes is left of them.
-type stretch struct {
-	leaves []tree.Hash
-	err    error // what is wrong after those
+// A hashedBundle is an entry bundle of which nothing but the hashes is left,
+// and the level 0 tile that goes with it.
+type hashedBundle struct {
+	t              tile.Tile
+	leaves, stored []tree.Hash
+	err            error
 }
 
 // entries reads and hashes bundles in parallel, and appends them in order.
 func (c *checker) entries(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ahead := make(chan chan stretch, 4*runtime.GOMAXPROCS(0))
+	ahead := make(chan chan hashedBundle, 4*runtime.GOMAXPROCS(0))
 	go func() {
 		defer close(ahead)
-		bundles := (c.head.Size + tile.Width - 1) / tile.Width
-		step := uint64(1)
-		if _, ok := c.r.(tile.RangeReader); ok {
-			step = bundlesAtOnce
-		}
-		for start := uint64(0); start < bundles && ctx.Err() == nil; start += step {
-			one := make(chan stretch, 1)
+		for i := uint64(0); ; i++ {
+			t, ok := tile.At(tile.Entries, i, c.head.Size)
+			if !ok || ctx.Err() != nil {
+				return
+			}
+			one := make(chan hashedBundle, 1)
 			ahead <- one
-			go func() { one <- c.read(ctx, start, min(start+step, bundles)) }()
+			go func() { one <- c.read(ctx, t) }()
 		}
 	}()
 	var failed error
 	for one := range ahead {
-		s := <-one
+		b := <-one
 		if failed != nil {
 			continue // let the reader end
 		}
-		if failed = c.append(ctx, s.leaves); failed == nil {
-			failed = s.err
+		if failed = b.err; failed == nil {
+			failed = c.append(ctx, b)
 		}
 		if failed != nil {
 			cancel()
@@ -140,72 +135,24 @@ func (c *checker) entries(ctx context.Context) error {
 	return failed
 }
 
-// read reads the bundles from start up to but not including end.
-func (c *checker) read(ctx context.Context, start, end uint64) stretch {
-	if r, ok := c.r.(tile.RangeReader); ok && end*tile.Width <= c.head.Size {
-		if leaves, ok := c.readRange(ctx, r, start, end); ok {
-			return stretch{leaves: leaves}
-		}
-		// One by one, it shows what is wrong where.
+func (c *checker) read(ctx context.Context, t tile.Tile) hashedBundle {
+	b := hashedBundle{t: t}
+	if _, b.leaves, b.err = readBundle(ctx, c.r, t); b.err != nil {
+		return b
 	}
-	var s stretch
-	for ; start < end && s.err == nil; start++ {
-		t, _ := tile.At(tile.Entries, start, c.head.Size)
-		var leaves []tree.Hash
-		if leaves, s.err = c.readBundle(ctx, t); s.err == nil {
-			s.leaves = append(s.leaves, leaves...)
-		}
-	}
-	return s
+	t.Level = 0
+	b.stored, b.err = tree.ReadTile(ctx, c.r, t)
+	return b
 }
 
-// readRange reads full bundles and their tiles. It returns false if it cannot,
-// or if they do not agree.
-func (c *checker) readRange(ctx context.Context, r tile.RangeReader, start, end uint64) (leaves []tree.Hash, ok bool) {
-	leaves = make([]tree.Hash, 0, (end-start)*tile.Width)
-	err := r.ReadRange(ctx, tile.Entries, start, end, func(bundle []byte) (err error) {
-		leaves, err = appendLeaves(leaves, bundle, tile.Width)
-		return err
-	})
-	if err != nil {
-		return nil, false
-	}
-	rest := leaves
-	err = r.ReadRange(ctx, 0, start, end, func(data []byte) error {
-		for i := range tile.Width {
-			if len(data) != tile.Width*tree.HashSize || rest[i] != tree.Hash(data[i*tree.HashSize:]) {
-				return errors.New("differs")
-			}
-		}
-		rest = rest[tile.Width:]
-		return nil
-	})
-	return leaves, err == nil
-}
-
-// readBundle reads one bundle and its tile.
-func (c *checker) readBundle(ctx context.Context, t tile.Tile) ([]tree.Hash, error) {
-	_, leaves, err := readBundle(ctx, c.r, t)
-	if err != nil {
-		return nil, err
-	}
-	hashes := t
-	hashes.Level = 0
-	stored, err := tree.ReadTile(ctx, c.r, hashes)
-	if err != nil {
-		return nil, err
-	}
-	for i, leaf := range leaves {
-		if leaf != stored[i] {
-			return nil, c.blame(ctx, t, leaves, stored, i)
+// append adds a bundle to the tree and compares the tiles that it makes full.
+func (c *checker) append(ctx context.Context, b hashedBundle) error {
+	for i, leaf := range b.leaves {
+		if leaf != b.stored[i] {
+			return c.blame(ctx, b, i)
 		}
 	}
-	return leaves, nil
-}
-
-// append adds leaf hashes to the tree and compares the tiles that it makes full.
-func (c *checker) append(ctx context.Context, leaves []tree.Hash) error {
-	for len(leaves) > 0 {
+	for leaves := b.leaves; len(leaves) > 0; {
 		n := len(leaves)
 		if c.due != nil {
 			n = int(min(uint64(n), c.due.Size-c.frontier.Size()))
@@ -228,19 +175,19 @@ func (c *checker) append(ctx context.Context, leaves []tree.Hash) error {
 
 // blame says which of an entry and the tile that does not have its leaf hash is
 // not what it was, where the tile above can tell.
-func (c *checker) blame(ctx context.Context, t tile.Tile, leaves, stored []tree.Hash, i int) error {
-	index := t.Start() + uint64(i)
-	hashes := t
+func (c *checker) blame(ctx context.Context, b hashedBundle, i int) error {
+	index := b.t.Start() + uint64(i)
+	hashes := b.t
 	hashes.Level = 0
-	differ := fmt.Sprintf("the entry's leaf hash is %s, %s has %s", leaves[i], hashes, stored[i])
-	above, ok := tile.At(1, t.Index/tile.Width, c.head.Size)
-	if t.IsFull() && ok {
+	differ := fmt.Sprintf("the entry's leaf hash is %s, %s has %s", b.leaves[i], hashes, b.stored[i])
+	above, ok := tile.At(1, b.t.Index/tile.Width, c.head.Size)
+	if b.t.IsFull() && ok {
 		parent, err := tree.ReadTile(ctx, c.r, above)
 		switch {
 		case err != nil:
-		case parent[t.Index%tile.Width] == tree.TileRoot(leaves):
+		case parent[b.t.Index%tile.Width] == tree.TileRoot(b.leaves):
 			return fmt.Errorf("entry %d: %s was changed at hash %d: %s", index, hashes, i, differ)
-		case parent[t.Index%tile.Width] == tree.TileRoot(stored):
+		case parent[b.t.Index%tile.Width] == tree.TileRoot(b.stored):
 			return fmt.Errorf("entry %d was changed: %s", index, differ)
 		}
 	}

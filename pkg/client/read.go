@@ -107,16 +107,3 @@ func readBundle(ctx context.Context, r tile.Reader, t tile.Tile) ([][]byte, []tr
 	}
 	return entries, leaves, nil
 }
-
-// appendLeaves appends the leaf hashes of a bundle's entries.
-func appendLeaves(leaves []tree.Hash, bundle []byte, width int) ([]tree.Hash, error) {
-	if err := tile.CheckBundle(bundle, width); err != nil {
-		return nil, err
-	}
-	for range width {
-		var e []byte
-		e, bundle, _ = tile.CutEntry(bundle)
-		leaves = append(leaves, tree.LeafHash(e))
-	}
-	return leaves, nil
-}

@@ -25,17 +25,6 @@ type Reader interface {
 	ReadTile(ctx context.Context, t Tile) ([]byte, error)
 }
 
-// A RangeReader is a [Reader] that reads full tiles that follow each other at
-// less cost than one by one.
-type RangeReader interface {
-	Reader
-
-	// ReadRange calls f with the bytes of each full tile or entry bundle of a
-	// level from index start up to but not including end, in order. They are
-	// only good until f returns. It stops at the first error.
-	ReadRange(ctx context.Context, level int, start, end uint64, f func(data []byte) error) error
-}
-
 const (
 	maxCheckpoint = 1 << 20                // bytes; 16 ML-DSA-44 signatures need 52 KiB
 	maxBundle     = Width * (2 + MaxEntry) // bytes, decompressed

@@ -93,21 +93,6 @@ func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error)
 	return data, nil
 }
 
-// Tiles implements storage.Log.
-func (l *Log) Tiles(ctx context.Context, level int, start, end uint64) ([][]byte, error) {
-	rows, _ := l.store.pool.Query(ctx, sqlTiles, pgx.StrictNamedArgs{
-		"log": l.id, "level": level, "start": bound(start), "end": bound(end),
-	})
-	tiles, err := pgx.CollectRows(rows, pgx.RowTo[[]byte])
-	if err == nil && start < end && uint64(len(tiles)) != end-start {
-		err = storage.ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read tiles %d to %d of level %d of log %q: %w", start, end, level, l.info.Name, err)
-	}
-	return tiles, nil
-}
-
 // TileRoots implements storage.Log.
 func (l *Log) TileRoots(ctx context.Context, level int, start, end uint64) ([]tree.Hash, error) {
 	rows, _ := l.store.pool.Query(ctx, sqlTileRoots, pgx.StrictNamedArgs{

@@ -103,20 +103,6 @@ func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error)
 	return data, nil
 }
 
-// Tiles implements storage.Log.
-func (l *Log) Tiles(ctx context.Context, level int, start, end uint64) ([][]byte, error) {
-	tiles, err := collect(ctx, l.store.reader, func(row row) (data []byte, err error) {
-		return data, row.Scan(&data)
-	}, sqlTiles, arg("log", l.id), arg("level", level), arg("start", bound(start)), arg("end", bound(end)))
-	if err == nil && start < end && uint64(len(tiles)) != end-start {
-		err = storage.ErrNotFound
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read tiles %d to %d of level %d of log %q: %w", start, end, level, l.info.Name, err)
-	}
-	return tiles, nil
-}
-
 // TileRoots implements storage.Log.
 func (l *Log) TileRoots(ctx context.Context, level int, start, end uint64) ([]tree.Hash, error) {
 	roots, err := collect(ctx, l.store.reader, func(row row) (tree.Hash, error) {

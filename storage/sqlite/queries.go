@@ -47,11 +47,6 @@ ORDER BY start`
 const sqlTile = `
 SELECT data FROM tiles WHERE log_id = @log AND level = @level AND "index" = @index`
 
-const sqlTiles = `
-SELECT data FROM tiles
-WHERE log_id = @log AND level = @level AND "index" >= @start AND "index" < @end
-ORDER BY "index"`
-
 const sqlTileRoots = `
 SELECT root FROM tiles
 WHERE log_id = @log AND level = @level AND "index" >= @start AND "index" < @end

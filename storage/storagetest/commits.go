@@ -54,13 +54,6 @@ func testBatchSizes(t *testing.T, create Create) {
 		t.Errorf("grown in %d batches the head is %v, in one %v", len(sizes), head, whole)
 	}
 	Check(t, l)
-	tiles, err := l.Tiles(t.Context(), 0, 1, 256)
-	if err != nil || len(tiles) != 255 {
-		t.Fatalf("%d tiles, error %v; want 255", len(tiles), err)
-	}
-	if last, err := l.Tile(t.Context(), 0, 255); err != nil || !bytes.Equal(tiles[254], last) {
-		t.Errorf("the tiles are not in order, error %v", err)
-	}
 	roots, err := l.TileRoots(t.Context(), 0, 0, 256)
 	if err != nil || len(roots) != 256 {
 		t.Fatalf("%d roots, error %v; want 256", len(roots), err)

@@ -105,10 +105,6 @@ func checkTile(t testing.TB, l storage.Log, want tree.FullTile) {
 	if !bytes.Equal(data, want.Data) {
 		t.Fatalf("%v is stored with other hashes than follow from the entries", want.Tile)
 	}
-	tiles, err := l.Tiles(t.Context(), want.Tile.Level, want.Tile.Index, want.Tile.Index+1)
-	if err != nil || len(tiles) != 1 || !bytes.Equal(tiles[0], data) {
-		t.Fatalf("%v, read with its like, has %d tiles, error %v", want.Tile, len(tiles), err)
-	}
 	roots, err := l.TileRoots(t.Context(), want.Tile.Level, want.Tile.Index, want.Tile.Index+1)
 	if err != nil {
 		t.Fatal(err)

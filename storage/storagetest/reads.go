@@ -64,15 +64,10 @@ func testNotFound(t *testing.T, create Create) {
 	for _, span := range []struct{ start, end uint64 }{{0, 3}, {2, 3}, {1, math.MaxUint64}, {1 << 63, 1<<63 + 2}} {
 		_, err := l.TileRoots(t.Context(), 0, span.start, span.end)
 		wantError(t, fmt.Sprint("read roots of tiles ", span), err, storage.ErrNotFound)
-		_, err = l.Tiles(t.Context(), 0, span.start, span.end)
-		wantError(t, fmt.Sprint("read tiles ", span), err, storage.ErrNotFound)
 	}
 	for _, span := range []struct{ start, end uint64 }{{0, 0}, {5, 5}, {2, 1}} {
 		if roots, err := l.TileRoots(t.Context(), 0, span.start, span.end); err != nil || len(roots) != 0 {
 			t.Errorf("roots of tiles %v: %v, error %v; want none", span, roots, err)
-		}
-		if tiles, err := l.Tiles(t.Context(), 0, span.start, span.end); err != nil || len(tiles) != 0 {
-			t.Errorf("tiles %v: %d, error %v; want none", span, len(tiles), err)
 		}
 	}
 	_, err := l.LastCheckpoint(t.Context())
