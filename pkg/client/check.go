@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"runtime"
@@ -91,42 +92,55 @@ func (c *checker) disagree(signed tree.Head) error {
 		"or another history was signed", signed, c.frontier.Head(), c.agreed, max(signed.Size, 1)-1)
 }
 
-// A hashedBundle is an entry bundle of which nothing but the hashes is left,
-// and the level 0 tile that goes with it.
+// rangeBundles is how many bundles are read in a row, if they can be: enough
+// for a query's own cost not to count, few enough for all workers to have some.
+const rangeBundles = 64
+
+// A hashedBundle is an entry bundle of which nothing but the hashes is left.
 type hashedBundle struct {
-	t              tile.Tile
-	leaves, stored []tree.Hash
-	err            error
+	t      tile.Tile
+	leaves []tree.Hash
+	root   tree.Hash // if it is full
 }
 
-// entries reads and hashes bundles in parallel, and appends them in order.
+// A hashedRange is bundles in a row, up to the first that is not whole.
+type hashedRange struct {
+	bundles []hashedBundle
+	err     error
+}
+
+// entries reads and hashes ranges of bundles in parallel, and appends them in
+// order.
 func (c *checker) entries(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ahead := make(chan chan hashedBundle, 4*runtime.GOMAXPROCS(0))
+	ahead := make(chan chan hashedRange, 4*runtime.GOMAXPROCS(0))
 	go func() {
 		defer close(ahead)
-		for i := uint64(0); ; i++ {
-			t, ok := tile.At(tile.Entries, i, c.head.Size)
-			if !ok || ctx.Err() != nil {
+		for i := uint64(0); ctx.Err() == nil; {
+			first, n := c.rangeFrom(i)
+			if n == 0 {
 				return
 			}
-			one := make(chan hashedBundle, 1)
+			one := make(chan hashedRange, 1)
 			ahead <- one
-			go func() { one <- c.read(ctx, t) }()
+			go func() { one <- c.read(ctx, first, n) }()
+			i += n
 		}
 	}()
 	var failed error
 	for one := range ahead {
-		b := <-one
-		if failed != nil {
-			continue // let the reader end
+		r := <-one
+		for _, b := range r.bundles {
+			if failed == nil {
+				failed = c.append(ctx, b)
+			}
 		}
-		if failed = b.err; failed == nil {
-			failed = c.append(ctx, b)
+		if failed == nil {
+			failed = r.err
 		}
 		if failed != nil {
-			cancel()
+			cancel() // and let the reader end
 		}
 	}
 	if failed == nil {
@@ -135,30 +149,132 @@ func (c *checker) entries(ctx context.Context) error {
 	return failed
 }
 
-func (c *checker) read(ctx context.Context, t tile.Tile) hashedBundle {
-	b := hashedBundle{t: t}
-	if _, b.leaves, b.err = readBundle(ctx, c.r, t); b.err != nil {
-		return b
+// rangeFrom returns the bundles to be read in one go from index i on.
+func (c *checker) rangeFrom(i uint64) (first tile.Tile, n uint64) {
+	first, ok := tile.At(tile.Entries, i, c.head.Size)
+	if !ok {
+		return first, 0
 	}
-	t.Level = 0
-	b.stored, b.err = tree.ReadTile(ctx, c.r, t)
-	return b
+	if _, ok := c.r.(tile.RangeReader); ok && first.IsFull() {
+		return first, min(rangeBundles, c.head.Size/tile.Width-i)
+	}
+	return first, 1
+}
+
+// read hashes n bundles and compares them with the level 0 tiles.
+func (c *checker) read(ctx context.Context, first tile.Tile, n uint64) hashedRange {
+	r := hashedRange{bundles: make([]hashedBundle, 0, n)}
+	next := first
+	r.err = c.each(ctx, first, n, func(data []byte) error {
+		leaves, err := leafHashes(data, next)
+		if err != nil {
+			return err
+		}
+		b := hashedBundle{t: next, leaves: leaves}
+		if next.IsFull() {
+			b.root = tree.TileRoot(leaves)
+		}
+		r.bundles = append(r.bundles, b)
+		next.Index++
+		return nil
+	})
+	if r.err != nil {
+		r.err = inEntries(next, r.err)
+	}
+	if whole, err := c.compareLeaves(ctx, r.bundles); err != nil {
+		r.bundles, r.err = r.bundles[:whole], err
+	}
+	return r
+}
+
+// each calls f with the bytes of n tiles or bundles in a row. Its errors, but
+// for those of f, say which of them cannot be read. What f is given is not to be
+// kept, nor to be changed, and f must not read from the log.
+func (c *checker) each(ctx context.Context, first tile.Tile, n uint64, f func(data []byte) error) error {
+	next := first
+	var failed error
+	do := func(data []byte) error {
+		failed = f(data)
+		next.Index++
+		return failed
+	}
+	var err error
+	if r, ok := c.r.(tile.RangeReader); ok && first.IsFull() {
+		err = r.ReadTiles(ctx, first.Level, first.Index, first.Index+n, do)
+	} else {
+		var data []byte
+		if data, err = c.r.ReadTile(ctx, first); err == nil { // of which there is one
+			err = do(data)
+		}
+	}
+	if failed == nil && err == nil && next.Index != first.Index+n {
+		err = fmt.Errorf("the log gave %d of %d in a row", next.Index-first.Index, n)
+	}
+	if failed == nil && err != nil {
+		return fmt.Errorf("read %s: %w", next, err)
+	}
+	return failed
+}
+
+// compareLeaves compares bundles with the level 0 tiles that go with them, and
+// returns how many are whole.
+func (c *checker) compareLeaves(ctx context.Context, bundles []hashedBundle) (whole int, err error) {
+	if len(bundles) == 0 {
+		return 0, nil
+	}
+	first := bundles[0].t
+	first.Level = 0
+	var stored []tree.Hash // with which the first bundle that is not whole does not agree
+	err = c.each(ctx, first, uint64(len(bundles)), func(data []byte) error {
+		b := bundles[whole]
+		if !equal(b.leaves, data) {
+			t := b.t
+			t.Level = 0
+			if stored, err = tree.SplitTile(data, t.Width); err != nil {
+				return fmt.Errorf("%s: %w", t, err)
+			}
+			return errDiffer
+		}
+		whole++
+		return nil
+	})
+	if stored != nil {
+		err = c.blame(ctx, bundles[whole], stored)
+	}
+	return whole, err
+}
+
+// errDiffer ends a comparison; it does not leave this package.
+var errDiffer = errors.New("the entries and the tile differ")
+
+// equal reports whether the bytes of a tile are these hashes.
+func equal(hashes []tree.Hash, data []byte) bool {
+	if len(data) != len(hashes)*tree.HashSize {
+		return false
+	}
+	for i, h := range hashes {
+		if h != tree.Hash(data[i*tree.HashSize:]) {
+			return false
+		}
+	}
+	return true
 }
 
 // append adds a bundle to the tree and compares the tiles that it makes full.
 func (c *checker) append(ctx context.Context, b hashedBundle) error {
-	for i, leaf := range b.leaves {
-		if leaf != b.stored[i] {
-			return c.blame(ctx, b, i)
-		}
-	}
 	for leaves := b.leaves; len(leaves) > 0; {
 		n := len(leaves)
 		if c.due != nil {
 			n = int(min(uint64(n), c.due.Size-c.frontier.Size()))
 		}
-		for _, full := range c.frontier.Append(leaves[:n]) {
-			if err := c.tile(ctx, full); err != nil {
+		var full []tree.FullTile
+		if n == tile.Width {
+			full = c.frontier.AppendTile(b.root)
+		} else {
+			full = c.frontier.Append(leaves[:n])
+		}
+		for _, t := range full {
+			if err := c.tile(ctx, t); err != nil {
 				return err
 			}
 		}
@@ -173,21 +289,25 @@ func (c *checker) append(ctx context.Context, b hashedBundle) error {
 	return nil
 }
 
-// blame says which of an entry and the tile that does not have its leaf hash is
-// not what it was, where the tile above can tell.
-func (c *checker) blame(ctx context.Context, b hashedBundle, i int) error {
+// blame says which of the first entry that does not have the leaf hash stored,
+// and the tile that stores it, is not what it was, where the tile above can tell.
+func (c *checker) blame(ctx context.Context, b hashedBundle, stored []tree.Hash) error {
+	i := 0
+	for b.leaves[i] == stored[i] {
+		i++
+	}
 	index := b.t.Start() + uint64(i)
 	hashes := b.t
 	hashes.Level = 0
-	differ := fmt.Sprintf("the entry's leaf hash is %s, %s has %s", b.leaves[i], hashes, b.stored[i])
+	differ := fmt.Sprintf("the entry's leaf hash is %s, %s has %s", b.leaves[i], hashes, stored[i])
 	above, ok := tile.At(1, b.t.Index/tile.Width, c.head.Size)
 	if b.t.IsFull() && ok {
 		parent, err := tree.ReadTile(ctx, c.r, above)
 		switch {
 		case err != nil:
-		case parent[b.t.Index%tile.Width] == tree.TileRoot(b.leaves):
+		case parent[b.t.Index%tile.Width] == b.root:
 			return fmt.Errorf("entry %d: %s was changed at hash %d: %s", index, hashes, i, differ)
-		case parent[b.t.Index%tile.Width] == tree.TileRoot(b.stored):
+		case parent[b.t.Index%tile.Width] == tree.TileRoot(stored):
 			return fmt.Errorf("entry %d was changed: %s", index, differ)
 		}
 	}
