@@ -194,6 +194,9 @@ func (c *checker) each(ctx context.Context, first tile.Tile, n uint64, f func(da
 	next := first
 	var failed error
 	do := func(data []byte) error {
+		if next.Index == first.Index+n {
+			return fmt.Errorf("the reader gives more than %d in a row", n)
+		}
 		failed = f(data)
 		next.Index++
 		return failed
@@ -208,7 +211,7 @@ func (c *checker) each(ctx context.Context, first tile.Tile, n uint64, f func(da
 		}
 	}
 	if failed == nil && err == nil && next.Index != first.Index+n {
-		err = fmt.Errorf("the log gave %d of %d in a row", next.Index-first.Index, n)
+		err = fmt.Errorf("the reader gives %d in a row, not %d", next.Index-first.Index, n)
 	}
 	if failed == nil && err != nil {
 		return fmt.Errorf("read %s: %w", next, err)
