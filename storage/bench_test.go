@@ -5,55 +5,75 @@ import (
 	"testing"
 
 	"github.com/stele-log/stele/internal/dbtest"
-	"github.com/stele-log/stele/pkg/proof"
 	"github.com/stele-log/stele/pkg/tile"
-	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/storagetest"
 )
 
-// BenchmarkProof builds proofs in a log of a million entries. Warm, the tiles
-// are all in the cache; cold, those of level 0 hardly ever are.
-func BenchmarkProof(b *testing.B) {
-	for _, db := range []struct {
-		name string
-		open func(testing.TB) func() storage.Store
-	}{{"sqlite", dbtest.SQLite}, {"postgres", dbtest.Postgres}} {
+// BenchmarkChunk encodes and decodes a bundle of typical entries.
+func BenchmarkChunk(b *testing.B) {
+	bundle := bundleOf(b, storagetest.Typical(0, tile.Width))
+	chunk := storage.EncodeChunk(0, tile.Width, bundle)
+	b.Run("encode", func(b *testing.B) {
+		b.SetBytes(int64(len(bundle)))
+		b.ReportAllocs()
+		for b.Loop() {
+			storage.EncodeChunk(0, tile.Width, bundle)
+		}
+		b.ReportMetric(float64(len(chunk.Data))/tile.Width, "bytes/entry")
+	})
+	b.Run("decode", func(b *testing.B) {
+		b.SetBytes(int64(len(bundle)))
+		b.ReportAllocs()
+		var dst []byte
+		for b.Loop() {
+			var err error
+			if dst, err = chunk.Decode(dst[:0]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkReadEntry reads entries at random from a log of a million, that no
+// cache holds but the database's own.
+func BenchmarkReadEntry(b *testing.B) {
+	const size = 1_000_000
+	for _, db := range databases {
 		b.Run(db.name, func(b *testing.B) {
-			l, err := db.open(b)().CreateLog(b.Context(), "default", "log.example/default")
+			l, err := db.open(b)().CreateLog(b.Context(), "default", "log.example")
 			if err != nil {
 				b.Fatal(err)
 			}
-			const size = 1_000_000
-			storagetest.Grow(b, l, size/4, size/4, size/4, size/4)
-			b.Run("warm", func(b *testing.B) { benchmarkProof(b, l, bigCache, size) })
-			b.Run("cold", func(b *testing.B) { benchmarkProof(b, l, smallCache, size) })
+			storagetest.Fill(b, l, size)
+			r := storage.NewReader(l, storage.NewCache(smallCache))
+			read := func(b *testing.B) {
+				if _, err := r.ReadEntry(b.Context(), rand.Uint64N(size)); err != nil {
+					b.Error(err)
+				}
+			}
+			b.Run("alone", func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					read(b)
+				}
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+			})
+			b.Run("together", func(b *testing.B) {
+				b.ReportAllocs()
+				b.SetParallelism(4)
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						read(b)
+					}
+				})
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+			})
 		})
 	}
 }
 
-func benchmarkProof(b *testing.B, l storage.Log, cache int, size uint64) {
-	r := storage.NewReader(l, storage.NewCache(cache))
-	for index := uint64(0); index < size; index += tile.Width {
-		if _, err := r.ReadLeaf(b.Context(), index); err != nil {
-			b.Fatal(err)
-		}
-	}
-	random := rand.New(rand.NewPCG(1, 2))
-	for _, p := range []struct {
-		name string
-		make func() ([]tree.Hash, error)
-	}{
-		{"inclusion", func() ([]tree.Hash, error) { return proof.Inclusion(b.Context(), r, random.Uint64N(size), size) }},
-		{"consistency", func() ([]tree.Hash, error) { return proof.Consistency(b.Context(), r, random.Uint64N(size), size) }},
-	} {
-		b.Run(p.name, func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				if _, err := p.make(); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	}
-}
+var databases = []struct {
+	name string
+	open func(testing.TB) func() storage.Store
+}{{"sqlite", dbtest.SQLite}, {"postgres", dbtest.Postgres}}

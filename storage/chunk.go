@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"fmt"
 	"sync"
 
@@ -43,7 +44,7 @@ func (c Chunk) Decode(dst []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("chunk of entries %d to %d: %w: %w", c.Start, c.End()-1, ErrDamaged, err)
 	}
-	if _, err := tile.SplitBundle(dst[n:], c.Count); err != nil {
+	if err := tile.CheckBundle(dst[n:], c.Count); err != nil {
 		return nil, fmt.Errorf("chunk of entries %d to %d: %w: %w", c.Start, c.End()-1, ErrDamaged, err)
 	}
 	return dst, nil
@@ -56,4 +57,50 @@ func (c Chunk) Entries() ([][]byte, error) {
 		return nil, err
 	}
 	return tile.SplitBundle(bundle, c.Count)
+}
+
+// entry returns the entry at index, which the chunk holds.
+func (c Chunk) entry(index uint64) ([]byte, error) {
+	buf := buffers.get()
+	bundle, err := c.Decode(buf)
+	if err != nil {
+		buffers.put(buf)
+		return nil, err
+	}
+	defer buffers.put(bundle)
+	entry, rest, _ := tile.CutEntry(bundle)
+	for range index - c.Start {
+		entry, rest, _ = tile.CutEntry(rest)
+	}
+	return bytes.Clone(entry), nil
+}
+
+// follows fails unless the chunk holds entries from start on.
+func (c Chunk) follows(start uint64) error {
+	if c.Start != start || c.Count < 1 {
+		return fmt.Errorf("entries from %d on: %w: the next chunk holds %d entries from %d on",
+			start, ErrDamaged, c.Count, c.Start)
+	}
+	return nil
+}
+
+// buffers are those of bundles that nobody keeps. Each has room for a bundle of
+// entries of 500 bytes, and gets more if need be.
+var buffers bufferPool
+
+type bufferPool struct{ pool sync.Pool }
+
+// get returns an empty buffer.
+func (p *bufferPool) get() []byte {
+	if b, ok := p.pool.Get().(*[]byte); ok {
+		return (*b)[:0]
+	}
+	return make([]byte, 0, 512*tile.Width)
+}
+
+// put gives back what a buffer has become, unless that is unusually large.
+func (p *bufferPool) put(b []byte) {
+	if cap(b) <= 4096*tile.Width {
+		p.pool.Put(&b)
+	}
 }

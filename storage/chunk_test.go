@@ -72,7 +72,7 @@ func TestFlippedBitIsNoticed(t *testing.T) {
 	}
 }
 
-func bundleOf(t *testing.T, entries [][]byte) (bundle []byte) {
+func bundleOf(t testing.TB, entries [][]byte) (bundle []byte) {
 	t.Helper()
 	for _, e := range entries {
 		var err error

@@ -90,18 +90,17 @@ func (r *Reader) ReadLeaf(ctx context.Context, index uint64) (tree.Hash, error) 
 
 // ReadEntry returns the entry at index, or fs.ErrNotExist.
 func (r *Reader) ReadEntry(ctx context.Context, index uint64) ([]byte, error) {
-	chunks, err := r.log.Chunks(ctx, index, index+1)
-	if err != nil {
-		return nil, err
+	var entry []byte
+	found := false
+	err := r.log.EachChunk(ctx, index, index+1, func(c Chunk) (err error) {
+		entry, err = c.entry(index)
+		found = true
+		return err
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("entry %d: %w", index, fs.ErrNotExist)
 	}
-	if len(chunks) == 0 {
-		return nil, fmt.Errorf("entry %d: %w", index, fs.ErrNotExist)
-	}
-	entries, err := chunks[0].Entries()
-	if err != nil {
-		return nil, err
-	}
-	return entries[index-chunks[0].Start], nil
+	return entry, err
 }
 
 // Frames returns an entry bundle as zstd frames that decompress, one after the
@@ -148,9 +147,8 @@ func (r *Reader) bundleChunks(ctx context.Context, t tile.Tile) ([]Chunk, error)
 		return nil, fmt.Errorf("%s: %w", t, fs.ErrNotExist)
 	}
 	for _, c := range chunks {
-		if c.Start != start || c.Count < 1 {
-			return nil, fmt.Errorf("entries from %d on: %w: the next chunk holds %d entries from %d on",
-				start, ErrDamaged, c.Count, c.Start)
+		if err := c.follows(start); err != nil {
+			return nil, err
 		}
 		start = c.End()
 	}

@@ -287,6 +287,16 @@ func (l tampered) Chunks(ctx context.Context, start, end uint64) ([]storage.Chun
 	return l.change(chunks), err
 }
 
+func (l tampered) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {
+	chunks, err := l.Chunks(ctx, start, end)
+	for _, c := range chunks {
+		if err := f(c); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
 func TestDamagedChunksAreNamed(t *testing.T) {
 	t.Parallel()
 	l := create(t, dbtest.SQLite(t))

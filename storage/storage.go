@@ -118,8 +118,18 @@ type Log interface {
 	// end after end. Entries beyond the head are left out.
 	Chunks(ctx context.Context, start, end uint64) ([]Chunk, error)
 
+	// EachChunk calls f with the chunks that Chunks would return, in order,
+	// without holding more than one of them. A chunk's data is f's only until f
+	// returns. An error of f ends it and is returned as it is. A connection is
+	// kept meanwhile, so f must not call the Log.
+	EachChunk(ctx context.Context, start, end uint64, f func(Chunk) error) error
+
 	// Tile returns the 8192 bytes of a full tile, or ErrNotFound.
 	Tile(ctx context.Context, level int, index uint64) ([]byte, error)
+
+	// EachTile calls f, as EachChunk does, with the full tiles of a level from
+	// index start up to but not including end: those that are there, in order.
+	EachTile(ctx context.Context, level int, start, end uint64, f func(index uint64, data []byte) error) error
 
 	// TileRoots returns the roots of the full tiles of a level from index start
 	// up to but not including end, in order. The error is ErrNotFound unless

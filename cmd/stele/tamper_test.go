@@ -44,7 +44,9 @@ func TestCheckNamesWhatTheDatabasesOwnerChanged(t *testing.T) {
 			onBoth(t, func(t *testing.T, d database) {
 				s := serve(t, d.flags...)
 				key := fill(t, s)
+				stored := append([]string{"check", "--key", key}, d.flags...)
 				run(t, 0, "check", s.url+"/logs/default", "--key", key)
+				run(t, 0, stored...)
 				s.end(syscall.SIGTERM)
 
 				row := c.row
@@ -54,10 +56,12 @@ func TestCheckNamesWhatTheDatabasesOwnerChanged(t *testing.T) {
 				d.tamper(t, c.table, c.column, row, c.change)
 
 				s = serve(t, d.flags...)
-				_, stderr := run(t, 1, "check", s.url+"/logs/default", "--key", key)
-				for rest := range strings.SplitSeq(c.says, "*") {
-					if !strings.Contains(stderr, rest) {
-						t.Errorf("check says %q, want it to say %q", stderr, rest)
+				for _, args := range [][]string{{"check", s.url + "/logs/default", "--key", key}, stored} {
+					_, stderr := run(t, 1, args...)
+					for rest := range strings.SplitSeq(c.says, "*") {
+						if !strings.Contains(stderr, rest) {
+							t.Errorf("%s says %q, want it to say %q", strings.Join(args, " "), stderr, rest)
+						}
 					}
 				}
 			})

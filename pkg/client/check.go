@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"runtime"
 
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/policy"
@@ -91,74 +90,21 @@ func (c *checker) disagree(signed tree.Head) error {
 		"or another history was signed", signed, c.frontier.Head(), c.agreed, max(signed.Size, 1)-1)
 }
 
-// A hashedBundle is an entry bundle of which nothing but the hashes is left,
-// and the level 0 tile that goes with it.
-type hashedBundle struct {
-	t              tile.Tile
-	leaves, stored []tree.Hash
-	err            error
-}
-
-// entries reads and hashes bundles in parallel, and appends them in order.
-func (c *checker) entries(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ahead := make(chan chan hashedBundle, 4*runtime.GOMAXPROCS(0))
-	go func() {
-		defer close(ahead)
-		for i := uint64(0); ; i++ {
-			t, ok := tile.At(tile.Entries, i, c.head.Size)
-			if !ok || ctx.Err() != nil {
-				return
-			}
-			one := make(chan hashedBundle, 1)
-			ahead <- one
-			go func() { one <- c.read(ctx, t) }()
-		}
-	}()
-	var failed error
-	for one := range ahead {
-		b := <-one
-		if failed != nil {
-			continue // let the reader end
-		}
-		if failed = b.err; failed == nil {
-			failed = c.append(ctx, b)
-		}
-		if failed != nil {
-			cancel()
-		}
-	}
-	if failed == nil {
-		failed = ctx.Err()
-	}
-	return failed
-}
-
-func (c *checker) read(ctx context.Context, t tile.Tile) hashedBundle {
-	b := hashedBundle{t: t}
-	if _, b.leaves, b.err = readBundle(ctx, c.r, t); b.err != nil {
-		return b
-	}
-	t.Level = 0
-	b.stored, b.err = tree.ReadTile(ctx, c.r, t)
-	return b
-}
-
 // append adds a bundle to the tree and compares the tiles that it makes full.
 func (c *checker) append(ctx context.Context, b hashedBundle) error {
-	for i, leaf := range b.leaves {
-		if leaf != b.stored[i] {
-			return c.blame(ctx, b, i)
-		}
-	}
 	for leaves := b.leaves; len(leaves) > 0; {
 		n := len(leaves)
 		if c.due != nil {
 			n = int(min(uint64(n), c.due.Size-c.frontier.Size()))
 		}
-		for _, full := range c.frontier.Append(leaves[:n]) {
-			if err := c.tile(ctx, full); err != nil {
+		var full []tree.FullTile
+		if n == tile.Width {
+			full = c.frontier.AppendTile(b.root)
+		} else {
+			full = c.frontier.Append(leaves[:n])
+		}
+		for _, t := range full {
+			if err := c.tile(ctx, t); err != nil {
 				return err
 			}
 		}
@@ -173,21 +119,25 @@ func (c *checker) append(ctx context.Context, b hashedBundle) error {
 	return nil
 }
 
-// blame says which of an entry and the tile that does not have its leaf hash is
-// not what it was, where the tile above can tell.
-func (c *checker) blame(ctx context.Context, b hashedBundle, i int) error {
+// blame says which of the first entry that does not have the leaf hash stored,
+// and the tile that stores it, is not what it was, where the tile above can tell.
+func (c *checker) blame(ctx context.Context, b hashedBundle, stored []tree.Hash) error {
+	i := 0
+	for b.leaves[i] == stored[i] {
+		i++
+	}
 	index := b.t.Start() + uint64(i)
 	hashes := b.t
 	hashes.Level = 0
-	differ := fmt.Sprintf("the entry's leaf hash is %s, %s has %s", b.leaves[i], hashes, b.stored[i])
+	differ := fmt.Sprintf("the entry's leaf hash is %s, %s has %s", b.leaves[i], hashes, stored[i])
 	above, ok := tile.At(1, b.t.Index/tile.Width, c.head.Size)
 	if b.t.IsFull() && ok {
 		parent, err := tree.ReadTile(ctx, c.r, above)
 		switch {
 		case err != nil:
-		case parent[b.t.Index%tile.Width] == tree.TileRoot(b.leaves):
+		case parent[b.t.Index%tile.Width] == b.root:
 			return fmt.Errorf("entry %d: %s was changed at hash %d: %s", index, hashes, i, differ)
-		case parent[b.t.Index%tile.Width] == tree.TileRoot(b.stored):
+		case parent[b.t.Index%tile.Width] == tree.TileRoot(stored):
 			return fmt.Errorf("entry %d was changed: %s", index, differ)
 		}
 	}

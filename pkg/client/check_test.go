@@ -53,9 +53,11 @@ func TestHistoryThatAgreesIsCounted(t *testing.T) {
 		{"not the newest", l.signAll(t, 7), 1},
 		{"and published since", append(l.signAll(t, 10, 1000), larger, larger), 2},
 	} {
-		report, err := client.Check(t.Context(), tile.FS(l), l.policy(t), client.CheckOptions{History: historyOf(test.notes...)})
-		if err != nil || report.Past != test.want || report.Head != l.head(1000) {
-			t.Errorf("%s: %+v, error %v, want %d of the past", test.name, report, err, test.want)
+		for _, r := range []tile.Reader{tile.FS(l), inARow{tile.FS(l)}} {
+			report, err := client.Check(t.Context(), r, l.policy(t), client.CheckOptions{History: historyOf(test.notes...)})
+			if err != nil || report.Past != test.want || report.Head != l.head(1000) {
+				t.Errorf("%s: %+v, error %v, want %d of the past", test.name, report, err, test.want)
+			}
 		}
 	}
 }
@@ -122,6 +124,33 @@ func TestHistoryIsLetGo(t *testing.T) {
 		})
 		if !ended {
 			t.Error("the history was not let go")
+		}
+	}
+}
+
+// An askew reads other ranges than it is asked for, at one level.
+type askew struct {
+	inARow
+	level int
+	more  int // tiles
+}
+
+func (r askew) ReadTiles(ctx context.Context, level int, start, end uint64, f func([]byte) error) error {
+	if level == r.level {
+		end += uint64(r.more)
+	}
+	return r.inARow.ReadTiles(ctx, level, start, end, f)
+}
+
+func TestCheckCountsTilesInARow(t *testing.T) {
+	t.Parallel()
+	l := newMemLog(t, 20_000) // the first range has 64 bundles
+	for _, level := range []int{tile.Entries, 0} {
+		for _, more := range []int{-1, 1} {
+			_, err := client.Check(t.Context(), askew{inARow{tile.FS(l)}, level, more}, l.policy(t), client.CheckOptions{})
+			if err == nil || !strings.Contains(err.Error(), "the reader gives") {
+				t.Errorf("%d more at level %d: error %v", more, level, err)
+			}
 		}
 	}
 }

@@ -39,7 +39,7 @@ func newMemLog(t *testing.T, size int) *memLog {
 }
 
 // useKey makes the log sign with the key that a seed gives.
-func (l *memLog) useKey(t *testing.T, origin string, seed byte) {
+func (l *memLog) useKey(t testing.TB, origin string, seed byte) {
 	t.Helper()
 	skey, vkey, err := checkpoint.GenerateKey(bytes.NewReader(bytes.Repeat([]byte{seed}, 32)), origin)
 	if err != nil {
@@ -106,7 +106,7 @@ func (l *memLog) head(size int) tree.Head {
 }
 
 // sign returns the checkpoint of a head.
-func (l *memLog) sign(t *testing.T, head tree.Head) []byte {
+func (l *memLog) sign(t testing.TB, head tree.Head) []byte {
 	t.Helper()
 	msg, err := checkpoint.Sign(checkpoint.Checkpoint{Origin: l.signer.Name(), Head: head}, l.signer)
 	if err != nil {
@@ -116,7 +116,7 @@ func (l *memLog) sign(t *testing.T, head tree.Head) []byte {
 }
 
 // policy trusts the log's key.
-func (l *memLog) policy(t *testing.T) *policy.Policy {
+func (l *memLog) policy(t testing.TB) *policy.Policy {
 	t.Helper()
 	p, err := policy.ForLog(l.vkey)
 	if err != nil {

@@ -95,15 +95,31 @@ func readProven(ctx context.Context, r tile.Reader, p *tree.Proven, t tile.Tile)
 func readBundle(ctx context.Context, r tile.Reader, t tile.Tile) ([][]byte, []tree.Hash, error) {
 	data, err := r.ReadTile(ctx, t)
 	if err != nil {
-		return nil, nil, fmt.Errorf("entries %d to %d: read %s: %w", t.Start(), t.Start()+uint64(t.Width)-1, t, err)
+		return nil, nil, inEntries(t, fmt.Errorf("read %s: %w", t, err))
+	}
+	leaves, err := leafHashes(data, t)
+	if err != nil {
+		return nil, nil, inEntries(t, err)
 	}
 	entries, err := tile.SplitBundle(data, t.Width)
-	if err != nil {
-		return nil, nil, fmt.Errorf("entries %d to %d: %s: %w", t.Start(), t.Start()+uint64(t.Width)-1, t, err)
+	return entries, leaves, err
+}
+
+// leafHashes returns the leaf hashes of a bundle's entries.
+func leafHashes(data []byte, t tile.Tile) ([]tree.Hash, error) {
+	if err := tile.CheckBundle(data, t.Width); err != nil {
+		return nil, fmt.Errorf("%s: %w", t, err)
 	}
-	leaves := make([]tree.Hash, len(entries))
-	for i, e := range entries {
-		leaves[i] = tree.LeafHash(e)
+	leaves := make([]tree.Hash, t.Width)
+	for i := range leaves {
+		var entry []byte
+		entry, data, _ = tile.CutEntry(data)
+		leaves[i] = tree.LeafHash(entry)
 	}
-	return entries, leaves, nil
+	return leaves, nil
+}
+
+// inEntries says of an error which entries it is about.
+func inEntries(t tile.Tile, err error) error {
+	return fmt.Errorf("entries %d to %d: %w", t.Start(), t.Start()+uint64(t.Width)-1, err)
 }

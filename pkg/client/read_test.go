@@ -41,15 +41,17 @@ func TestWholeLogsAreReadAndChecked(t *testing.T) {
 		if n, err := readAll(t, r, head.Head, l.entries); err != nil || n != size {
 			t.Errorf("%d entries: %d read, error %v", size, n, err)
 		}
-		var done uint64
-		report, err := client.Check(t.Context(), r, p, client.CheckOptions{Progress: func(n, total uint64) {
-			if n <= done || total != uint64(size) {
-				t.Errorf("%d entries: progress %d of %d, after %d", size, n, total, done)
+		for _, r := range []tile.Reader{r, inARow{r}} {
+			var done uint64
+			report, err := client.Check(t.Context(), r, p, client.CheckOptions{Progress: func(n, total uint64) {
+				if n <= done || total != uint64(size) {
+					t.Errorf("%d entries: progress %d of %d, after %d", size, n, total, done)
+				}
+				done = n
+			}})
+			if err != nil || report.Head != head.Head || report.Past != 0 || done != uint64(size) {
+				t.Errorf("%d entries: checked %+v, progress up to %d, error %v", size, report, done, err)
 			}
-			done = n
-		}})
-		if err != nil || report.Head != head.Head || report.Past != 0 || done != uint64(size) {
-			t.Errorf("%d entries: checked %+v, progress up to %d, error %v", size, report, done, err)
 		}
 	}
 }

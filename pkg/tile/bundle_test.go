@@ -94,7 +94,30 @@ func TestSplitBundleRefuses(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("error is %v, want one with %q", err, tt.want)
 			}
+			if check := tile.CheckBundle(tt.bundle, tt.width); check == nil || check.Error() != err.Error() {
+				t.Errorf("CheckBundle: error is %v, want %v", check, err)
+			}
 		})
+	}
+}
+
+func TestCutEntry(t *testing.T) {
+	t.Parallel()
+	b := bundle(t, []byte("one"), nil, []byte("two"))
+	rest := b
+	for _, want := range []string{"one", "", "two"} {
+		entry, after, ok := tile.CutEntry(rest)
+		if !ok || string(entry) != want {
+			t.Errorf("cut %q, %v; want %q", entry, ok, want)
+		}
+		// What is appended to an entry must not get into the next one.
+		_ = append(entry, "more"...)
+		rest = after
+	}
+	for _, cut := range [][]byte{rest, nil, b[:1], b[:4]} {
+		if entry, after, ok := tile.CutEntry(cut); ok || entry != nil || !bytes.Equal(after, cut) {
+			t.Errorf("of %q: cut %q, rest %q, %v", cut, entry, after, ok)
+		}
 	}
 }
 

@@ -25,6 +25,19 @@ type Reader interface {
 	ReadTile(ctx context.Context, t Tile) ([]byte, error)
 }
 
+// A RangeReader is a Reader that reads tiles in a row at less cost than one by
+// one.
+type RangeReader interface {
+	Reader
+
+	// ReadTiles calls f with the bytes of the full tiles at a level, or of the
+	// full bundles, from index start up to but not including end, in order. It
+	// stops at the first error, and returns it: f's as it is, or its own, about
+	// the tile after those that f was called with. What f is given may be
+	// changed once f has returned.
+	ReadTiles(ctx context.Context, level int, start, end uint64, f func(data []byte) error) error
+}
+
 const (
 	maxCheckpoint = 1 << 20                // bytes; 16 ML-DSA-44 signatures need 52 KiB
 	maxBundle     = Width * (2 + MaxEntry) // bytes, decompressed
@@ -175,13 +188,12 @@ func Truncate(b []byte, t Tile, width int) ([]byte, error) {
 		}
 		return b[:width*HashSize], nil
 	}
-	entries, err := SplitBundle(b, t.Width)
-	if err != nil {
+	if err := CheckBundle(b, t.Width); err != nil {
 		return nil, fmt.Errorf("%s: %w", t, err)
 	}
-	n := 0
-	for _, e := range entries[:width] {
-		n += 2 + len(e)
+	rest := b
+	for range width {
+		_, rest, _ = CutEntry(rest)
 	}
-	return b[:n], nil
+	return b[:len(b)-len(rest)], nil
 }

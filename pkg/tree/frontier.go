@@ -60,26 +60,44 @@ func (f *Frontier) Append(leaves []Hash) []FullTile {
 	var full []FullTile
 	for _, leaf := range leaves {
 		f.add(0, leaf, &full)
-		node := leaf
-		// Each trailing one bit of the old size is a peak that the new node
-		// completes a larger subtree with.
-		for height := 1; f.size>>(height-1)&1 == 1; height++ {
-			last := len(f.peaks) - 1
-			node = NodeHash(f.peaks[last], node)
-			f.peaks = f.peaks[:last]
-			if height%8 == 0 {
-				full[len(full)-1].Root = node
-				f.add(height/8, node, &full)
-			}
-		}
-		f.peaks = append(f.peaks, node)
-		f.size++
+		f.join(0, leaf, &full)
 	}
 	return full
 }
 
-// add appends the root of a full subtree of 256^level entries, the last of
-// which is at index f.size, to the partial tile of its level.
+// AppendTile adds the 256 leaf hashes of a full tile, given by its root, as
+// Append does, to a tree whose size is a multiple of 256. The tile itself is not
+// among those returned.
+func (f *Frontier) AppendTile(root Hash) []FullTile {
+	var full []FullTile
+	if len(f.partial) == 0 {
+		f.partial = append(f.partial, make([]Hash, 0, tile.Width))
+	}
+	f.add(1, root, &full)
+	f.join(8, root, &full)
+	return full
+}
+
+// join adds the root of a full subtree of 2^height entries to the peaks.
+func (f *Frontier) join(height int, node Hash, full *[]FullTile) {
+	size := f.size + 1<<height
+	// Each trailing one bit of the old size is a peak that the new node
+	// completes a larger subtree with.
+	for ; f.size>>height&1 == 1; height++ {
+		last := len(f.peaks) - 1
+		node = NodeHash(f.peaks[last], node)
+		f.peaks = f.peaks[:last]
+		if above := height + 1; above%8 == 0 {
+			(*full)[len(*full)-1].Root = node
+			f.add(above/8, node, full)
+		}
+	}
+	f.peaks = append(f.peaks, node)
+	f.size = size
+}
+
+// add appends the root of a full subtree of 256^level entries, one of which is
+// at index f.size, to the partial tile of its level.
 func (f *Frontier) add(level int, h Hash, full *[]FullTile) {
 	if level == len(f.partial) {
 		f.partial = append(f.partial, make([]Hash, 0, tile.Width))

@@ -81,6 +81,39 @@ func TestBatchesDoNotMatter(t *testing.T) {
 	}
 }
 
+// TestTilesAreAppendedLikeTheirLeaves appends some tiles by their roots.
+func TestTilesAreAppendedLikeTheirLeaves(t *testing.T) {
+	t.Parallel()
+	const size = 140_000
+	all := leaves(0, size)
+	var want tree.Frontier
+	wantTiles := slices.DeleteFunc(want.Append(all), func(ft tree.FullTile) bool { return ft.Tile.Level == 0 })
+	for round := range uint64(4) {
+		rng := rand.New(rand.NewPCG(round, 8))
+		var f tree.Frontier
+		var full []tree.FullTile
+		for hashes := range slices.Chunk(all, tile.Width) {
+			if len(hashes) < tile.Width || round > 0 && rng.IntN(2) == 0 {
+				full = append(full, f.Append(hashes)...)
+			} else {
+				full = append(full, f.AppendTile(tree.TileRoot(hashes))...)
+			}
+		}
+		full = slices.DeleteFunc(full, func(ft tree.FullTile) bool { return ft.Tile.Level == 0 })
+		if f.Head() != want.Head() {
+			t.Errorf("round %d: head is %s, want %s", round, f.Head(), want.Head())
+		}
+		if !slices.EqualFunc(full, wantTiles, equalTiles) {
+			t.Errorf("round %d: %d tiles, not the %d of the leaves", round, len(full), len(wantTiles))
+		}
+		for level := range 4 {
+			if !slices.Equal(f.Partial(level), want.Partial(level)) || (f.Partial(level) == nil) != (want.Partial(level) == nil) {
+				t.Errorf("round %d: the partial tile at level %d is not that of the leaves", round, level)
+			}
+		}
+	}
+}
+
 func equalTiles(a, b tree.FullTile) bool {
 	return a.Tile == b.Tile && a.Root == b.Root && bytes.Equal(a.Data, b.Data)
 }

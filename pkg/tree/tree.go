@@ -67,10 +67,6 @@ var EmptyRoot = Hash(sha256.Sum256(nil))
 //
 // SPEC: RFC 6962 section 2.1.
 func LeafHash(entry []byte) Hash {
-	if len(entry) < 1024 {
-		var buf [1024]byte
-		return sha256.Sum256(append(buf[:1], entry...))
-	}
 	d := sha256.New()
 	d.Write([]byte{0})
 	d.Write(entry)

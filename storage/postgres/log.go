@@ -1,11 +1,13 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
@@ -69,16 +71,37 @@ func (l *Log) commitArgs(batch storage.Batch) pgx.StrictNamedArgs {
 
 // Chunks implements storage.Log.
 func (l *Log) Chunks(ctx context.Context, start, end uint64) ([]storage.Chunk, error) {
+	var chunks []storage.Chunk
+	err := l.EachChunk(ctx, start, end, func(c storage.Chunk) error {
+		c.Data = bytes.Clone(c.Data)
+		chunks = append(chunks, c)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return chunks, nil
+}
+
+// EachChunk implements storage.Log.
+func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {
 	rows, _ := l.store.pool.Query(ctx, sqlChunks, pgx.StrictNamedArgs{
 		"log": l.id, "start": bound(start), "end": bound(end),
 	})
-	chunks, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (c storage.Chunk, err error) {
-		return c, row.Scan(&c.Start, &c.Count, &c.Data)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
+	defer rows.Close()
+	for rows.Next() {
+		var c storage.Chunk
+		if err := rows.Scan(&c.Start, &c.Count, (*pgtype.DriverBytes)(&c.Data)); err != nil {
+			break // rows.Err has it
+		}
+		if err := f(c); err != nil {
+			return err
+		}
 	}
-	return chunks, nil
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
+	}
+	return nil
 }
 
 // Tile implements storage.Log.
@@ -91,6 +114,28 @@ func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error)
 		return nil, fmt.Errorf("read tile %d of level %d of log %q: %w", index, level, l.info.Name, sentinel(err))
 	}
 	return data, nil
+}
+
+// EachTile implements storage.Log.
+func (l *Log) EachTile(ctx context.Context, level int, start, end uint64, f func(index uint64, data []byte) error) error {
+	rows, _ := l.store.pool.Query(ctx, sqlTiles, pgx.StrictNamedArgs{
+		"log": l.id, "level": level, "start": bound(start), "end": bound(end),
+	})
+	defer rows.Close()
+	for rows.Next() {
+		var index uint64
+		var data []byte
+		if err := rows.Scan(&index, (*pgtype.DriverBytes)(&data)); err != nil {
+			break // rows.Err has it
+		}
+		if err := f(index, data); err != nil {
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read tiles %d to %d of level %d of log %q: %w", start, end, level, l.info.Name, err)
+	}
+	return nil
 }
 
 // TileRoots implements storage.Log.

@@ -79,6 +79,11 @@ ORDER BY start`
 const sqlTile = `
 SELECT data FROM stele.tiles WHERE log_id = @log AND level = @level AND index = @index`
 
+const sqlTiles = `
+SELECT index, data FROM stele.tiles
+WHERE log_id = @log AND level = @level AND index >= @start AND index < @end
+ORDER BY index`
+
 const sqlTileRoots = `
 SELECT root FROM stele.tiles
 WHERE log_id = @log AND level = @level AND index >= @start AND index < @end

@@ -1,7 +1,9 @@
 package sqlite
 
 import (
+	"bytes"
 	"context"
+	"database/sql"
 	"fmt"
 	"math"
 	"time"
@@ -83,14 +85,36 @@ func (l *Log) checkNewest(tx tx, batch storage.Batch) error {
 
 // Chunks implements storage.Log.
 func (l *Log) Chunks(ctx context.Context, start, end uint64) ([]storage.Chunk, error) {
-	chunks, err := collect(ctx, l.store.reader, func(row row) (c storage.Chunk, err error) {
-		err = row.Scan(&c.Start, &c.Count, &c.Data)
-		return c, err
-	}, sqlChunks, arg("log", l.id), arg("start", bound(start)), arg("end", bound(end)))
+	var chunks []storage.Chunk
+	err := l.EachChunk(ctx, start, end, func(c storage.Chunk) error {
+		c.Data = bytes.Clone(c.Data)
+		chunks = append(chunks, c)
+		return nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
+		return nil, err
 	}
 	return chunks, nil
+}
+
+// EachChunk implements storage.Log.
+func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {
+	var failed error
+	err := l.store.reader.each(ctx, func(row row) error {
+		var c storage.Chunk
+		if err := row.Scan(&c.Start, &c.Count, (*sql.RawBytes)(&c.Data)); err != nil {
+			return err
+		}
+		failed = f(c)
+		return failed
+	}, sqlChunks, arg("log", l.id), arg("start", bound(start)), arg("end", bound(end)))
+	if failed != nil {
+		return failed
+	}
+	if err != nil {
+		return fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
+	}
+	return nil
 }
 
 // Tile implements storage.Log.
@@ -101,6 +125,27 @@ func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error)
 		return nil, fmt.Errorf("read tile %d of level %d of log %q: %w", index, level, l.info.Name, sentinel(err))
 	}
 	return data, nil
+}
+
+// EachTile implements storage.Log.
+func (l *Log) EachTile(ctx context.Context, level int, start, end uint64, f func(index uint64, data []byte) error) error {
+	var failed error
+	err := l.store.reader.each(ctx, func(row row) error {
+		var index uint64
+		var data sql.RawBytes
+		if err := row.Scan(&index, &data); err != nil {
+			return err
+		}
+		failed = f(index, data)
+		return failed
+	}, sqlTiles, arg("log", l.id), arg("level", level), arg("start", bound(start)), arg("end", bound(end)))
+	if failed != nil {
+		return failed
+	}
+	if err != nil {
+		return fmt.Errorf("read tiles %d to %d of level %d of log %q: %w", start, end, level, l.info.Name, err)
+	}
+	return nil
 }
 
 // TileRoots implements storage.Log.

@@ -47,6 +47,11 @@ ORDER BY start`
 const sqlTile = `
 SELECT data FROM tiles WHERE log_id = @log AND level = @level AND "index" = @index`
 
+const sqlTiles = `
+SELECT "index", data FROM tiles
+WHERE log_id = @log AND level = @level AND "index" >= @start AND "index" < @end
+ORDER BY "index"`
+
 const sqlTileRoots = `
 SELECT root FROM tiles
 WHERE log_id = @log AND level = @level AND "index" >= @start AND "index" < @end

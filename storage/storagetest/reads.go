@@ -1,6 +1,7 @@
 package storagetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,71 @@ func testChunks(t *testing.T, create Create) {
 		if !slices.Equal(got, test.want) {
 			t.Errorf("the chunks of %d to %d start at %v, want %v", test.start, test.end, got, test.want)
 		}
+		err = l.EachChunk(t.Context(), test.start, test.end, func(c storage.Chunk) error {
+			if len(chunks) == 0 || c.Start != chunks[0].Start || c.Count != chunks[0].Count || !bytes.Equal(c.Data, chunks[0].Data) {
+				t.Errorf("the chunk of %d to %d at %d is not the one of Chunks", test.start, test.end, c.Start)
+				return nil
+			}
+			chunks = chunks[1:]
+			return nil
+		})
+		if err != nil || len(chunks) > 0 {
+			t.Errorf("of the chunks of %d to %d, %d are left out, error %v", test.start, test.end, len(chunks), err)
+		}
+	}
+	calls := 0
+	err := l.EachChunk(t.Context(), 0, 557, func(storage.Chunk) error { calls++; return errEnough })
+	if err != errEnough || calls != 1 {
+		t.Errorf("after an error at the first chunk there were %d calls, error %v", calls, err)
+	}
+}
+
+var errEnough = errors.New("enough")
+
+func testEachTile(t *testing.T, create Create) {
+	s := newStore(t, create)
+	l := newLog(t, s, "default")
+	Grow(t, newLog(t, s, "other"), 2000)
+	Grow(t, l, 1000, 24, 30)
+	var tiles [4][]byte // all that are full, at level 0
+	for i := range tiles {
+		var err error
+		if tiles[i], err = l.Tile(t.Context(), 0, uint64(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		level      int
+		start, end uint64
+		want       []uint64
+	}{
+		{0, 0, 0, nil},
+		{0, 0, 1, []uint64{0}},
+		{0, 1, 3, []uint64{1, 2}},
+		{0, 3, 9, []uint64{3}},
+		{0, 0, math.MaxUint64, []uint64{0, 1, 2, 3}},
+		{0, 4, 9, nil},
+		{0, 3, 1, nil},
+		{1, 0, 9, nil},
+		{0, math.MaxUint64, math.MaxUint64, nil},
+	} {
+		var got []uint64
+		err := l.EachTile(t.Context(), test.level, test.start, test.end, func(index uint64, data []byte) error {
+			if index >= 4 || !bytes.Equal(data, tiles[index]) {
+				t.Errorf("tile %d of level %d is not the one of Tile", index, test.level)
+			}
+			got = append(got, index)
+			return nil
+		})
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("the tiles %d to %d of level %d are %v, error %v; want %v",
+				test.start, test.end, test.level, got, err, test.want)
+		}
+	}
+	calls := 0
+	err := l.EachTile(t.Context(), 0, 0, 4, func(uint64, []byte) error { calls++; return errEnough })
+	if err != errEnough || calls != 1 {
+		t.Errorf("after an error at the first tile there were %d calls, error %v", calls, err)
 	}
 }
 
@@ -178,6 +244,8 @@ func testCancelled(t *testing.T, create Create) {
 		"Head":          func() error { _, err := l.Head(ctx); return err },
 		"Commit":        func() error { return l.Commit(ctx, batch) },
 		"Chunks":        func() error { _, err := l.Chunks(ctx, 0, 1); return err },
+		"EachChunk":     func() error { return l.EachChunk(ctx, 0, 1, func(storage.Chunk) error { return nil }) },
+		"EachTile":      func() error { return l.EachTile(ctx, 0, 0, 1, func(uint64, []byte) error { return nil }) },
 		"Tile":          func() error { _, err := l.Tile(ctx, 0, 0); return err },
 		"AddCheckpoint": func() error { return l.AddCheckpoint(ctx, storage.Checkpoint{Published: time.Now()}) },
 		"ReplaceRuns":   func() error { return l.ReplaceRuns(ctx, storage.Run{Kind: "event", End: 1}, []storage.Page{page}) },

@@ -30,6 +30,7 @@ func Run(t *testing.T, create Create) {
 		{"readers see whole commits", testReadersSeeWholeCommits},
 		{"large entries are kept", testLargeEntries},
 		{"chunks are found by the entries in them", testChunks},
+		{"tiles are read in a row", testEachTile},
 		{"what is not there is not found", testNotFound},
 		{"a log survives its store", testReopen},
 		{"a cancelled context stores nothing", testCancelled},

@@ -1,0 +1,55 @@
+package storage
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+
+	"github.com/stele-log/stele/pkg/tile"
+)
+
+// ReadTiles implements [tile.RangeReader]: one query for all of them. It reads
+// past the cache, which proofs have more use for. A connection to the database
+// is kept meanwhile, so f must not call the Reader.
+func (r *Reader) ReadTiles(ctx context.Context, level int, start, end uint64, f func(data []byte) error) error {
+	if level == tile.Entries {
+		return r.readBundles(ctx, start*tile.Width, end*tile.Width, f)
+	}
+	next := start
+	err := r.log.EachTile(ctx, level, start, end, func(index uint64, data []byte) error {
+		if index != next {
+			return fmt.Errorf("%w: the next tile that is stored is number %d", fs.ErrNotExist, index)
+		}
+		next++
+		return f(data)
+	})
+	if err == nil && next < end {
+		err = fmt.Errorf("%w: tiles are stored up to number %d", fs.ErrNotExist, next)
+	}
+	return err
+}
+
+// readBundles calls f with the full bundles of the entries from next up to but
+// not including end.
+func (r *Reader) readBundles(ctx context.Context, next, end uint64, f func(data []byte) error) error {
+	bundle := buffers.get()
+	defer func() { buffers.put(bundle) }()
+	err := r.log.EachChunk(ctx, next, end, func(c Chunk) (err error) {
+		if err := c.follows(next); err != nil {
+			return err
+		}
+		if bundle, err = c.Decode(bundle); err != nil {
+			return err
+		}
+		if next = c.End(); next%tile.Width != 0 {
+			return nil
+		}
+		err = f(bundle)
+		bundle = bundle[:0]
+		return err
+	})
+	if err == nil && next < end {
+		err = fmt.Errorf("%w: the log ends at entry %d", fs.ErrNotExist, next)
+	}
+	return err
+}
