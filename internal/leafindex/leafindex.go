@@ -107,20 +107,21 @@ func (x *Index) Run(ctx context.Context) {
 func (x *Index) add(ctx context.Context) error {
 	index := x.keys.Load()
 	keys := make([]uint64, 0, keyindex.RunLength)
-	for next := index.End(); len(keys) < keyindex.RunLength; next += tile.Width {
-		// The cache is for tiles that are read again, and has to hash what it
-		// keeps.
-		data, err := x.log.Tile(ctx, 0, next/tile.Width)
-		if err != nil {
-			return err
-		}
+	next := index.End() / tile.Width
+	// The cache is for tiles that are read again, and has to hash what it keeps.
+	err := x.reader.ReadTiles(ctx, 0, next, next+keyindex.RunLength/tile.Width, func(data []byte) error {
 		hashes, err := tree.SplitTile(data, tile.Width)
 		if err != nil {
-			return fmt.Errorf("%w: level 0, tile %d: %w", storage.ErrDamaged, next/tile.Width, err)
+			return fmt.Errorf("%w: level 0, tile %d: %w", storage.ErrDamaged, next, err)
 		}
 		for _, h := range hashes {
 			keys = append(keys, keyindex.LeafKey(h))
 		}
+		next++
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return index.Add(ctx, keys)
 }

@@ -29,10 +29,14 @@ func (b *builder) render(next *batch) error {
 		count := min(tile.Width-int(start%tile.Width), len(next.added)-done)
 		next.Chunks = append(next.Chunks, storage.Chunk{})
 		chunk, from, to := &next.Chunks[len(next.Chunks)-1], done, done+count
-		g.Go(func() (err error) {
+		render := func() (err error) {
 			*chunk, err = b.renderChunk(next, from, to)
 			return err
-		})
+		}
+		if count == len(next.added) {
+			return render() // not worth another goroutine
+		}
+		g.Go(render)
 		done = to
 	}
 	return g.Wait()
