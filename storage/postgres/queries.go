@@ -6,13 +6,15 @@ package postgres
 // sqlSession sets a connection up to serve. Statements are planned once for each
 // connection, which costs more than running them; and as a plan made while a
 // table was small must not read all of it once it is large, none reads a table
-// without an index: every query below has its own.
+// without an index: every query below has its own. Nor is any compiled: those of
+// a range are taken for long ones, and compiling takes longer than they do.
 const sqlSession = `
 SET search_path TO '';
 SET synchronous_commit TO on;
 SET default_transaction_isolation TO 'read committed';
 SET enable_seqscan TO off;
 SET plan_cache_mode TO force_generic_plan;
+SET jit TO off;
 SET ROLE stele_server`
 
 // sqlLeaseSession makes the server notice within half a minute that a holder is
