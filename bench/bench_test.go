@@ -29,7 +29,7 @@ func TestQuick(t *testing.T) {
 	args := []string{"-quick", "-out", filepath.Join(t.TempDir(), "page.md"), "-json", filepath.Join(t.TempDir(), "all.json")}
 	rows := []string{"SQLite, in process"}
 	if cluster := os.Getenv("STELE_TEST_POSTGRES"); cluster != "" {
-		args = append(args, "-postgres", cluster, "-stele", buildStele(t))
+		args = append(args, "-postgres", cluster, "-stele", buildStele(t), "-trillian-schema", trillianSchema(t))
 		rows = append(rows, "batches of 4096, against CopyFrom", "against the empty handler", "against Trillian",
 			"a lone sequential writer", "inclusion proofs", "stele check", "bytes in the database", "resident memory", "random ids")
 	}
@@ -55,6 +55,15 @@ func TestRunSelectsRows(t *testing.T) {
 	if err != nil || progress.Len() > 0 {
 		t.Errorf("%v\n%s", err, progress.String())
 	}
+}
+
+func trillianSchema(t *testing.T) string {
+	t.Helper()
+	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/google/trillian").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(strings.TrimSpace(string(dir)), "storage/postgresql/schema/storage.sql")
 }
 
 func buildStele(t *testing.T) string {

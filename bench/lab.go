@@ -20,11 +20,12 @@ import (
 // A lab is where contenders are set up: the cluster, a folder, and what is to be
 // closed when the group that is measured ends.
 type lab struct {
-	cluster string // URL of a PostgreSQL superuser; empty if there is none
-	dir     string
-	stele   string // the binary
-	data    string // real events; empty if there are none
-	sizes   sizes
+	cluster  string // URL of a PostgreSQL superuser; empty if there is none
+	dir      string
+	stele    string // the binary
+	data     string // real events; empty if there are none
+	trillian string // file with its schema; empty if there is none
+	sizes    sizes
 
 	closers []func()
 }

@@ -67,6 +67,7 @@ type options struct {
 	cluster   string
 	stele     string
 	realFiles string
+	trillian  string
 }
 
 func parse(args []string, stderr io.Writer) (o options, err error) {
@@ -82,6 +83,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	flags.StringVar(&o.cluster, "postgres", "", "URL of a PostgreSQL superuser; without it nothing is measured on PostgreSQL")
 	flags.StringVar(&o.stele, "stele", "", "the stele binary; without it no server of Stele is measured")
 	flags.StringVar(&o.realFiles, "data", os.Getenv("STELE_TEST_DATA"), "folder with real events")
+	flags.StringVar(&o.trillian, "trillian-schema", "", "file with the schema of Trillian's PostgreSQL storage; without it Trillian is not measured")
 	err = flags.Parse(args)
 	if err == nil && flags.NArg() > 0 {
 		err = fmt.Errorf("%q is no flag", flags.Arg(0))
@@ -106,7 +108,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	l := &lab{cluster: o.cluster, dir: dir, stele: o.stele, data: o.realFiles,
+	l := &lab{cluster: o.cluster, dir: dir, stele: o.stele, data: o.realFiles, trillian: o.trillian,
 		sizes: sizes{small: million, medium: 10 * million, large: o.large}}
 	if o.quick {
 		o.rounds, o.turn = 1, 100*time.Millisecond

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/stele-log/stele/bench/events"
@@ -144,11 +145,18 @@ func postOK(url string) measure.Turn {
 }
 
 func (l *lab) queueInTrillian(ctx context.Context) (measure.Turn, error) {
+	if l.trillian == "" {
+		return nil, fmt.Errorf("%w: no schema of Trillian", measure.ErrSkip)
+	}
+	schema, err := os.ReadFile(l.trillian)
+	if err != nil {
+		return nil, err
+	}
 	database, err := l.database(ctx)
 	if err != nil {
 		return nil, err
 	}
-	log, err := peer.OpenTrillian(ctx, database)
+	log, err := peer.OpenTrillian(ctx, database, string(schema))
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package peer
 
 import (
 	"context"
-	_ "embed"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -24,12 +23,6 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// trillianSchema is Trillian's own, at the version in go.mod:
-// storage/postgresql/schema/storage.sql (Apache-2.0).
-//
-//go:embed trillian.sql
-var trillianSchema string
-
 // A Trillian is a log of Trillian on its PostgreSQL storage. Its server is
 // called without gRPC, which favours it.
 type Trillian struct {
@@ -47,8 +40,9 @@ const (
 	trillianInterval    = 100 * time.Millisecond
 )
 
-// OpenTrillian makes a log in an empty database.
-func OpenTrillian(ctx context.Context, url string) (*Trillian, error) {
+// OpenTrillian makes a log in an empty database. The schema is Trillian's own, of
+// the version in go.mod: storage/postgresql/schema/storage.sql in its module.
+func OpenTrillian(ctx context.Context, url, schema string) (*Trillian, error) {
 	silence()
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
@@ -60,15 +54,15 @@ func OpenTrillian(ctx context.Context, url string) (*Trillian, error) {
 		return nil, err
 	}
 	t := &Trillian{pool: pool}
-	if err := t.create(ctx); err != nil {
+	if err := t.create(ctx, schema); err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("make Trillian's log: %w", err)
 	}
 	return t, nil
 }
 
-func (t *Trillian) create(ctx context.Context) error {
-	if _, err := t.pool.Exec(ctx, trillianSchema); err != nil {
+func (t *Trillian) create(ctx context.Context, schema string) error {
+	if _, err := t.pool.Exec(ctx, schema); err != nil {
 		return err
 	}
 	metrics := monitoring.InertMetricFactory{}
