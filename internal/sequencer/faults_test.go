@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/storage"
@@ -140,7 +141,7 @@ func TestFullQueuePushesBack(t *testing.T) {
 
 		var wg sync.WaitGroup
 		var stored, busy atomic.Int64
-		for i := range 200 {
+		for i := range 6000 {
 			wg.Go(func() {
 				_, err := r.Append(t.Context(), evs(t, i, 1))
 				switch {
@@ -204,4 +205,42 @@ func (l *lying) Chunks(ctx context.Context, start, end uint64) ([]storage.Chunk,
 		chunks[i] = storage.EncodeChunk(c.Start, c.Count, bundle)
 	}
 	return chunks, nil
+}
+
+// TestFewEventsWaitForTheCommitUnderWay has single events come while a commit is
+// under way: they are committed together after it.
+func TestFewEventsWaitForTheCommitUnderWay(t *testing.T) {
+	each(t, func(t *testing.T, stored storage.Log) {
+		l := &faulty{Log: stored}
+		r := start(t, l)
+		begun, release := make(chan struct{}), make(chan struct{})
+		var once sync.Once
+		stall := func(ctx context.Context, l storage.Log, b storage.Batch) error {
+			once.Do(func() { close(begun); <-release })
+			return l.Commit(ctx, b)
+		}
+		l.fault.Store(&stall)
+		const few = 20
+		events := evs(t, 0, few+1)
+		var wg sync.WaitGroup
+		wg.Go(func() { r.append(t, events[0]) })
+		<-begun
+		bytes := 0
+		for _, e := range events[1:] {
+			bytes += e.EntrySize()
+			wg.Go(func() { r.append(t, e) })
+		}
+		// One that was built ahead would not be in the queue; then this gives up.
+		for range 6000 {
+			if r.QueuedBytes() == bytes {
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		close(release)
+		wg.Wait()
+		if got := r.Stats().Commits.Load(); got != 2 {
+			t.Errorf("1 and then %d events were stored with %d commits, want 2", few, got)
+		}
+	})
 }

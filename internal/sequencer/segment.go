@@ -18,7 +18,10 @@ type segment struct {
 	multiplier uint64
 }
 
-const slotBits = 17 // of keyindex.RunLength keys, twice as many slots
+const (
+	slotBits = 17
+	_        = uint(1<<slotBits - 2*keyindex.RunLength) // there are twice as many slots as keys, or it does not compile
+)
 
 func newSegment(start uint64) *segment {
 	return &segment{
