@@ -79,13 +79,17 @@ func appendGroup(l *lab) measure.Group {
 
 type openFunc = func(ctx context.Context) (measure.Turn, error)
 
+// home makes what a Stele keeps its logs in: a database and a folder.
+func (l *lab) home(ctx context.Context) (database, dir string, err error) {
+	if database, err = l.database(ctx); err == nil {
+		dir, err = l.folder()
+	}
+	return database, dir, err
+}
+
 // openLog opens a log of Stele in a database of its own.
 func (l *lab) openLog(ctx context.Context, witnessed bool) (*stele.Log, error) {
-	database, err := l.database(ctx)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := l.folder()
+	database, dir, err := l.home(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -180,11 +184,7 @@ func (l *lab) withTrail(open func(*events.Stream) openFunc) openFunc {
 
 // newServer starts `stele serve` on a database of its own.
 func (l *lab) newServer(ctx context.Context, args ...string) (*process, error) {
-	database, err := l.database(ctx)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := l.folder()
+	database, dir, err := l.home(ctx)
 	if err != nil {
 		return nil, err
 	}

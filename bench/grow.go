@@ -63,10 +63,7 @@ func (g *growing) grown(turn measure.Turn) openFunc {
 }
 
 func (g *growing) grow(ctx context.Context) (err error) {
-	if g.database, err = g.lab.database(ctx); err != nil {
-		return err
-	}
-	if g.dir, err = g.folder(); err != nil {
+	if g.database, g.dir, err = g.home(ctx); err != nil {
 		return err
 	}
 	server, err := g.serveStele(g.database, g.dir)

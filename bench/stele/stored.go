@@ -98,22 +98,13 @@ func (s *Stored) ReadEntry(ctx context.Context) error {
 // Leaves returns what is hashed into the leaves: each entry with a zero byte
 // before it.
 func (s *Stored) Leaves(ctx context.Context) ([][]byte, error) {
-	const step = 256 * 256
 	var leaves [][]byte
-	for start := uint64(0); start < s.head.Size; start += step {
-		chunks, err := s.log.Chunks(ctx, start, min(start+step, s.head.Size))
-		if err != nil {
-			return nil, err
+	err := s.log.EachChunk(ctx, 0, s.head.Size, func(c storage.Chunk) error {
+		entries, err := c.Entries()
+		for _, e := range entries {
+			leaves = append(leaves, append([]byte{0}, e...))
 		}
-		for _, c := range chunks {
-			entries, err := c.Entries()
-			if err != nil {
-				return nil, err
-			}
-			for _, e := range entries {
-				leaves = append(leaves, append([]byte{0}, e...))
-			}
-		}
-	}
-	return leaves, nil
+		return err
+	})
+	return leaves, err
 }

@@ -1,18 +1,7 @@
 package event
 
 // ParseByDecoder is Parse without the scanner, for tests to compare the two.
-func ParseByDecoder(json []byte, w Writer) (Event, error) {
-	p := newParser(json)
-	defer p.release()
-	if err := p.read((*parser).add); err != nil {
-		return Event{}, err
-	}
-	e, err := p.event(w)
-	if err != nil {
-		return Event{}, err
-	}
-	return e, nil
-}
+func ParseByDecoder(json []byte, w Writer) (Event, error) { return parse(json, w, false) }
 
 // Scans reports whether the scanner reads an event by itself.
 func Scans(json []byte) bool {

@@ -13,10 +13,13 @@ import (
 
 // Parse checks one event in the JSON event format; all of its attributes but
 // type may be missing. The error is an [*Error].
-func Parse(json []byte, w Writer) (Event, error) {
+func Parse(json []byte, w Writer) (Event, error) { return parse(json, w, true) }
+
+// parse is Parse, with the scanner or without.
+func parse(json []byte, w Writer, scan bool) (Event, error) {
 	p := newParser(json)
 	defer p.release()
-	if !p.scan() {
+	if !scan || !p.scan() {
 		p.reset()
 		if err := p.read((*parser).add); err != nil {
 			return Event{}, err

@@ -69,7 +69,8 @@ func (n *Nodes) hash() {
 	below, above := n.rows, n.rows[n.width*HashSize:]
 	for row := n.width / 2; row > 0; row /= 2 {
 		for i := range row {
-			h := hashPair(below[2*i*HashSize:])
+			pair := below[2*i*HashSize:]
+			h := NodeHash(Hash(pair), Hash(pair[HashSize:]))
 			copy(above[i*HashSize:], h[:])
 		}
 		below, above = above, above[row*HashSize:]

@@ -84,15 +84,6 @@ func NodeHash(left, right Hash) Hash {
 	return sha256.Sum256(buf[:])
 }
 
-// hashPair returns the hash of an inner node whose children stand at the
-// beginning of pair.
-func hashPair(pair []byte) Hash {
-	var buf [1 + 2*HashSize]byte
-	buf[0] = 1
-	copy(buf[1:], pair)
-	return sha256.Sum256(buf[:])
-}
-
 // A Head is what a tree can be known by: its size and its root. A signed Head
 // is a checkpoint.
 type Head struct {
