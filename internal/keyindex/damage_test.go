@@ -117,6 +117,7 @@ func TestDamagedFiltersAreReportedAndNotUsed(t *testing.T) {
 		l.filter = change
 		x := openIndex(t, l, keyindex.Events)
 		wantDamaged(t, name, x.LoadFilters(t.Context()), "entries 65536 to 131072")
+		l.filter = func([]byte) []byte { panic("read again") }
 		m.check(t, x, append(m.sample()[:100], m.keys[run:run+50]...))
 	}
 }

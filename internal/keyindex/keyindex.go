@@ -119,32 +119,38 @@ func (x *Index) LoadFilters(ctx context.Context) error {
 }
 
 // loadFilter returns the filter of a run, or nil if runs of this kind have none.
+// One that is damaged is read once.
 func (x *Index) loadFilter(ctx context.Context, r run) (*filter, error) {
-	if r.filter != nil || !x.filtered() {
-		return r.filter, nil
+	if r.isLoaded() || !x.filtered() {
+		return r.filter, r.damaged
 	}
 	x.loading.Lock()
 	defer x.loading.Unlock()
-	same := func(now run) bool { return sameRun(now, r) && now.filter != nil }
-	if runs := x.snapshot(); slices.ContainsFunc(runs, same) {
-		return runs[slices.IndexFunc(runs, same)].filter, nil
+	for _, now := range x.snapshot() {
+		if sameRun(now, r) && now.isLoaded() {
+			return now.filter, now.damaged
+		}
 	}
 	stored, err := x.log.RunFilter(ctx, storage.Run{Kind: x.kind, Start: r.start, End: r.end})
 	if err == nil {
 		r.filter, err = decodeFilter(stored)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s index: run of entries %d to %d: %w", x.kind, r.start, r.end, err)
+		err = fmt.Errorf("%s index: run of entries %d to %d: %w", x.kind, r.start, r.end, err)
+		if !errors.Is(err, storage.ErrDamaged) {
+			return nil, err
+		}
+		r.damaged = err
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.runs = slices.Clone(x.runs)
 	for i := range x.runs {
 		if sameRun(x.runs[i], r) {
-			x.runs[i].filter = r.filter
+			x.runs[i] = r
 		}
 	}
-	return r.filter, nil
+	return r.filter, r.damaged
 }
 
 // filtered reports whether runs of this kind have filters.

@@ -11,9 +11,13 @@ import (
 type run struct {
 	start, end uint64
 	filter     *filter // nil if it is not in memory, or the kind has none
+	damaged    error   // not nil: there is a filter that cannot be read
 }
 
 func (r run) length() uint64 { return r.end - r.start }
+
+// isLoaded reports whether the filter was read, or cannot be.
+func (r run) isLoaded() bool { return r.filter != nil || r.damaged != nil }
 
 func sameRun(a, b run) bool { return a.start == b.start && a.end == b.end }
 
