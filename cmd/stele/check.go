@@ -78,7 +78,7 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 // checkPlace checks the log at a URL or in a folder.
 func (f *checkFlags) checkPlace(cmd *cobra.Command, p *policy.Policy, place string) (checkReport, error) {
 	for _, name := range []string{"data", "database", "log"} {
-		if cmd.Flags().Changed(name) {
+		if isTyped(cmd.Flags(), name) {
 			return checkReport{}, fmt.Errorf("--%s says where in a database a log is, and %q is another place: give one of them", name, place)
 		}
 	}

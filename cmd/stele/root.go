@@ -60,6 +60,15 @@ func add(root *cobra.Command, group string, cmds ...*cobra.Command) {
 	}
 }
 
+// fromEnv is the annotation of flags that the environment has set.
+const fromEnv = "stele_from_env"
+
+// isTyped reports whether a flag was given on the command line.
+func isTyped(flags *pflag.FlagSet, name string) bool {
+	_, env := flags.Lookup(name).Annotations[fromEnv]
+	return flags.Changed(name) && !env
+}
+
 // bindEnv sets each flag that was not given from the environment: listen from
 // STELE_LISTEN.
 func bindEnv(flags *pflag.FlagSet) error {
@@ -73,7 +82,9 @@ func bindEnv(flags *pflag.FlagSet) error {
 		if err := flags.Set(f.Name, value); err != nil {
 			// The value is left out: it may be a secret.
 			errs = append(errs, fmt.Errorf("%s in the environment is not a value for --%s", name, f.Name))
+			return
 		}
+		_ = flags.SetAnnotation(f.Name, fromEnv, nil) // the flag is there
 	})
 	return errors.Join(errs...)
 }
