@@ -32,7 +32,7 @@ func TestCheckNamesWhatTheDatabasesOwnerChanged(t *testing.T) {
 		{"a byte of a chunk", "chunks", "data", "start = 256", flip(-20), "entries 256 to 511: read tile/entries/001"},
 		{"the first byte of a chunk", "chunks", "data", "start = 512", flip(0), "entries 512 to 767: read tile/entries/002"},
 		{"an entry in a chunk", "chunks", "data", "start = 256", changeEntry(256, 44), "entry 300 was changed*leaf hash"},
-		{"an entry in the newest chunk", "chunks", "data", "start = 768", changeEntry(768, 3), "checkpoint 4*one of the entries 768 to 899 was changed"},
+		{"an entry in the newest chunk", "chunks", "data", "start = 896", changeEntry(896, 3), "checkpoint 4*one of the entries 768 to 899 was changed"},
 		{"a hash in a tile", "tiles", "data", `level = 0 AND "index" = 1`, flip(32*17 + 5), "entry 273*tile/0/001 was changed at hash 17"},
 		{"the hash of a tile", "tiles", "root", `level = 0 AND "index" = 2`, flip(3), "tile/1/000.p/3 was changed at hash 2, over entries 512 to 767"},
 		{"the newest checkpoint", "checkpoints", "note", "number = (SELECT max(number) FROM checkpoints)", flip(60), "checkpoint"},
@@ -69,7 +69,7 @@ func TestCheckNamesWhatTheDatabasesOwnerChanged(t *testing.T) {
 	}
 }
 
-// fill appends 900 events, a chunk a bundle, with several checkpoints, and
+// fill appends 900 events, two chunks a bundle, with several checkpoints, and
 // returns the log's key.
 func fill(t *testing.T, s *served) string {
 	t.Helper()
@@ -93,10 +93,7 @@ func fill(t *testing.T, s *served) string {
 // that decompresses.
 func changeEntry(start uint64, i int) func([]byte) []byte {
 	return func(data []byte) []byte {
-		count := 256
-		if start == 768 {
-			count = 900 - 768
-		}
+		count := int(min(128, 900-start))
 		bundle, err := storage.Chunk{Start: start, Count: count, Data: data}.Decode(nil)
 		if err != nil {
 			panic(err)

@@ -13,6 +13,11 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
+// chunkLength is the number of entries in a full chunk. A bundle has two: to read
+// one entry then costs half as much, they are hardly larger than one chunk, and
+// with common events each fits into a page of PostgreSQL.
+const chunkLength = tile.Width / 2
+
 // render makes the batch's entries, with one recorded time, and from them its
 // leaf hashes and chunks, in parallel.
 func (b *builder) render(next *batch) error {
@@ -21,12 +26,12 @@ func (b *builder) render(next *batch) error {
 		b.recorded = now
 	}
 	next.leaves = make([]tree.Hash, len(next.added))
-	next.Chunks = make([]storage.Chunk, 0, len(next.added)/tile.Width+2) // never moves: see the pointers below
+	next.Chunks = make([]storage.Chunk, 0, len(next.added)/chunkLength+2) // never moves: see the pointers below
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
 	for done := 0; done < len(next.added); {
 		start := next.Base + uint64(done)
-		count := min(tile.Width-int(start%tile.Width), len(next.added)-done)
+		count := min(chunkLength-int(start%chunkLength), len(next.added)-done)
 		next.Chunks = append(next.Chunks, storage.Chunk{})
 		chunk, from, to := &next.Chunks[len(next.Chunks)-1], done, done+count
 		render := func() (err error) {
