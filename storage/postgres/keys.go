@@ -35,16 +35,19 @@ func (l *Log) RunFilter(ctx context.Context, run storage.Run) (filter []byte, er
 
 // ReplaceRuns implements storage.Log.
 func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages []storage.Page) error {
+	var removed int64
 	err := pgx.BeginFunc(ctx, l.store.pool, func(tx pgx.Tx) error {
 		span := pgx.StrictNamedArgs{"log": l.id, "kind": run.Kind, "start": run.Start, "end": run.End}
-		if _, err := tx.Exec(ctx, sqlRemoveRuns, span); err != nil {
+		tag, err := tx.Exec(ctx, sqlRemoveRuns, span)
+		if err != nil {
 			return err
 		}
+		removed = tag.RowsAffected()
 		span["filter"] = append([]byte{}, run.Filter...) // nil would be NULL
 		if _, err := tx.Exec(ctx, sqlAddRun, span); err != nil {
 			return err
 		}
-		_, err := tx.CopyFrom(ctx,
+		_, err = tx.CopyFrom(ctx,
 			pgx.Identifier{"stele", "key_pages"},
 			[]string{"log_id", "kind", "run_start", "first_key", "data"},
 			pgx.CopyFromSlice(len(pages), func(i int) ([]any, error) {
@@ -52,6 +55,9 @@ func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages []storage.
 			}))
 		return err
 	})
+	if err == nil && removed > 0 {
+		_, err = l.store.pool.Exec(ctx, sqlVacuumRuns)
+	}
 	if err != nil {
 		return fmt.Errorf("store %s run of entries %d to %d of log %q: %w",
 			run.Kind, run.Start, run.End, l.info.Name, err)

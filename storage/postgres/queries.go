@@ -115,6 +115,10 @@ const sqlRemoveRuns = `
 DELETE FROM stele.key_runs
 WHERE log_id = @log AND kind = @kind AND start >= @start AND "end" <= @end`
 
+// sqlVacuumRuns makes room of what was removed. PostgreSQL would in a minute or
+// so, in which a busy log has written as much anew.
+const sqlVacuumRuns = `VACUUM stele.key_runs, stele.key_pages`
+
 const sqlAddRun = `
 INSERT INTO stele.key_runs (log_id, kind, start, "end", filter)
 VALUES (@log, @kind, @start, @end, @filter)`
