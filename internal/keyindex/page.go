@@ -1,0 +1,172 @@
+package keyindex
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+
+	"github.com/stele-log/stele/storage"
+)
+
+// A page holds sorted pairs: how many, as an unsigned varint, and the differences
+// between them, in bits, the lowest of a byte first. The first pair is counted
+// from the page's first key and offset 0.
+//
+// What is counted in is the key with the offset behind it, in as many bits as the
+// run's length takes. So pairs of hashes are 2^40 apart on average, however long
+// the run, and a difference is written in a Rice code of that width: as many ones
+// as it has times 2^40, a zero, and what remains in 40 bits. That is 5.2 bytes a
+// pair, and optimal but for a few hundredths of a bit.
+const (
+	pageSize = 1900 // bytes, about: so that a page is stored within its row
+	riceBits = keyBits
+)
+
+// offsetWidth returns how many bits the offsets in a run take.
+func offsetWidth(runLength uint64) uint { return uint(bits.Len64(runLength - 1)) }
+
+// pages cuts the sorted pairs of a run into pages. Pairs with the same key stay
+// together, so that a key is looked for on one page.
+func pages(pairs []pair) []storage.Page {
+	width := offsetWidth(uint64(len(pairs)))
+	pages := make([]storage.Page, 0, len(pairs)*(riceBits+2)/8/pageSize+1)
+	for len(pairs) > 0 {
+		first := pairs[0].key()
+		w := bitWriter{out: make([]byte, 0, pageSize+64)}
+		n, last := 0, first<<width
+		for n < len(pairs) && (len(w.out) < pageSize || pairs[n].key() == pairs[n-1].key()) {
+			next := pairs[n].key()<<width | pairs[n].offset()
+			w.ones((next - last) >> riceBits)
+			w.write((next-last)&(1<<riceBits-1), riceBits)
+			last = next
+			n++
+		}
+		data := binary.AppendUvarint(make([]byte, 0, len(w.out)+4), uint64(n))
+		pages = append(pages, storage.Page{First: first, Data: append(data, w.end()...)})
+		pairs = pairs[n:]
+	}
+	return pages
+}
+
+// appendPairs appends the pairs of a page of a run of that length.
+func appendPairs(pairs []pair, p storage.Page, runLength uint64) ([]pair, error) {
+	damaged := func() error {
+		return fmt.Errorf("%w: page of keys from %#x on", storage.ErrDamaged, p.First)
+	}
+	n, header := binary.Uvarint(p.Data)
+	if header <= 0 || p.First>>keyBits > 0 {
+		return nil, damaged()
+	}
+	width := offsetWidth(runLength)
+	last := p.First << width
+	r := bitReader{in: p.Data[header:]}
+	for i := range n {
+		high, ok := r.ones()
+		low, whole := r.read(riceBits)
+		next := last + high<<riceBits + low
+		if !ok || !whole || next>>width>>keyBits > 0 || next < last || next == last && i > 0 {
+			return nil, damaged()
+		}
+		pairs = append(pairs, newPair(next>>width, next&(1<<width-1)))
+		last = next
+	}
+	if !r.atEnd() {
+		return nil, damaged()
+	}
+	return pairs, nil
+}
+
+// find returns the offsets that a page of a run of that length has for a key. The
+// page is empty where all keys of the run are higher.
+func find(p storage.Page, runLength, key uint64) (offsets []uint64, err error) {
+	if len(p.Data) == 0 {
+		return nil, nil
+	}
+	pairs, err := appendPairs(nil, p, runLength)
+	for _, pair := range pairs {
+		if pair.key() == key {
+			offsets = append(offsets, pair.offset())
+		}
+	}
+	return offsets, err
+}
+
+// A bitWriter appends bits to bytes, the lowest of a byte first.
+type bitWriter struct {
+	out  []byte
+	acc  uint64 // bits not in out yet
+	have uint   // how many; fewer than 8
+}
+
+// write writes the lowest n bits of v, which has no others; n is at most 56.
+func (w *bitWriter) write(v uint64, n uint) {
+	w.acc |= v << w.have
+	for w.have += n; w.have >= 8; w.have -= 8 {
+		w.out = append(w.out, byte(w.acc))
+		w.acc >>= 8
+	}
+}
+
+// ones writes n ones and a zero.
+func (w *bitWriter) ones(n uint64) {
+	for ; n >= 32; n -= 32 {
+		w.write(1<<32-1, 32)
+	}
+	w.write(1<<n-1, uint(n)+1)
+}
+
+// end returns the bytes, the last filled up with zeros.
+func (w *bitWriter) end() []byte {
+	if w.have > 0 {
+		w.out = append(w.out, byte(w.acc))
+	}
+	return w.out
+}
+
+// A bitReader reads what a bitWriter has written.
+type bitReader struct {
+	in   []byte
+	acc  uint64 // bits that are not in in any more
+	have uint   // how many; the others of acc are zero
+}
+
+func (r *bitReader) fill() {
+	for r.have <= 56 && len(r.in) > 0 {
+		r.acc |= uint64(r.in[0]) << r.have
+		r.in = r.in[1:]
+		r.have += 8
+	}
+}
+
+// read reads n bits, at most 56, and returns false if there are fewer.
+func (r *bitReader) read(n uint) (v uint64, ok bool) {
+	r.fill()
+	if r.have < n {
+		return 0, false
+	}
+	v = r.acc & (1<<n - 1)
+	r.acc >>= n
+	r.have -= n
+	return v, true
+}
+
+// ones reads ones up to a zero and returns how many, or false if none follows.
+func (r *bitReader) ones() (n uint64, ok bool) {
+	for {
+		r.fill()
+		if r.have == 0 {
+			return 0, false
+		}
+		some := min(uint(bits.TrailingZeros64(^r.acc)), r.have)
+		n += uint64(some)
+		if some < r.have {
+			r.acc >>= some + 1
+			r.have -= some + 1
+			return n, true
+		}
+		r.acc, r.have = 0, 0
+	}
+}
+
+// atEnd reports whether nothing is left but the zeros that fill the last byte up.
+func (r *bitReader) atEnd() bool { return len(r.in) == 0 && r.have < 8 && r.acc == 0 }

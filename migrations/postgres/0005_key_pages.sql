@@ -1,0 +1,6 @@
+-- The pages of the key index have another form. What is there of it goes; it is
+-- built anew from the entries.
+--
+-- +goose Up
+
+DELETE FROM stele.key_runs;
