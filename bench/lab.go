@@ -31,7 +31,7 @@ type lab struct {
 }
 
 // sizes are those of the logs that are read and grown, in entries.
-type sizes struct{ small, medium, large uint64 }
+type sizes struct{ small, checked, medium, large uint64 }
 
 // words says a size.
 func words(n uint64) string {

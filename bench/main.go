@@ -109,10 +109,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	l := &lab{cluster: o.cluster, dir: dir, stele: o.stele, data: o.realFiles, trillian: o.trillian,
-		sizes: sizes{small: million, medium: 10 * million, large: o.large}}
+		sizes: sizes{small: million, checked: 5 * million, medium: 10 * million, large: o.large}}
 	if o.quick {
 		o.rounds, o.turn = 1, 100*time.Millisecond
-		l.sizes = sizes{small: quickSize, medium: 2 * quickSize, large: 10 * quickSize}
+		l.sizes = sizes{small: quickSize, checked: quickSize, medium: 2 * quickSize, large: 10 * quickSize}
 	}
 	r := report.Report{Machine: report.Machine(dir), Versions: report.Versions(o.stele),
 		Rounds: o.rounds, Turn: o.turn}
@@ -139,7 +139,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 func groups(l *lab) []measure.Group {
 	return []measure.Group{
-		appendGroup(l), embeddedGroup(l), singleGroup(l), latencyGroup(l), readGroup(l), readLargeGroup(l),
+		appendGroup(l), embeddedGroup(l), singleGroup(l), latencyGroup(l), readGroup(l), checkGroup(l), readLargeGroup(l),
 		growGroup(l, events.UUIDv7, "ids by time"), growGroup(l, events.UUIDv4, "random ids"),
 	}
 }

@@ -20,15 +20,21 @@ var (
 		}
 		return e
 	})
-	decoder = sync.OnceValue(func() *zstd.Decoder {
-		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0),
-			zstd.WithDecoderMaxMemory(tile.Width*(2+tile.MaxEntry)))
-		if err != nil {
-			panic(err)
-		}
-		return d
-	})
+	decoder = sync.OnceValue(func() *zstd.Decoder { return newDecoder() })
+
+	// hashedDecoder is for what will be hashed and compared: that finds whatever
+	// the frame's checksum does, and says which entry it is in.
+	hashedDecoder = sync.OnceValue(func() *zstd.Decoder { return newDecoder(zstd.IgnoreChecksum(true)) })
 )
+
+func newDecoder(options ...zstd.DOption) *zstd.Decoder {
+	options = append(options, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(tile.Width*(2+tile.MaxEntry)))
+	d, err := zstd.NewReader(nil, options...)
+	if err != nil {
+		panic(err)
+	}
+	return d
+}
 
 // EncodeChunk compresses count entries, given as they stand in a bundle. The
 // entries must not straddle a multiple of 256.
@@ -38,9 +44,11 @@ func EncodeChunk(start uint64, count int, bundle []byte) Chunk {
 
 // Decode appends the chunk's entries to dst, as they stand in a bundle. The
 // error is ErrDamaged, with the chunk's place, if they cannot be had.
-func (c Chunk) Decode(dst []byte) ([]byte, error) {
+func (c Chunk) Decode(dst []byte) ([]byte, error) { return c.decode(decoder(), dst) }
+
+func (c Chunk) decode(decoder *zstd.Decoder, dst []byte) ([]byte, error) {
 	n := len(dst)
-	dst, err := decoder().DecodeAll(c.Data, dst)
+	dst, err := decoder.DecodeAll(c.Data, dst)
 	if err != nil {
 		return nil, fmt.Errorf("chunk of entries %d to %d: %w: %w", c.Start, c.End()-1, ErrDamaged, err)
 	}

@@ -10,7 +10,9 @@ import (
 
 // ReadTiles implements [tile.RangeReader]: one query for all of them. It reads
 // past the cache, which proofs have more use for. A connection to the database
-// is kept meanwhile, so f must not call the Reader.
+// is kept meanwhile, so f must not call the Reader. Who reads bundles in a row
+// hashes them: of a chunk that was changed and still decompresses, f is given
+// what it has become.
 func (r *Reader) ReadTiles(ctx context.Context, level int, start, end uint64, f func(data []byte) error) error {
 	if level == tile.Entries {
 		return r.readBundles(ctx, start*tile.Width, end*tile.Width, f)
@@ -38,7 +40,7 @@ func (r *Reader) readBundles(ctx context.Context, next, end uint64, f func(data 
 		if err := c.follows(next); err != nil {
 			return err
 		}
-		if bundle, err = c.Decode(bundle); err != nil {
+		if bundle, err = c.decode(hashedDecoder(), bundle); err != nil {
 			return err
 		}
 		if next = c.End(); next%tile.Width != 0 {

@@ -107,14 +107,14 @@ func readBundle(ctx context.Context, r tile.Reader, t tile.Tile) ([][]byte, []tr
 
 // leafHashes returns the leaf hashes of a bundle's entries.
 func leafHashes(data []byte, t tile.Tile) ([]tree.Hash, error) {
-	if err := tile.CheckBundle(data, t.Width); err != nil {
-		return nil, fmt.Errorf("%s: %w", t, err)
-	}
-	leaves := make([]tree.Hash, t.Width)
-	for i := range leaves {
-		var entry []byte
-		entry, data, _ = tile.CutEntry(data)
-		leaves[i] = tree.LeafHash(entry)
+	leaves := make([]tree.Hash, 0, t.Width)
+	for rest := data; len(leaves) < t.Width || len(rest) > 0; {
+		entry, after, ok := tile.CutEntry(rest)
+		if !ok || len(leaves) == t.Width {
+			return nil, fmt.Errorf("%s: %w", t, tile.CheckBundle(data, t.Width))
+		}
+		leaves = append(leaves, tree.LeafHash(entry))
+		rest = after
 	}
 	return leaves, nil
 }
