@@ -94,9 +94,14 @@ func (q *queue) put(r *request) error {
 	q.requests = append(q.requests, r)
 	q.events += len(r.events)
 	q.bytes += r.bytes
-	q.signal()
+	if !q.waits() {
+		q.signal()
+	}
 	return nil
 }
+
+// waits reports whether what is there is left to wait for the batch under way.
+func (q *queue) waits() bool { return q.opened && q.under > 0 && q.events < worthAhead }
 
 // take waits for requests and returns those at the front, whole, until they
 // hold about maxEvents events; they are under way until done is called. It
@@ -118,7 +123,7 @@ func (q *queue) take(ctx context.Context, maxEvents int) []*request {
 func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.opened && q.under > 0 && q.events < worthAhead {
+	if q.waits() {
 		return nil, true
 	}
 	n, events := 0, 0
