@@ -136,6 +136,18 @@ func (l *lab) settleCluster(ctx context.Context) error {
 	return err
 }
 
+// vacuum vacuums a database, which PostgreSQL would do by itself over the next
+// minutes.
+func vacuum(ctx context.Context, database string) error {
+	conn, err := pgx.Connect(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, "VACUUM")
+	return err
+}
+
 // storedBytes returns what a database takes for the tables that were made in it,
 // with their indexes, vacuumed, in bytes.
 func storedBytes(ctx context.Context, database string) (n float64, err error) {
