@@ -30,9 +30,10 @@ func offsetWidth(runLength uint64) uint { return uint(bits.Len64(runLength - 1))
 func pages(pairs []pair) []storage.Page {
 	width := offsetWidth(uint64(len(pairs)))
 	pages := make([]storage.Page, 0, len(pairs)*(riceBits+2)/8/pageSize+1)
+	var w bitWriter
 	for len(pairs) > 0 {
 		first := pairs[0].key()
-		w := bitWriter{out: make([]byte, 0, pageSize+64)}
+		w = bitWriter{out: w.out[:0]}
 		n, last := 0, first<<width
 		for n < len(pairs) && (len(w.out) < pageSize || pairs[n].key() == pairs[n-1].key()) {
 			next := pairs[n].key()<<width | pairs[n].offset()
@@ -41,8 +42,9 @@ func pages(pairs []pair) []storage.Page {
 			last = next
 			n++
 		}
+		w.end()
 		data := binary.AppendUvarint(make([]byte, 0, len(w.out)+4), uint64(n))
-		pages = append(pages, storage.Page{First: first, Data: append(data, w.end()...)})
+		pages = append(pages, storage.Page{First: first, Data: append(data, w.out...)})
 		pairs = pairs[n:]
 	}
 	return pages
@@ -115,12 +117,11 @@ func (w *bitWriter) ones(n uint64) {
 	w.write(1<<n-1, uint(n)+1)
 }
 
-// end returns the bytes, the last filled up with zeros.
-func (w *bitWriter) end() []byte {
+// end fills the last byte up with zeros.
+func (w *bitWriter) end() {
 	if w.have > 0 {
 		w.out = append(w.out, byte(w.acc))
 	}
-	return w.out
 }
 
 // A bitReader reads what a bitWriter has written.
