@@ -55,12 +55,12 @@ func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages []storage.
 			}))
 		return err
 	})
-	if err == nil && removed > 0 {
-		_, err = l.store.pool.Exec(ctx, sqlVacuumRuns)
-	}
 	if err != nil {
 		return fmt.Errorf("store %s run of entries %d to %d of log %q: %w",
 			run.Kind, run.Start, run.End, l.info.Name, err)
+	}
+	if removed > 0 {
+		_, _ = l.store.pool.Exec(ctx, sqlVacuumRuns) // the run is stored; autovacuum comes by later
 	}
 	return nil
 }
