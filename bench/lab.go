@@ -151,16 +151,14 @@ func vacuum(ctx context.Context, database string) error {
 // storedBytes returns what a database takes for the tables that were made in it,
 // with their indexes, vacuumed, in bytes.
 func storedBytes(ctx context.Context, database string) (n float64, err error) {
+	if err := vacuum(ctx, database); err != nil {
+		return 0, err
+	}
 	conn, err := pgx.Connect(ctx, database)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close(ctx)
-	for _, statement := range []string{"CHECKPOINT", "VACUUM"} {
-		if _, err := conn.Exec(ctx, statement); err != nil {
-			return 0, err
-		}
-	}
 	err = conn.QueryRow(ctx, `
 		SELECT sum(pg_total_relation_size(c.oid))::float8
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
