@@ -13,26 +13,33 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// A filter tells most keys that are not in a run. What a lookup costs is the
-// memory that it touches, as all filters together are far larger than a
-// processor's cache. So it looks at one word first, which tells 29 keys in 30;
-// for what is left it has binary fuse filters, which touch three places and let
-// one key in 65,536 through.
+// A filter tells most keys that are not in a run. It looks at one word first,
+// which tells 29 keys in 30; for what is left it has binary fuse filters, which
+// touch three places and let one key in 65,536 through.
 type filter struct {
-	// words are a Bloom filter in which a key sets bits of one word only, at 8
-	// bits a key. Their number is a power of two; the word is chosen by the key's
-	// first bits.
-	words []uint64
+	// bank has a Bloom filter in which a key sets bits of one word only, at 8 bits
+	// a key. The word is chosen by the key's first bits.
+	bank  *bank
+	parts parts
+}
 
-	// parts are chosen by the key's first bits, too; one without keys is nil.
-	// Making a part takes ten times its memory, making all at once would be felt.
-	parts []*xorfilter.BinaryFuse[uint16]
+// parts are chosen by a key's first bits, too; one without keys is nil. Making a
+// part takes ten times its memory, making all at once would be felt.
+type parts []*xorfilter.BinaryFuse[uint16]
+
+// A storedFilter is a filter by itself, as it is made and stored.
+type storedFilter struct {
+	words []uint64 // their number is a power of two
+	parts parts
 }
 
 const (
 	keysInWord = 8
 	keysInPart = 1 << 19
 )
+
+// wordsFor returns how many words the filter of so many keys has.
+func wordsFor(keys int) int { return max(1, keys/keysInWord) }
 
 // choose returns which of n, a power of two, a key belongs to.
 func choose(key uint64, n int) int { return int(key >> (keyBits - bits.TrailingZeros(uint(n)))) }
@@ -44,22 +51,17 @@ func wordBits(key uint64) uint64 {
 	return 1<<(h>>58) | 1<<(h>>52&63) | 1<<(h>>46&63) | 1<<(h>>40&63)
 }
 
-// contains reports whether the run may have the key.
-func (f *filter) contains(key uint64) bool {
-	set := wordBits(key)
-	return f.words[choose(key, len(f.words))]&set == set && f.partContains(key)
-}
-
-func (f *filter) partContains(key uint64) bool {
-	part := f.parts[choose(key, len(f.parts))]
+// contain reports whether a run may have a key that its words let through.
+func (p parts) contain(key uint64) bool {
+	part := p[choose(key, len(p))]
 	return part != nil && part.Contains(key)
 }
 
 // newFilter returns the filter of sorted pairs. Their number is a power of two.
-func newFilter(pairs []pair) (*filter, error) {
-	f := &filter{
-		words: make([]uint64, max(1, len(pairs)/keysInWord)),
-		parts: make([]*xorfilter.BinaryFuse[uint16], max(1, len(pairs)/keysInPart)),
+func newFilter(pairs []pair) (*storedFilter, error) {
+	f := &storedFilter{
+		words: make([]uint64, wordsFor(len(pairs))),
+		parts: make(parts, max(1, len(pairs)/keysInPart)),
 	}
 	for _, p := range pairs {
 		f.words[choose(p.key(), len(f.words))] |= wordBits(p.key())
@@ -89,7 +91,7 @@ func newFilter(pairs []pair) (*filter, error) {
 // filter with a wrong byte would let an event in twice; the words; and for each
 // part its size and itself, as the library writes it. The words and the parts
 // are preceded by their number. Numbers have 32 bits and are big-endian.
-func (f *filter) encode() []byte {
+func (f *storedFilter) encode() []byte {
 	b := make([]byte, crc32.Size, crc32.Size+(8+3*keysInWord)*len(f.words)+1024)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(f.words)))
 	for _, word := range f.words {
@@ -113,16 +115,16 @@ func (f *filter) encode() []byte {
 
 // decodeFilter undoes encode. What has the right checksum is what was encoded,
 // but for one by another version.
-func decodeFilter(b []byte) (*filter, error) {
+func decodeFilter(b []byte) (*storedFilter, error) {
 	if len(b) < crc32.Size || binary.BigEndian.Uint32(b) != checksum(b[crc32.Size:]) {
 		return nil, fmt.Errorf("%w: wrong checksum of its filter", storage.ErrDamaged)
 	}
 	r := &filterReader{b: b[crc32.Size:]}
-	f := &filter{words: make([]uint64, r.count(8))}
+	f := &storedFilter{words: make([]uint64, r.count(8))}
 	for i := range f.words {
 		f.words[i] = binary.BigEndian.Uint64(r.next(8))
 	}
-	f.parts = make([]*xorfilter.BinaryFuse[uint16], r.count(4))
+	f.parts = make(parts, r.count(4))
 	for i := range f.parts {
 		if encoded := r.next(r.count(1)); len(encoded) > 0 {
 			var err error

@@ -26,7 +26,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -105,54 +104,6 @@ func Open(ctx context.Context, log storage.Log, kind string) (*Index, error) {
 	return x, nil
 }
 
-// LoadFilters reads the filters that are not in memory yet. [Index.Find] works
-// without them, slowly. A filter that cannot be had is [storage.ErrDamaged]; the
-// others are read all the same.
-func (x *Index) LoadFilters(ctx context.Context) error {
-	var failed error
-	for _, r := range x.snapshot() {
-		if _, err := x.loadFilter(ctx, r); err != nil && !errors.Is(err, storage.ErrNotFound) {
-			failed = errors.Join(failed, err)
-		}
-	}
-	return failed
-}
-
-// loadFilter returns the filter of a run, or nil if runs of this kind have none.
-// One that is damaged is read once.
-func (x *Index) loadFilter(ctx context.Context, r run) (*filter, error) {
-	if r.isLoaded() || !x.filtered() {
-		return r.filter, r.damaged
-	}
-	x.loading.Lock()
-	defer x.loading.Unlock()
-	for _, now := range x.snapshot() {
-		if sameRun(now, r) && now.isLoaded() {
-			return now.filter, now.damaged
-		}
-	}
-	stored, err := x.log.RunFilter(ctx, storage.Run{Kind: x.kind, Start: r.start, End: r.end})
-	if err == nil {
-		r.filter, err = decodeFilter(stored)
-	}
-	if err != nil {
-		err = fmt.Errorf("%s index: run of entries %d to %d: %w", x.kind, r.start, r.end, err)
-		if !errors.Is(err, storage.ErrDamaged) {
-			return nil, err
-		}
-		r.damaged = err
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.runs = slices.Clone(x.runs)
-	for i := range x.runs {
-		if sameRun(x.runs[i], r) {
-			x.runs[i] = r
-		}
-	}
-	return r.filter, r.damaged
-}
-
 // filtered reports whether runs of this kind have filters.
 func (x *Index) filtered() bool { return x.kind == Events }
 
@@ -165,98 +116,10 @@ func (x *Index) End() uint64 {
 	return runs[len(runs)-1].end
 }
 
-// A Match is an entry whose key may be one that was looked for.
-type Match struct {
-	Key   int    // position among the keys asked for
-	Index uint64 // of the entry
-}
-
-// Find returns the entries that have one of the keys, whoever writes to the
-// index meanwhile.
-func (x *Index) Find(ctx context.Context, keys []uint64) ([]Match, error) {
-	for {
-		runs := x.snapshot()
-		matches, err := x.find(ctx, runs, keys)
-		if err == nil {
-			return matches, nil
-		}
-		if !errors.Is(err, storage.ErrNotFound) {
-			return nil, fmt.Errorf("find in %s index: %w", x.kind, err)
-		}
-		x.writing.Lock()
-		now := x.snapshot()
-		x.writing.Unlock()
-		if !slices.EqualFunc(runs, now, sameRun) {
-			continue // Add has merged a run since
-		}
-		// Another server has.
-		end := x.End()
-		if x, err = Open(ctx, x.log, x.kind); err != nil {
-			return nil, err
-		}
-		if x.End() < end {
-			return nil, fmt.Errorf("find in %s index: %w: it ended at entry %d, now at %d",
-				x.kind, storage.ErrDamaged, end, x.End())
-		}
-	}
-}
-
 func (x *Index) snapshot() []run {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	return x.runs
-}
-
-// find looks for the keys in runs. If one of those is not stored any more the
-// error is [storage.ErrNotFound].
-func (x *Index) find(ctx context.Context, runs []run, keys []uint64) ([]Match, error) {
-	var matches []Match
-	var at []int // positions of the keys that a run's filter lets through
-	for _, r := range runs {
-		filter := r.filter
-		if len(keys) > askDirectly {
-			var err error
-			if filter, err = x.loadFilter(ctx, r); err != nil && !errors.Is(err, storage.ErrDamaged) {
-				return nil, err
-			}
-		}
-		at = at[:0]
-		for i, key := range keys {
-			if filter == nil || filter.contains(key) {
-				at = append(at, i)
-			}
-		}
-		if len(at) == 0 {
-			continue
-		}
-		var err error
-		if matches, err = x.findIn(ctx, r, keys, at, matches); err != nil {
-			return nil, err
-		}
-	}
-	return matches, nil
-}
-
-// findIn appends the matches in one run for the keys at the given positions.
-func (x *Index) findIn(ctx context.Context, r run, keys []uint64, at []int, matches []Match) ([]Match, error) {
-	asked := make([]uint64, len(at))
-	for i, k := range at {
-		asked[i] = keys[k]
-	}
-	pages, err := x.log.RunPages(ctx, x.kind, r.start, asked)
-	if err != nil {
-		return nil, err
-	}
-	for i, page := range pages {
-		offsets, err := find(page, r.length(), asked[i])
-		if err != nil {
-			return nil, err
-		}
-		for _, offset := range offsets {
-			matches = append(matches, Match{Key: at[i], Index: r.start + offset})
-		}
-	}
-	return matches, nil
 }
 
 // Add writes the run of the RunLength entries from End on, of which keys are
@@ -328,11 +191,12 @@ func (x *Index) write(ctx context.Context, start, end uint64, pairs []pair) erro
 	r := run{start: start, end: end}
 	stored := storage.Run{Kind: x.kind, Start: start, End: end}
 	if x.filtered() {
-		var err error
-		if r.filter, err = newFilter(pairs); err != nil {
+		filter, err := newFilter(pairs)
+		if err != nil {
 			return fmt.Errorf("write run of %s index: %w", x.kind, err)
 		}
-		stored.Filter = r.filter.encode()
+		stored.Filter = filter.encode()
+		r.filter = x.hold(r, filter)
 	}
 	x.writing.Lock()
 	defer x.writing.Unlock()

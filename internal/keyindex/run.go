@@ -1,5 +1,7 @@
 package keyindex
 
+import "math/bits"
+
 // A run is what is in memory of a stored run.
 type run struct {
 	start, end uint64
@@ -11,6 +13,25 @@ func (r run) length() uint64 { return r.end - r.start }
 
 // isLoaded reports whether the filter was read, or cannot be.
 func (r run) isLoaded() bool { return r.filter != nil || r.damaged != nil }
+
+// isAligned reports whether a run's length is a power of two, and its start a
+// multiple of it.
+func (r run) isAligned() bool { return bits.OnesCount64(r.length()) == 1 && r.start%r.length() == 0 }
+
+// sharesBank reports whether two runs belong into one bank.
+func (r run) sharesBank(other run) bool {
+	return r.length() == other.length() && r.start/r.length()/bankWidth == other.start/other.length()/bankWidth
+}
+
+// inOneBank returns how many runs, from the first on, are in one bank; a run
+// without a filter is by itself.
+func inOneBank(runs []run) int {
+	n := 1
+	for n < len(runs) && runs[0].filter != nil && runs[n].filter != nil && runs[n].filter.bank == runs[0].filter.bank {
+		n++
+	}
+	return n
+}
 
 func sameRun(a, b run) bool { return a.start == b.start && a.end == b.end }
 
