@@ -109,7 +109,7 @@ func TestDamagedFiltersAreReportedAndNotUsed(t *testing.T) {
 		"of 3 bytes":            func(b []byte) []byte { return b[:3] },
 		"missing":               func([]byte) []byte { return nil },
 		"a checksum of nothing": func([]byte) []byte { return make([]byte, 4) },
-		"of another form": func(b []byte) []byte { return checked(b[4 : len(b)-3]) },
+		"of another form":       func(b []byte) []byte { return checked(b[4 : len(b)-3]) },
 		"of another run": func([]byte) []byte {
 			b := append(binary.BigEndian.AppendUint32(nil, 1), make([]byte, 8)...) // a word
 			return checked(append(binary.BigEndian.AppendUint32(b, 1), make([]byte, 4)...))
