@@ -45,6 +45,7 @@ package storage
 import (
 	"context"
 	"errors"
+	"iter"
 	"time"
 
 	"github.com/stele-log/stele/pkg/tree"
@@ -157,8 +158,9 @@ type Log interface {
 	RunFilter(ctx context.Context, run Run) ([]byte, error)
 
 	// ReplaceRuns stores a run and its pages and removes those runs of its kind
-	// that lie within [run.Start, run.End), in one transaction.
-	ReplaceRuns(ctx context.Context, run Run, pages []Page) error
+	// that lie within [run.Start, run.End), in one transaction. A page is not used
+	// any more when the next is asked for.
+	ReplaceRuns(ctx context.Context, run Run, pages iter.Seq[Page]) error
 
 	// RunPages returns, for each key, the page of the run of that kind and
 	// start on which the key would stand: the last page whose First is at most
@@ -166,8 +168,8 @@ type Log interface {
 	// if the run is gone: another has taken its place, see Runs.
 	RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]Page, error)
 
-	// AllPages calls f with each page of a run in order of First. The error is
-	// ErrNotFound if the run is gone.
+	// AllPages calls f with each page of a run in order of First, which is f's
+	// until it returns. The error is ErrNotFound if the run is gone.
 	AllPages(ctx context.Context, kind string, start uint64, f func(Page) error) error
 }
 

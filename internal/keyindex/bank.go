@@ -11,7 +11,7 @@ import "slices"
 // A run's column is written before anybody knows of the run's filter, and not
 // again.
 type bank struct {
-	rows []row // their number is a power of two
+	rows []row
 }
 
 // A row is the words of eight runs, by the run's column.

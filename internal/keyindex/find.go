@@ -93,7 +93,7 @@ func candidates(at *[bankWidth][]int, runs []run, keys []uint64) {
 		}
 	}
 	for i, r := range runs {
-		at[i] = slices.DeleteFunc(at[i], func(k int) bool { return !r.filter.parts.contain(keys[k]) })
+		at[i] = slices.DeleteFunc(at[i], func(k int) bool { return !r.filter.lines.contain(keys[k]) })
 	}
 }
 

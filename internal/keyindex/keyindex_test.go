@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -371,7 +372,7 @@ func (l *stalling) Runs(ctx context.Context, kind string) ([]storage.Run, error)
 	return l.Log.Runs(ctx, kind)
 }
 
-func (l *stalling) ReplaceRuns(ctx context.Context, r storage.Run, pages []storage.Page) error {
+func (l *stalling) ReplaceRuns(ctx context.Context, r storage.Run, pages iter.Seq[storage.Page]) error {
 	err := l.Log.ReplaceRuns(ctx, r, pages)
 	if r.End-r.Start > run {
 		close(l.stored)

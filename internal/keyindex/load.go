@@ -59,19 +59,19 @@ func (x *Index) loadFilter(ctx context.Context, r run) (*filter, error) {
 
 // decode returns the filter of a run that was stored.
 func (x *Index) decode(r run, b []byte) (*filter, error) {
-	stored, err := decodeFilter(b)
+	if !r.isAligned() {
+		return nil, fmt.Errorf("%w: no run of this length begins there", storage.ErrDamaged)
+	}
+	stored, err := decodeFilter(b, int(r.length()))
 	if err != nil {
 		return nil, err
-	}
-	if !r.isAligned() || len(stored.words) != wordsFor(int(r.length())) {
-		return nil, fmt.Errorf("%w: its filter is that of another run", storage.ErrDamaged)
 	}
 	return x.hold(r, stored), nil
 }
 
 // hold keeps the filter of a run in the bank of the runs beside it.
 func (x *Index) hold(r run, stored *storedFilter) *filter {
-	f := &filter{parts: stored.parts}
+	f := &filter{lines: stored.lines}
 	for _, other := range x.snapshot() {
 		if other.filter != nil && other.sharesBank(r) {
 			f.bank = other.filter.bank

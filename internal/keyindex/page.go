@@ -3,6 +3,7 @@ package keyindex
 import (
 	"encoding/binary"
 	"fmt"
+	"iter"
 	"math/bits"
 
 	"github.com/stele-log/stele/storage"
@@ -25,29 +26,39 @@ const (
 // offsetWidth returns how many bits the offsets in a run take.
 func offsetWidth(runLength uint64) uint { return uint(bits.Len64(runLength - 1)) }
 
-// pages cuts the sorted pairs of a run into pages. Pairs with the same key stay
-// together, so that a key is looked for on one page.
-func pages(pairs []pair) []storage.Page {
-	width := offsetWidth(uint64(len(pairs)))
-	pages := make([]storage.Page, 0, len(pairs)*(riceBits+2)/8/pageSize+1)
-	var w bitWriter
-	for len(pairs) > 0 {
-		first := pairs[0].key()
-		w = bitWriter{out: w.out[:0]}
-		n, last := 0, first<<width
-		for n < len(pairs) && (len(w.out) < pageSize || pairs[n].key() == pairs[n-1].key()) {
-			next := pairs[n].key()<<width | pairs[n].offset()
-			w.ones((next - last) >> riceBits)
-			w.write((next-last)&(1<<riceBits-1), riceBits)
-			last = next
-			n++
+// pages cuts the sorted pairs of a run into pages, each of which is overwritten by
+// the next. Pairs with the same key stay together, so that a key is looked for on
+// one page.
+func pages(pairs []pair) iter.Seq[storage.Page] {
+	return func(yield func(storage.Page) bool) {
+		var page []byte
+		var bits bitWriter
+		width := offsetWidth(uint64(len(pairs)))
+		for rest := pairs; len(rest) > 0; {
+			n := bits.page(rest, width)
+			page = binary.AppendUvarint(page[:0], uint64(n))
+			page = append(page, bits.out...)
+			if !yield(storage.Page{First: rest[0].key(), Data: page}) {
+				return
+			}
+			rest = rest[n:]
 		}
-		w.end()
-		data := binary.AppendUvarint(make([]byte, 0, len(w.out)+4), uint64(n))
-		pages = append(pages, storage.Page{First: first, Data: append(data, w.out...)})
-		pairs = pairs[n:]
 	}
-	return pages
+}
+
+// page writes as many pairs as there are on a page, and returns how many.
+func (w *bitWriter) page(pairs []pair, width uint) (n int) {
+	*w = bitWriter{out: w.out[:0]}
+	last := pairs[0].key() << width
+	for n < len(pairs) && (len(w.out) < pageSize || pairs[n].key() == pairs[n-1].key()) {
+		next := pairs[n].key()<<width | pairs[n].offset()
+		w.ones((next - last) >> riceBits)
+		w.write((next-last)&(1<<riceBits-1), riceBits)
+		last = next
+		n++
+	}
+	w.end()
+	return n
 }
 
 // appendPairs appends the pairs of a page of a run of that length.

@@ -27,6 +27,14 @@ func keysFrom(n int, key func(i int) uint64) []uint64 {
 	return keys
 }
 
+func collectPages(pairs []pair) []storage.Page {
+	var all []storage.Page
+	for p := range pages(pairs) {
+		all = append(all, storage.Page{First: p.First, Data: slices.Clone(p.Data)})
+	}
+	return all
+}
+
 func TestPagesHoldEveryPair(t *testing.T) {
 	t.Parallel()
 	const last = 1<<keyBits - 1
@@ -44,7 +52,7 @@ func TestPagesHoldEveryPair(t *testing.T) {
 		var got []pair
 		bytes := 0
 		var before uint64
-		for i, p := range pages(want) {
+		for i, p := range collectPages(want) {
 			if i > 0 && p.First <= before {
 				t.Errorf("%s: page %d is of keys from %#x on, after one from %#x on", name, i, p.First, before)
 			}
@@ -66,7 +74,7 @@ func TestPagesHoldEveryPair(t *testing.T) {
 
 func TestChangedPagesAreRefused(t *testing.T) {
 	t.Parallel()
-	whole := pages(pairsOf(keysFrom(RunLength, func(int) uint64 { return rand.Uint64N(1 << keyBits) })))[3]
+	whole := collectPages(pairsOf(keysFrom(RunLength, func(int) uint64 { return rand.Uint64N(1 << keyBits) })))[3]
 	for name, change := range map[string]func(p *storage.Page){
 		"empty":                   func(p *storage.Page) { p.Data = nil },
 		"of a byte less":          func(p *storage.Page) { p.Data = p.Data[:len(p.Data)-1] },
@@ -89,7 +97,7 @@ func TestChangedPagesAreRefused(t *testing.T) {
 
 // FuzzPage holds that a page is refused, or has sorted pairs that a run may have.
 func FuzzPage(f *testing.F) {
-	for _, p := range pages(pairsOf(keysFrom(1000, func(int) uint64 { return rand.Uint64N(1 << keyBits) }))) {
+	for _, p := range collectPages(pairsOf(keysFrom(1000, func(int) uint64 { return rand.Uint64N(1 << keyBits) }))) {
 		f.Add(p.First, p.Data)
 	}
 	f.Add(uint64(1), []byte{1, 0, 0, 0, 0, 0, 0})

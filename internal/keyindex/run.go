@@ -1,7 +1,5 @@
 package keyindex
 
-import "math/bits"
-
 // A run is what is in memory of a stored run.
 type run struct {
 	start, end uint64
@@ -14,9 +12,8 @@ func (r run) length() uint64 { return r.end - r.start }
 // isLoaded reports whether the filter was read, or cannot be.
 func (r run) isLoaded() bool { return r.filter != nil || r.damaged != nil }
 
-// isAligned reports whether a run's length is a power of two, and its start a
-// multiple of it.
-func (r run) isAligned() bool { return bits.OnesCount64(r.length()) == 1 && r.start%r.length() == 0 }
+// isAligned reports whether the run's start is a multiple of its length.
+func (r run) isAligned() bool { return r.start%r.length() == 0 }
 
 // sharesBank reports whether two runs belong into one bank.
 func (r run) sharesBank(other run) bool {

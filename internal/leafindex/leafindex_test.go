@@ -3,7 +3,9 @@ package leafindex_test
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -191,7 +193,7 @@ func TestIndexOfAnotherServerSparesTheTail(t *testing.T) {
 	follow(t, openIndex(t, l), l)
 	const size = 1 << 21 // says a run without keys
 	more := storage.Run{Kind: keyindex.Leaves, Start: keyindex.RunLength, End: size}
-	if err := l.ReplaceRuns(t.Context(), more, nil); err != nil {
+	if err := l.ReplaceRuns(t.Context(), more, slices.Values[[]storage.Page](nil)); err != nil {
 		t.Fatal(err)
 	}
 	wantFound(t, before, leaves[12_345], size, 12_345)
@@ -206,7 +208,7 @@ type faulty struct {
 
 var errInjected = errors.New("injected fault")
 
-func (l *faulty) ReplaceRuns(ctx context.Context, run storage.Run, pages []storage.Page) error {
+func (l *faulty) ReplaceRuns(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
 	if l.failures.Add(-1) >= 0 {
 		return errInjected
 	}
@@ -239,7 +241,7 @@ func TestIndexGoesOnFromWhereAnotherServerCame(t *testing.T) {
 	}
 	merged := runs[0]
 	merged.End = runs[1].End
-	if err := l.ReplaceRuns(t.Context(), merged, nil); err != nil {
+	if err := l.ReplaceRuns(t.Context(), merged, slices.Values[[]storage.Page](nil)); err != nil {
 		t.Fatal(err)
 	}
 	follow(t, before, l)

@@ -81,7 +81,7 @@ func (d *dedup) read(ctx context.Context, log storage.Log, start, end uint64) er
 		return fmt.Errorf("%w: entry %d is missing", storage.ErrDamaged, next)
 	}
 	for _, key := range keys {
-		d.add(key)
+		d.remember(key)
 	}
 	return nil
 }
@@ -134,8 +134,16 @@ func (d *dedup) tail(key uint64) []uint64 {
 	return found
 }
 
-// add remembers the key of the next entry.
+// add remembers the key of the next entry, for tail too.
 func (d *dedup) add(key uint64) {
+	if begun := d.remember(key); begun != nil {
+		d.view = append(d.view, begun)
+	}
+}
+
+// remember keeps the key of the next entry, and returns the segment if it has begun
+// one.
+func (d *dedup) remember(key uint64) (begun *segment) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if n := len(d.segments); n == 0 || len(d.segments[n-1].keys) == keyindex.RunLength {
@@ -143,11 +151,11 @@ func (d *dedup) add(key uint64) {
 		if n > 0 {
 			start = d.segments[n-1].start + keyindex.RunLength
 		}
-		s := newSegment(start)
-		d.segments = append(d.segments, s)
-		d.view = append(d.view, s)
+		begun = newSegment(start)
+		d.segments = append(d.segments, begun)
 	}
 	d.segments[len(d.segments)-1].add(key)
+	return begun
 }
 
 // committed says that the log has durably reached a size.
@@ -161,8 +169,8 @@ func (d *dedup) committed(size uint64) {
 	}
 }
 
-// follow reads the key index's filters, and moves full segments to the key index until the context ends. While
-// that fails they stay in memory.
+// follow reads the key index's filters, and moves full segments to the key index
+// until the context ends. While that fails they stay in memory.
 func (d *dedup) follow(ctx context.Context) {
 	if err := d.index.LoadFilters(ctx); err != nil && ctx.Err() == nil {
 		d.logger.Error("the key index is without some of its filters, and slow", "error", err)

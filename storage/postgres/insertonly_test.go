@@ -136,7 +136,7 @@ func filled(t *testing.T) string {
 	err = errors.Join(
 		l.AddCheckpoint(t.Context(), storage.Checkpoint{Size: 300, Note: []byte("note"), Published: time.Now()}),
 		l.ReplaceRuns(t.Context(), storage.Run{Kind: "event", End: 300, Filter: []byte("filter")},
-			[]storage.Page{{First: 1, Data: []byte("page")}}))
+			slices.Values([]storage.Page{{First: 1, Data: []byte("page")}})))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,8 +3,10 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"iter"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/stele-log/stele/storage"
 )
@@ -34,7 +36,7 @@ func (l *Log) RunFilter(ctx context.Context, run storage.Run) (filter []byte, er
 }
 
 // ReplaceRuns implements storage.Log.
-func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages []storage.Page) error {
+func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
 	var removed int64
 	err := pgx.BeginFunc(ctx, l.store.pool, func(tx pgx.Tx) error {
 		span := pgx.StrictNamedArgs{"log": l.id, "kind": run.Kind, "start": run.Start, "end": run.End}
@@ -47,11 +49,17 @@ func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages []storage.
 		if _, err := tx.Exec(ctx, sqlAddRun, span); err != nil {
 			return err
 		}
+		next, stop := iter.Pull(pages)
+		defer stop()
 		_, err = tx.CopyFrom(ctx,
 			pgx.Identifier{"stele", "key_pages"},
 			[]string{"log_id", "kind", "run_start", "first_key", "data"},
-			pgx.CopyFromSlice(len(pages), func(i int) ([]any, error) {
-				return []any{l.id, run.Kind, run.Start, toBigint(pages[i].First), pages[i].Data}, nil
+			pgx.CopyFromFunc(func() ([]any, error) {
+				page, ok := next()
+				if !ok {
+					return nil, nil
+				}
+				return []any{l.id, run.Kind, run.Start, toBigint(page.First), page.Data}, nil
 			}))
 		return err
 	})
@@ -75,9 +83,13 @@ func (l *Log) RunPages(ctx context.Context, kind string, start uint64, keys []ui
 	rows, _ := l.store.pool.Query(ctx, sqlRunPages, pgx.StrictNamedArgs{
 		"log": l.id, "kind": kind, "start": bound(start), "keys": bigints,
 	})
-	pages, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (storage.Page, error) {
-		page, _, err := scanPage(row)
-		return page, err
+	pages, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (page storage.Page, err error) {
+		var first *int64
+		if err := row.Scan(&first, &page.Data); err != nil || first == nil {
+			return storage.Page{}, err
+		}
+		page.First = fromBigint(*first)
+		return page, nil
 	})
 	if err == nil && len(pages) != len(keys) {
 		err = storage.ErrNotFound
@@ -109,14 +121,15 @@ func (l *Log) allPages(ctx context.Context, kind string, start uint64, f func(st
 	found := false
 	for rows.Next() {
 		found = true
-		page, ok, err := scanPage(rows)
-		if err != nil {
+		var first *int64
+		var data pgtype.DriverBytes
+		if err := rows.Scan(&first, &data); err != nil {
 			return err
 		}
-		if !ok {
+		if first == nil {
 			continue
 		}
-		if err := f(page); err != nil {
+		if err := f(storage.Page{First: fromBigint(*first), Data: data}); err != nil {
 			return err
 		}
 	}
@@ -127,16 +140,6 @@ func (l *Log) allPages(ctx context.Context, kind string, start uint64, f func(st
 		return storage.ErrNotFound
 	}
 	return nil
-}
-
-// scanPage reads a page, and false if the row stands for there being none.
-func scanPage(row pgx.CollectableRow) (page storage.Page, ok bool, err error) {
-	var first *int64
-	if err := row.Scan(&first, &page.Data); err != nil || first == nil {
-		return storage.Page{}, false, err
-	}
-	page.First = fromBigint(*first)
-	return page, true, nil
 }
 
 // toBigint maps the keys onto all of bigint, in order.

@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/stele-log/stele/internal/pgtest"
@@ -22,7 +23,7 @@ func TestRunsTakeThePlaceOfThoseThatAreGone(t *testing.T) {
 		for i := range pages {
 			pages[i] = storage.Page{First: uint64(i), Data: make([]byte, 1900)}
 		}
-		if err := l.ReplaceRuns(t.Context(), storage.Run{Kind: "event", Start: start, End: end}, pages); err != nil {
+		if err := l.ReplaceRuns(t.Context(), storage.Run{Kind: "event", Start: start, End: end}, slices.Values(pages)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strconv"
 
 	"github.com/stele-log/stele/storage"
@@ -32,7 +33,7 @@ func (l *Log) RunFilter(ctx context.Context, run storage.Run) (filter []byte, er
 }
 
 // ReplaceRuns implements storage.Log.
-func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages []storage.Page) error {
+func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
 	id, kind, start, end := arg("log", l.id), arg("kind", run.Kind), arg("start", run.Start), arg("end", run.End)
 	err := l.store.writer.write(ctx, func(tx tx) error {
 		if err := tx.exec(sqlRemoveRuns, id, kind, start, end); err != nil {
@@ -42,7 +43,7 @@ func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages []storage.
 		if err := tx.exec(sqlAddRun, id, kind, start, end, arg("filter", filter)); err != nil {
 			return err
 		}
-		for _, p := range pages {
+		for p := range pages {
 			err := tx.exec(sqlAddPage, id, kind, start, arg("first", toInteger(p.First)), arg("data", p.Data))
 			if err != nil {
 				return err

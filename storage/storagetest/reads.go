@@ -248,9 +248,11 @@ func testCancelled(t *testing.T, create Create) {
 		"EachTile":      func() error { return l.EachTile(ctx, 0, 0, 1, func(uint64, []byte) error { return nil }) },
 		"Tile":          func() error { _, err := l.Tile(ctx, 0, 0); return err },
 		"AddCheckpoint": func() error { return l.AddCheckpoint(ctx, storage.Checkpoint{Published: time.Now()}) },
-		"ReplaceRuns":   func() error { return l.ReplaceRuns(ctx, storage.Run{Kind: "event", End: 1}, []storage.Page{page}) },
-		"RunFilter":     func() error { _, err := l.RunFilter(ctx, storage.Run{Kind: "event", End: 1}); return err },
-		"RunPages":      func() error { _, err := l.RunPages(ctx, "event", 0, []uint64{1}); return err },
+		"ReplaceRuns": func() error {
+			return l.ReplaceRuns(ctx, storage.Run{Kind: "event", End: 1}, slices.Values([]storage.Page{page}))
+		},
+		"RunFilter": func() error { _, err := l.RunFilter(ctx, storage.Run{Kind: "event", End: 1}); return err },
+		"RunPages":  func() error { _, err := l.RunPages(ctx, "event", 0, []uint64{1}); return err },
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, context.Canceled) && !errors.Is(err, storage.ErrLeased) {

@@ -1,0 +1,73 @@
+package sequencer
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stele-log/stele/internal/dbtest"
+	"github.com/stele-log/stele/internal/keyindex"
+	"github.com/stele-log/stele/pkg/event"
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+)
+
+// unindexed is a log that seems to have no key index.
+type unindexed struct{ storage.Log }
+
+func (unindexed) Runs(context.Context, string) ([]storage.Run, error) { return nil, nil }
+
+// TestIndexIsBuiltWithOneSegmentInMemory: a large log whose index is built anew
+// must not need the memory of all its keys.
+func TestIndexIsBuiltWithOneSegmentInMemory(t *testing.T) {
+	t.Parallel()
+	l, err := dbtest.SQLite(t)().CreateLog(t.Context(), "default", "log.example/default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := Config{
+		Log: l, Reader: storage.NewReader(l, storage.NewCache(1<<20)),
+		Logger: slog.New(slog.DiscardHandler), Now: time.Now, Committed: func(tree.Head) {},
+	}
+	const size = 3*keyindex.RunLength + 10
+	fill(t, cfg, size)
+
+	cfg.Log = unindexed{l}
+	d, err := openDedup(t.Context(), cfg, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(d.segments) != 1 || len(d.view) != 0 || d.index.End() != size-10 {
+		t.Errorf("%d segments are in memory, %d in view, the index ends at %d; want 1, 0 and %d",
+			len(d.segments), len(d.view), d.index.End(), size-10)
+	}
+}
+
+// fill appends n events to an empty log.
+func fill(t *testing.T, cfg Config, n int) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	s := New(cfg)
+	var running sync.WaitGroup
+	running.Go(func() { s.Run(ctx) })
+	defer running.Wait()
+	defer stop()
+	<-s.Settled()
+	for done := 0; done < n; {
+		events := make([]event.Event, min(maxBatch, n-done))
+		for i := range events {
+			var err error
+			text := fmt.Appendf(nil, `{"specversion":"1.0","type":"t","source":"s","id":"%d"}`, done+i)
+			if events[i], err = event.Parse(text, event.Writer{Name: "w"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := s.Append(ctx, events); err != nil {
+			t.Fatal(err)
+		}
+		done += len(events)
+	}
+}
