@@ -81,7 +81,7 @@ of that log: /readyz and the metrics say so until the server is started again.`,
 	return cmd
 }
 
-// tuneGarbageCollection has the heap grow by 50 MiB at least, and by 40% of what
+// tuneGarbageCollection has the heap grow by 50 MiB at least, and by 30% of what
 // is in use, between collections. Most of what a large log keeps in memory are
 // filters and tiles, which a collection passes over: to have the heap grow to
 // twice of that would save little. GOGC in the environment says otherwise.
@@ -92,8 +92,8 @@ func tuneGarbageCollection() (ballast []byte) {
 	if os.Getenv("GOGC") != "" {
 		return nil
 	}
-	debug.SetGCPercent(40)
-	return make([]byte, 128<<20)
+	debug.SetGCPercent(30)
+	return make([]byte, 168<<20)
 }
 
 func (f *serveFlags) register(cmd *cobra.Command) {

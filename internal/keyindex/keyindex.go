@@ -159,8 +159,18 @@ func (x *Index) mergeable() (start, end uint64, ok bool) {
 	return last[0].start, last[fanOut-1].end, same
 }
 
+// merging holds a token while a merge is under way. One takes up to 100 MiB of
+// memory, so those of all indexes of a process take turns.
+var merging = make(chan struct{}, 1)
+
 // merge replaces the runs within [start, end) by one.
 func (x *Index) merge(ctx context.Context, start, end uint64) error {
+	select {
+	case merging <- struct{}{}:
+		defer func() { <-merging }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	pairs := make([]pair, 0, end-start)
 	for _, r := range x.runs {
 		if r.start < start {

@@ -37,6 +37,9 @@ func (l *Log) RunFilter(ctx context.Context, run storage.Run) (filter []byte, er
 
 // ReplaceRuns implements storage.Log.
 func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
+	if run.Filter == nil {
+		run.Filter = []byte{} // nil would be NULL
+	}
 	var removed int64
 	err := pgx.BeginFunc(ctx, l.store.pool, func(tx pgx.Tx) error {
 		span := pgx.StrictNamedArgs{"log": l.id, "kind": run.Kind, "start": run.Start, "end": run.End}
@@ -45,7 +48,7 @@ func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages iter.Seq[s
 			return err
 		}
 		removed = tag.RowsAffected()
-		span["filter"] = append([]byte{}, run.Filter...) // nil would be NULL
+		span["filter"] = run.Filter
 		if _, err := tx.Exec(ctx, sqlAddRun, span); err != nil {
 			return err
 		}

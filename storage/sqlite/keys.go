@@ -34,13 +34,15 @@ func (l *Log) RunFilter(ctx context.Context, run storage.Run) (filter []byte, er
 
 // ReplaceRuns implements storage.Log.
 func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
+	if run.Filter == nil {
+		run.Filter = []byte{} // nil would be NULL
+	}
 	id, kind, start, end := arg("log", l.id), arg("kind", run.Kind), arg("start", run.Start), arg("end", run.End)
 	err := l.store.writer.write(ctx, func(tx tx) error {
 		if err := tx.exec(sqlRemoveRuns, id, kind, start, end); err != nil {
 			return err
 		}
-		filter := append([]byte{}, run.Filter...) // nil would be NULL
-		if err := tx.exec(sqlAddRun, id, kind, start, end, arg("filter", filter)); err != nil {
+		if err := tx.exec(sqlAddRun, id, kind, start, end, arg("filter", run.Filter)); err != nil {
 			return err
 		}
 		for p := range pages {
