@@ -152,6 +152,10 @@ func TestDamagedPagesAreRefused(t *testing.T) {
 			}
 			return []storage.Page{p}
 		},
+		"out of order": func(p storage.Page) []storage.Page {
+			p.First %= 1 << 39
+			return []storage.Page{p}
+		},
 		"twice": func(p storage.Page) []storage.Page {
 			if p.First == 0 {
 				return []storage.Page{p, p}

@@ -138,6 +138,7 @@ func (x *Index) Add(ctx context.Context, keys []uint64) error {
 	for i, key := range keys {
 		pairs[i] = newPair(key, uint64(i))
 	}
+	slices.Sort(pairs)
 	start := x.End()
 	return x.write(ctx, start, start+RunLength, pairs)
 }
@@ -184,6 +185,10 @@ func (x *Index) merge(ctx context.Context, start, end uint64) error {
 		if err != nil {
 			return fmt.Errorf("merge runs of %s index: %w", x.kind, err)
 		}
+		if !slices.IsSorted(pairs[first:]) {
+			return fmt.Errorf("merge runs of %s index: %w: the pages of entries %d to %d are out of order",
+				x.kind, storage.ErrDamaged, r.start, r.end-1)
+		}
 		for i := range pairs[first:] {
 			pairs[first+i] += pair(r.start - start)
 		}
@@ -192,12 +197,35 @@ func (x *Index) merge(ctx context.Context, start, end uint64) error {
 		return fmt.Errorf("merge runs of %s index: %w: %d keys for entries %d to %d",
 			x.kind, storage.ErrDamaged, len(pairs), start, end-1)
 	}
+	mergeSorted(pairs, len(pairs)/fanOut)
 	return x.write(ctx, start, end, pairs)
 }
 
-// write stores a run over [start, end) in place of those within it.
+// mergeSorted sorts pairs that are sorted in pieces of a length.
+func mergeSorted(pairs []pair, length int) {
+	room := make([]pair, len(pairs)/2)
+	for ; length < len(pairs); length *= 2 {
+		for two := range slices.Chunk(pairs, 2*length) {
+			mergeHalves(two, length, room)
+		}
+	}
+}
+
+// mergeHalves sorts pairs of which the first n are sorted, and the others. There
+// is room for n.
+func mergeHalves(pairs []pair, n int, room []pair) {
+	left, right := room[:copy(room, pairs[:n])], pairs[n:]
+	for i := 0; len(left) > 0; i++ {
+		if len(right) > 0 && right[0] < left[0] {
+			pairs[i], right = right[0], right[1:]
+		} else {
+			pairs[i], left = left[0], left[1:]
+		}
+	}
+}
+
+// write stores a run of sorted pairs over [start, end) in place of those within it.
 func (x *Index) write(ctx context.Context, start, end uint64, pairs []pair) error {
-	slices.Sort(pairs)
 	r := run{start: start, end: end}
 	stored := storage.Run{Kind: x.kind, Start: start, End: end}
 	if x.filtered() {

@@ -52,8 +52,7 @@ func (w *bitWriter) page(pairs []pair, width uint) (n int) {
 	last := pairs[0].key() << width
 	for n < len(pairs) && (len(w.out) < pageSize || pairs[n].key() == pairs[n-1].key()) {
 		next := pairs[n].key()<<width | pairs[n].offset()
-		w.ones((next - last) >> riceBits)
-		w.write((next-last)&(1<<riceBits-1), riceBits)
+		w.rice(next - last)
 		last = next
 		n++
 	}
@@ -74,10 +73,9 @@ func appendPairs(pairs []pair, p storage.Page, runLength uint64) ([]pair, error)
 	last := p.First << width
 	r := bitReader{in: p.Data[header:]}
 	for i := range n {
-		high, ok := r.ones()
-		low, whole := r.read(riceBits)
-		next := last + high<<riceBits + low
-		if !ok || !whole || next>>width>>keyBits > 0 || next < last || next == last && i > 0 {
+		difference, ok := r.rice()
+		next := last + difference
+		if !ok || next>>width>>keyBits > 0 || next < last || next == last && i > 0 {
 			return nil, damaged()
 		}
 		pairs = append(pairs, newPair(next>>width, next&(1<<width-1)))
@@ -114,10 +112,17 @@ type bitWriter struct {
 // write writes the lowest n bits of v, which has no others; n is at most 56.
 func (w *bitWriter) write(v uint64, n uint) {
 	w.acc |= v << w.have
-	for w.have += n; w.have >= 8; w.have -= 8 {
-		w.out = append(w.out, byte(w.acc))
-		w.acc >>= 8
-	}
+	w.have += n
+	whole := w.have / 8
+	w.out = binary.LittleEndian.AppendUint64(w.out, w.acc)[:len(w.out)+int(whole)]
+	w.acc >>= 8 * whole
+	w.have %= 8
+}
+
+// rice writes a number in the Rice code.
+func (w *bitWriter) rice(v uint64) {
+	w.ones(v >> riceBits)
+	w.write(v&(1<<riceBits-1), riceBits)
 }
 
 // ones writes n ones and a zero.
@@ -142,12 +147,36 @@ type bitReader struct {
 	have uint   // how many; the others of acc are zero
 }
 
+// fill has at least 56 bits in acc, or all that are left.
 func (r *bitReader) fill() {
-	for r.have <= 56 && len(r.in) > 0 {
-		r.acc |= uint64(r.in[0]) << r.have
-		r.in = r.in[1:]
-		r.have += 8
+	if len(r.in) < 8 {
+		for r.have <= 56 && len(r.in) > 0 {
+			r.acc |= uint64(r.in[0]) << r.have
+			r.in = r.in[1:]
+			r.have += 8
+		}
+		return
 	}
+	whole := (64 - r.have) / 8
+	r.acc |= binary.LittleEndian.Uint64(r.in) << r.have
+	r.in = r.in[whole:]
+	r.have += 8 * whole
+	r.acc &= 1<<r.have - 1
+}
+
+// rice reads a number in the Rice code, and returns false if there is none.
+func (r *bitReader) rice() (v uint64, ok bool) {
+	r.fill()
+	high := uint(bits.TrailingZeros64(^r.acc))
+	if n := high + 1 + riceBits; n <= r.have { // as almost all are
+		v = uint64(high)<<riceBits | r.acc>>(high+1)&(1<<riceBits-1)
+		r.acc >>= n
+		r.have -= n
+		return v, true
+	}
+	ones, ok := r.ones()
+	low, whole := r.read(riceBits)
+	return ones<<riceBits + low, ok && whole
 }
 
 // read reads n bits, at most 56, and returns false if there are fewer.
