@@ -8,10 +8,10 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// A filter tells most keys that are not in a run: all but one in 45,000. It
-// is two Bloom filters. In the first a key sets bits of one word only, so that a
-// lookup in eight runs is one in memory; it tells 29 keys in 30. The second is
-// asked for what is left: in it a key sets a bit in each word of a line.
+// A filter tells most keys that are not in a run: all but one in 45,000. It is two
+// Bloom filters. In the first a key sets bits of one word only, so that a lookup in
+// eight runs is one in memory; it tells 29 keys in 30. The second is asked for what
+// is left: in it a key sets a bit in each word of a line.
 //
 // What is for a key is chosen by the key's first bits, so that a filter is made in
 // the order of its keys, without a miss of the processor's cache.
@@ -76,17 +76,15 @@ func (l lines) add(key uint64) {
 	}
 }
 
-// newStoredFilter returns a filter for so many keys that has none.
-func newStoredFilter(keys int) *storedFilter {
-	return &storedFilter{
-		words: make([]uint64, max(1, keys/wordKeys)),
-		lines: make(lines, max(1, keys/lineKeys)*lineWords),
-	}
+// filterSize returns how many words both parts of a filter for so many keys have.
+func filterSize(keys int) (words, lines int) {
+	return max(1, keys/wordKeys), max(1, keys/lineKeys) * lineWords
 }
 
 // newFilter returns the filter of a run's pairs.
 func newFilter(pairs []pair) *storedFilter {
-	f := newStoredFilter(len(pairs))
+	words, lines := filterSize(len(pairs))
+	f := &storedFilter{make([]uint64, words), make([]uint64, lines)}
 	for _, p := range pairs {
 		f.words[choose(p.key(), len(f.words))] |= wordBits(p.key())
 		f.lines.add(p.key())
@@ -94,14 +92,11 @@ func newFilter(pairs []pair) *storedFilter {
 	return f
 }
 
-// size returns how many bytes encode takes.
-func (f *storedFilter) size() int { return crc32.Size + 8*(len(f.words)+len(f.lines)) }
-
 // encode returns the filter as it is stored: a CRC-32C of the rest, since a filter
 // with a wrong byte would let an event in twice; the words; and the lines, all
 // big-endian. How many there are is up to the number of keys.
 func (f *storedFilter) encode() []byte {
-	b := make([]byte, crc32.Size, f.size())
+	b := make([]byte, crc32.Size, crc32.Size+8*(len(f.words)+len(f.lines)))
 	b, _ = binary.Append(b, binary.BigEndian, f.words) // fails for other types only
 	b, _ = binary.Append(b, binary.BigEndian, []uint64(f.lines))
 	binary.BigEndian.PutUint32(b, checksum(b[crc32.Size:]))
@@ -110,14 +105,15 @@ func (f *storedFilter) encode() []byte {
 
 // decodeFilter undoes encode, for a run of so many keys.
 func decodeFilter(b []byte, keys int) (*storedFilter, error) {
-	f := newStoredFilter(keys)
-	if len(b) != f.size() {
-		return nil, fmt.Errorf("%w: its filter has %d bytes, not %d", storage.ErrDamaged, len(b), f.size())
+	words, lines := filterSize(keys)
+	if want := crc32.Size + 8*(words+lines); len(b) != want {
+		return nil, fmt.Errorf("%w: its filter has %d bytes, not %d", storage.ErrDamaged, len(b), want)
 	}
 	sum, b := binary.BigEndian.Uint32(b), b[crc32.Size:]
 	if sum != checksum(b) {
 		return nil, fmt.Errorf("%w: wrong checksum of its filter", storage.ErrDamaged)
 	}
+	f := &storedFilter{make([]uint64, words), make([]uint64, lines)}
 	n, _ := binary.Decode(b, binary.BigEndian, f.words) // fails if b is short only
 	_, _ = binary.Decode(b[n:], binary.BigEndian, []uint64(f.lines))
 	return f, nil

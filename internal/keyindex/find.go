@@ -74,8 +74,8 @@ func (x *Index) find(ctx context.Context, runs []run, keys []uint64) ([]Match, e
 	return matches, nil
 }
 
-// candidates sets to the positions of the keys that each of the runs, which are in
-// one bank, may have.
+// candidates sets at, by run, to the positions of the keys that the run may have.
+// The runs are in one bank, or it is one without a filter.
 func candidates(at *[bankWidth][]int, runs []run, keys []uint64) {
 	for i := range runs {
 		at[i] = at[i][:0]
