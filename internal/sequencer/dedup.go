@@ -34,6 +34,9 @@ type dedup struct {
 	view []*segment
 }
 
+// sayEvery is how often it is said how far indexing has come, if it has far to go.
+const sayEvery = 10 * time.Second
+
 // openDedup opens the key index and reads the entries that are not in it yet.
 func openDedup(ctx context.Context, cfg Config, size uint64) (*dedup, error) {
 	index, err := keyindex.Open(ctx, cfg.Log, keyindex.Events)
@@ -46,7 +49,12 @@ func openDedup(ctx context.Context, cfg Config, size uint64) (*dedup, error) {
 			storage.ErrDamaged, index.End()-1, size)
 	}
 	const step = 16384 // entries read at once
+	var said time.Time
 	for start := index.End(); start < size; start += step {
+		if size-start > keyindex.RunLength && time.Since(said) > sayEvery {
+			said = time.Now()
+			cfg.Logger.Info("indexing what the log has, before it is written to", "entries", start, "of", size)
+		}
 		if err := d.read(ctx, cfg.Log, start, min(start+step, size)); err != nil {
 			return nil, fmt.Errorf("read the entries that are not in the key index: %w", err)
 		}

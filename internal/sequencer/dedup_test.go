@@ -1,9 +1,11 @@
 package sequencer
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +23,7 @@ type unindexed struct{ storage.Log }
 func (unindexed) Runs(context.Context, string) ([]storage.Run, error) { return nil, nil }
 
 // TestIndexIsBuiltWithOneSegmentInMemory: a large log whose index is built anew
-// must not need the memory of all its keys.
+// must not need the memory of all its keys, and says why it is not written to.
 func TestIndexIsBuiltWithOneSegmentInMemory(t *testing.T) {
 	t.Parallel()
 	l, err := dbtest.SQLite(t)().CreateLog(t.Context(), "default", "log.example/default")
@@ -35,7 +37,8 @@ func TestIndexIsBuiltWithOneSegmentInMemory(t *testing.T) {
 	const size = 3*keyindex.RunLength + 10
 	fill(t, cfg, size)
 
-	cfg.Log = unindexed{l}
+	var said bytes.Buffer
+	cfg.Log, cfg.Logger = unindexed{l}, slog.New(slog.NewTextHandler(&said, nil))
 	d, err := openDedup(t.Context(), cfg, size)
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +46,9 @@ func TestIndexIsBuiltWithOneSegmentInMemory(t *testing.T) {
 	if len(d.segments) != 1 || len(d.view) != 0 || d.index.End() != size-10 {
 		t.Errorf("%d segments are in memory, %d in view, the index ends at %d; want 1, 0 and %d",
 			len(d.segments), len(d.view), d.index.End(), size-10)
+	}
+	if want := fmt.Sprintf("entries=0 of=%d", size); strings.Count(said.String(), want) != 1 {
+		t.Errorf("said %q, want %q in it once", said.String(), want)
 	}
 }
 
