@@ -3,24 +3,20 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"syscall"
+
+	"github.com/stele-log/stele/internal/filelock"
 )
 
 // lockDir keeps two servers from using one data folder: they would sign with
-// the same keys. The lock goes with the process.
+// the same keys.
 func lockDir(dir string) (unlock func(), err error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	unlock, err = filelock.Lock(filepath.Join(dir, "lock"))
+	if errors.Is(err, filelock.ErrHeld) {
+		return nil, fmt.Errorf("another server uses the data folder %s; stop it, or choose another with --data", dir)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("lock data folder: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another server uses the data folder %s; stop it, or choose another with --data", dir)
-		}
-		return nil, fmt.Errorf("lock data folder: %w", err)
-	}
-	return func() { _ = f.Close() }, nil
+	return unlock, nil
 }

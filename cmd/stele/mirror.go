@@ -51,7 +51,7 @@ type mirrorFlags struct {
 	json     bool
 }
 
-func (f *mirrorFlags) run(cmd *cobra.Command, from, dir string) (err error) {
+func (f *mirrorFlags) run(cmd *cobra.Command, from, dir string) error {
 	p, err := f.trust.load()
 	if err != nil {
 		return err
@@ -66,7 +66,7 @@ func (f *mirrorFlags) run(cmd *cobra.Command, from, dir string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, m.Close()) }()
+	defer m.Close()
 	for {
 		start := time.Now()
 		bar = newProgress(cmd.ErrOrStderr(), "mirroring", "entries")

@@ -3,8 +3,6 @@ package mirror
 import (
 	"errors"
 	"os"
-	"path/filepath"
-	"syscall"
 )
 
 // A Disk is what a copy is written through. All paths are the system's. It must
@@ -57,19 +55,3 @@ func (System) SyncDir(dir string) error {
 
 // RemoveAll implements Disk.
 func (System) RemoveAll(dir string) error { return os.RemoveAll(dir) }
-
-// lock keeps two mirrors from writing to one folder. It goes with the process.
-func lock(dir string) (unlock func() error, err error) {
-	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, errors.New("another mirror writes to this folder")
-		}
-		return nil, err
-	}
-	return f.Close, nil
-}

@@ -129,11 +129,7 @@ func update(t *testing.T, l *log, dir string, disk mirror.Disk) (mirror.Update, 
 	if err != nil {
 		return mirror.Update{}, err
 	}
-	defer func() {
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	defer m.Close()
 	return m.Update(t.Context())
 }
 

@@ -34,6 +34,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/stele-log/stele/internal/filelock"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/proof"
 	"github.com/stele-log/stele/pkg/tile"
@@ -58,7 +59,7 @@ type Config struct {
 type Mirror struct {
 	cfg    Config
 	files  tile.Reader // of the copy
-	unlock func() error
+	unlock func()
 }
 
 // Open takes the folder for this mirror alone.
@@ -77,7 +78,10 @@ func Open(cfg Config) (*Mirror, error) {
 	if err := makeFolder(cfg.Disk, dir); err != nil {
 		return nil, fmt.Errorf("mirror to %s: %w", dir, err)
 	}
-	unlock, err := lock(dir)
+	unlock, err := filelock.Lock(filepath.Join(dir, ".lock"))
+	if errors.Is(err, filelock.ErrHeld) {
+		err = errors.New("another mirror writes to this folder")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("mirror to %s: %w", dir, err)
 	}
@@ -105,7 +109,7 @@ func makeFolder(disk Disk, dir string) error {
 }
 
 // Close lets the folder go.
-func (m *Mirror) Close() error { return m.unlock() }
+func (m *Mirror) Close() { m.unlock() }
 
 // An Update says what one update has done.
 type Update struct {
