@@ -112,11 +112,16 @@ func lockFile(ctx context.Context, path string) (*sql.DB, error) {
 	db.SetMaxOpenConns(1)
 	if _, err := db.ExecContext(ctx, "BEGIN EXCLUSIVE"); err != nil {
 		db.Close()
-		var e *sqlite.Error
-		if errors.As(err, &e) && e.Code()&0xff == sqlite3.SQLITE_BUSY {
+		if isBusy(err) {
 			return nil, storage.ErrLeased
 		}
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
 	return db, nil
+}
+
+// isBusy reports whether an error says that another connection has the file.
+func isBusy(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code()&0xff == sqlite3.SQLITE_BUSY
 }

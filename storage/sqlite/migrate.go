@@ -64,15 +64,19 @@ func migrate(ctx context.Context, path string) (from, to int64, err error) {
 }
 
 // lockToMigrate takes the file's lock, unless there is nothing to do, which
-// another process may also see to while this one waits.
+// another process may also see to while this one waits. A new file that others
+// open, too, is busy for a moment: SQLite does not wait to give it a WAL.
 func lockToMigrate(ctx context.Context, db *sql.DB, path string, newest int64) (*sql.DB, error) {
 	for deadline := time.Now().Add(lockWait); ; {
 		have, err := version(ctx, db)
-		if err != nil || have >= newest {
-			return nil, err
+		if err == nil && have >= newest {
+			return nil, nil
 		}
-		lock, err := lockFile(ctx, path)
-		if !errors.Is(err, storage.ErrLeased) || time.Now().After(deadline) {
+		var lock *sql.DB
+		if err == nil {
+			lock, err = lockFile(ctx, path)
+		}
+		if !isBusy(err) && !errors.Is(err, storage.ErrLeased) || time.Now().After(deadline) {
 			return lock, err
 		}
 		select {
