@@ -11,8 +11,8 @@
 //
 // Events are looked for with every append and are hardly ever there. Each of
 // their runs has a filter in memory: 3.3 bytes a key, and one lookup in 45,000 goes
-// to the database for nothing. Leaves are looked for seldom, and are mostly there: their runs
-// have no filter.
+// to the database for nothing. Leaves are looked for seldom, and are mostly there:
+// their runs have no filter.
 //
 // What always holds:
 //   - runs are adjacent and cover the entries from 0 to End;
@@ -185,17 +185,13 @@ func (x *Index) merge(ctx context.Context, start, end uint64) error {
 		if err != nil {
 			return fmt.Errorf("merge runs of %s index: %w", x.kind, err)
 		}
-		if !slices.IsSorted(pairs[first:]) {
-			return fmt.Errorf("merge runs of %s index: %w: the pages of entries %d to %d are out of order",
-				x.kind, storage.ErrDamaged, r.start, r.end-1)
+		if n := uint64(len(pairs) - first); n != r.length() || !slices.IsSorted(pairs[first:]) {
+			return fmt.Errorf("merge runs of %s index: %w: entries %d to %d have %d keys, or not in order",
+				x.kind, storage.ErrDamaged, r.start, r.end-1, n)
 		}
 		for i := range pairs[first:] {
 			pairs[first+i] += pair(r.start - start)
 		}
-	}
-	if uint64(len(pairs)) != end-start {
-		return fmt.Errorf("merge runs of %s index: %w: %d keys for entries %d to %d",
-			x.kind, storage.ErrDamaged, len(pairs), start, end-1)
 	}
 	mergeSorted(pairs, len(pairs)/fanOut)
 	return x.write(ctx, start, end, pairs)

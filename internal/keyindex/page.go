@@ -32,12 +32,12 @@ func offsetWidth(runLength uint64) uint { return uint(bits.Len64(runLength - 1))
 func pages(pairs []pair) iter.Seq[storage.Page] {
 	return func(yield func(storage.Page) bool) {
 		var page []byte
-		var bits bitWriter
+		var w bitWriter
 		width := offsetWidth(uint64(len(pairs)))
 		for rest := pairs; len(rest) > 0; {
-			n := bits.page(rest, width)
+			n := w.page(rest, width)
 			page = binary.AppendUvarint(page[:0], uint64(n))
-			page = append(page, bits.out...)
+			page = append(page, w.out...)
 			if !yield(storage.Page{First: rest[0].key(), Data: page}) {
 				return
 			}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"iter"
@@ -87,12 +88,9 @@ func (l *Log) RunPages(ctx context.Context, kind string, start uint64, keys []ui
 		"log": l.id, "kind": kind, "start": bound(start), "keys": bigints,
 	})
 	pages, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (page storage.Page, err error) {
-		var first *int64
-		if err := row.Scan(&first, &page.Data); err != nil || first == nil {
-			return storage.Page{}, err
-		}
-		page.First = fromBigint(*first)
-		return page, nil
+		page, _, err = scanPage(row)
+		page.Data = bytes.Clone(page.Data)
+		return page, err
 	})
 	if err == nil && len(pages) != len(keys) {
 		err = storage.ErrNotFound
@@ -124,15 +122,14 @@ func (l *Log) allPages(ctx context.Context, kind string, start uint64, f func(st
 	found := false
 	for rows.Next() {
 		found = true
-		var first *int64
-		var data pgtype.DriverBytes
-		if err := rows.Scan(&first, &data); err != nil {
+		page, ok, err := scanPage(rows)
+		if err != nil {
 			return err
 		}
-		if first == nil {
+		if !ok {
 			continue
 		}
-		if err := f(storage.Page{First: fromBigint(*first), Data: data}); err != nil {
+		if err := f(page); err != nil {
 			return err
 		}
 	}
@@ -143,6 +140,17 @@ func (l *Log) allPages(ctx context.Context, kind string, start uint64, f func(st
 		return storage.ErrNotFound
 	}
 	return nil
+}
+
+// scanPage reads a page, which is good until the next row, and false if the row
+// stands for there being none.
+func scanPage(row pgx.CollectableRow) (page storage.Page, ok bool, err error) {
+	var first *int64
+	if err := row.Scan(&first, (*pgtype.DriverBytes)(&page.Data)); err != nil || first == nil {
+		return storage.Page{}, false, err
+	}
+	page.First = fromBigint(*first)
+	return page, true, nil
 }
 
 // toBigint maps the keys onto all of bigint, in order.
