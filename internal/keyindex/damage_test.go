@@ -109,10 +109,8 @@ func TestDamagedFiltersAreReportedAndNotUsed(t *testing.T) {
 		"of 3 bytes":            func(b []byte) []byte { return b[:3] },
 		"missing":               func([]byte) []byte { return nil },
 		"a checksum of nothing": func([]byte) []byte { return make([]byte, 4) },
-		"of another form": func(b []byte) []byte {
-			b = b[4 : len(b)-3]
-			return append(binary.BigEndian.AppendUint32(nil, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli))), b...)
-		},
+		"too short": func(b []byte) []byte { return checked(b[4 : len(b)-8]) },
+		"too long":  func(b []byte) []byte { return checked(append(b[4:], make([]byte, 8)...)) },
 	} {
 		l.filter = change
 		x := openIndex(t, l, keyindex.Events)
@@ -120,6 +118,25 @@ func TestDamagedFiltersAreReportedAndNotUsed(t *testing.T) {
 		l.filter = func([]byte) []byte { panic("read again") }
 		m.check(t, x, append(m.sample()[:100], m.keys[run:run+50]...))
 	}
+}
+
+// checked returns what a filter consists of with the right checksum before it.
+func checked(filter []byte) []byte {
+	sum := crc32.Checksum(filter, crc32.MakeTable(crc32.Castagnoli))
+	return append(binary.BigEndian.AppendUint32(nil, sum), filter...)
+}
+
+// TestRunAcrossOthersIsDamaged stores a run that no index makes: where it begins
+// tells which place its filter would take in memory.
+func TestRunAcrossOthersIsDamaged(t *testing.T) {
+	t.Parallel()
+	stored, _ := withSeven(t)
+	across := storage.Run{Kind: keyindex.Events, Start: run, End: 3 * run, Filter: []byte("filter")}
+	if err := stored.ReplaceRuns(t.Context(), across, slices.Values[[]storage.Page](nil)); err != nil {
+		t.Fatal(err)
+	}
+	x := openIndex(t, stored, keyindex.Events)
+	wantDamaged(t, "the filter", x.LoadFilters(t.Context()), "no run of this length begins there")
 }
 
 // TestFiltersAreNotNeeded looks for few keys, and before filters are read.
