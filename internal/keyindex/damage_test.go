@@ -109,8 +109,8 @@ func TestDamagedFiltersAreReportedAndNotUsed(t *testing.T) {
 		"of 3 bytes":            func(b []byte) []byte { return b[:3] },
 		"missing":               func([]byte) []byte { return nil },
 		"a checksum of nothing": func([]byte) []byte { return make([]byte, 4) },
-		"too short": func(b []byte) []byte { return checked(b[4 : len(b)-8]) },
-		"too long":  func(b []byte) []byte { return checked(append(b[4:], make([]byte, 8)...)) },
+		"too short":             func(b []byte) []byte { return checked(b[4 : len(b)-8]) },
+		"too long":              func(b []byte) []byte { return checked(append(b[4:], make([]byte, 8)...)) },
 	} {
 		l.filter = change
 		x := openIndex(t, l, keyindex.Events)
