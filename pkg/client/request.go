@@ -64,14 +64,16 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 		if !again || r.once {
 			return nil, err
 		}
-		// Jitter keeps clients that failed together from coming back together.
-		pause := wait/2 + rand.N(wait/2)
-		if p, ok := errors.AsType[*Problem](err); ok && p.retryAfter > 0 {
-			pause += p.retryAfter
+		var least time.Duration // that the server asks for
+		if p, ok := errors.AsType[*Problem](err); ok {
+			least = p.retryAfter
 		}
-		if time.Since(start)+pause > c.retryFor {
+		left := c.retryFor - time.Since(start)
+		if left <= least {
 			return nil, err
 		}
+		// Jitter keeps clients that failed together from coming back together.
+		pause := min(least+wait/2+rand.N(wait/2), left)
 		if c.retrying != nil {
 			c.retrying(err, pause)
 		}
