@@ -396,6 +396,7 @@ func TestContradictionAfterTheQuorumIsHeardOf(t *testing.T) {
 func TestProbeFindsWhatTheServerForgot(t *testing.T) {
 	t.Parallel()
 	r := newGatherRig(t)
+	r.policy = witnesstest.Policy(t, 3, r.w)
 	r.mustGather(r.gatherer(), 20)
 	r.w[0].Kill()
 	r.w[1].Say(http.StatusNotFound, "text/plain", "there is no such thing here")
