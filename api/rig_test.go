@@ -130,7 +130,7 @@ func (r *rig) defaultLog() *host.Log {
 
 func (r *rig) waitUntil(what string, done func() bool) {
 	r.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			r.Fatalf("not in time: %s", what)
 		}

@@ -222,7 +222,7 @@ func tesseraChecks(t *testing.T, r *rig) {
 		return hashes, nil
 	}
 	// It can hang if a bundle is short.
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- fsck.New(origin, v, fetcher(t, r), hashBundle, fsck.Opts{N: 2}).Check(ctx) }()
@@ -254,7 +254,7 @@ func torchwoodReads(t *testing.T, r *rig) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := torchwood.NewClient(f, torchwood.WithTimeout(20*time.Second))
+	c, err := torchwood.NewClient(f, torchwood.WithTimeout(2*time.Minute))
 	if err != nil {
 		t.Fatal(err)
 	}

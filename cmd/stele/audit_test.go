@@ -161,7 +161,7 @@ func TestAuditServesMetrics(t *testing.T) {
 		ended <- err
 	}()
 	want := `stele_audit_verified_size{origin="log.example/default"} 3`
-	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(fetch(address), want); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !strings.Contains(fetch(address), want); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the metrics are %s", fetch(address))
 		}

@@ -65,7 +65,7 @@ func TestMirrorFollowsUntilItIsStopped(t *testing.T) {
 // waitForSize waits until the checkpoint in dir says what is wanted.
 func waitForSize(t *testing.T, dir, want string) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if b, err := os.ReadFile(filepath.Join(dir, "checkpoint")); err == nil && strings.Contains(string(b), want) {
 			return
 		}

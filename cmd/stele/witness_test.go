@@ -248,11 +248,14 @@ func TestWitnessServeSaysWhatIsWrongWithItsFlags(t *testing.T) {
 }
 
 // waitUntil waits for something to become true.
+// patience is how long is waited for what ought to happen soon.
+const patience = 2 * time.Minute
+
 func waitUntil(t *testing.T, is func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("it did not happen within 20 seconds")
+			t.Fatalf("it did not happen within %v", patience)
 		}
 	}
 }

@@ -71,15 +71,10 @@ type forker struct {
 }
 
 // send sends one request after the other for a history, each from the size that
-// the witness has said it knows.
-func (f *forker) send(t *testing.T, h history, stop <-chan struct{}) {
+// the witness has said it knows, until all of it is cosigned or ctx ends.
+func (f *forker) send(ctx context.Context, t *testing.T, h history) {
 	known := uint64(0)
-	for known < uint64(len(h)) {
-		select {
-		case <-stop:
-			return
-		default:
-		}
+	for known < uint64(len(h)) && ctx.Err() == nil {
 		to := min(known+rand.Uint64N(3), uint64(len(h)))
 		r := witness.AddCheckpoint{Old: known, Proof: h.proof(t, known, to), Note: f.sign(h.head(to))}
 		status, body, err := addCheckpoint(*f.url.Load(), r)
@@ -165,10 +160,15 @@ func TestKilledWitnessSignsOneHistory(t *testing.T) {
 			w := serveWitness(t, args...)
 			f := &forker{sign: sign, histories: []history{newHistory("a", size), newHistory("b", size)}}
 			f.url.Store(&w.url)
-			stop := make(chan struct{})
+			// Who sends the history that has lost would go on for ever.
+			ctx, won := context.WithTimeout(t.Context(), patience)
+			defer won()
 			var senders sync.WaitGroup
 			for i := range 32 {
-				senders.Go(func() { f.send(t, f.histories[i%2], stop) })
+				senders.Go(func() {
+					f.send(ctx, t, f.histories[i%2])
+					won()
+				})
 			}
 			for range 3 {
 				before := f.count()
@@ -177,10 +177,7 @@ func TestKilledWitnessSignsOneHistory(t *testing.T) {
 				w = serveWitness(t, args...)
 				f.url.Store(&w.url)
 			}
-			ended := make(chan struct{})
-			go func() { senders.Wait(); close(ended) }()
-			time.AfterFunc(20*time.Second, func() { close(stop) })
-			<-ended
+			senders.Wait()
 			f.check(t, w.vkeys)
 		})
 	}

@@ -211,7 +211,7 @@ func TestOpenModeIsAskedFor(t *testing.T) {
 	}
 	s := c.serve(t, "--witness-policy", c.policy(t, 2), "--witness-policy-mode", "open")
 	appendOne(t, s)
-	for deadline := time.Now().Add(20 * time.Second); !strings.HasPrefix(get(t, s.url+"/logs/default/checkpoint"), cosignedOrigin+"\n1\n"); {
+	for deadline := time.Now().Add(patience); !strings.HasPrefix(get(t, s.url+"/logs/default/checkpoint"), cosignedOrigin+"\n1\n"); {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing is published")
 		}
@@ -372,7 +372,7 @@ func background(t *testing.T, cmd *exec.Cmd) {
 
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%s did not start", what)
 		}

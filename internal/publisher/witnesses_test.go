@@ -67,7 +67,7 @@ func newWitnessedRig(t *testing.T, store storage.Store) *witnessedRig {
 // waitMet waits for a checkpoint of that head, which must meet the policy.
 func (r *witnessedRig) waitMet(t *testing.T, p *publisher.Publisher, head tree.Head) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	got, err := p.Wait(ctx, head.Size)
 	if err != nil {
@@ -91,7 +91,7 @@ func expectNothing(t *testing.T, p *publisher.Publisher, size uint64) {
 
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !done(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not in time: %s", what)
 		}
