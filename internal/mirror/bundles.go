@@ -121,13 +121,9 @@ func readBundle(ctx context.Context, r tile.Reader, t tile.Tile) bundle {
 	if err != nil {
 		return bundle{err: fmt.Errorf("read %s: %w", t, err)}
 	}
-	entries, err := tile.SplitBundle(data, t.Width)
+	leaves, err := tree.LeafHashes(data, t.Width)
 	if err != nil {
 		return bundle{err: fmt.Errorf("%s: %w", t, err)}
-	}
-	leaves := make([]tree.Hash, len(entries))
-	for i, e := range entries {
-		leaves[i] = tree.LeafHash(e)
 	}
 	return bundle{t: t, data: data, leaves: leaves}
 }

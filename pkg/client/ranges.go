@@ -84,9 +84,9 @@ func (c *checker) read(ctx context.Context, first tile.Tile, n uint64) hashedRan
 	r := hashedRange{bundles: make([]hashedBundle, 0, n)}
 	next := first
 	r.err = c.each(ctx, first, n, func(data []byte) error {
-		leaves, err := leafHashes(data, next)
+		leaves, err := tree.LeafHashes(data, next.Width)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", next, err)
 		}
 		b := hashedBundle{t: next, leaves: leaves}
 		if next.IsFull() {

@@ -97,26 +97,12 @@ func readBundle(ctx context.Context, r tile.Reader, t tile.Tile) ([][]byte, []tr
 	if err != nil {
 		return nil, nil, inEntries(t, fmt.Errorf("read %s: %w", t, err))
 	}
-	leaves, err := leafHashes(data, t)
+	leaves, err := tree.LeafHashes(data, t.Width)
 	if err != nil {
-		return nil, nil, inEntries(t, err)
+		return nil, nil, inEntries(t, fmt.Errorf("%s: %w", t, err))
 	}
 	entries, err := tile.SplitBundle(data, t.Width)
 	return entries, leaves, err
-}
-
-// leafHashes returns the leaf hashes of a bundle's entries.
-func leafHashes(data []byte, t tile.Tile) ([]tree.Hash, error) {
-	leaves := make([]tree.Hash, 0, t.Width)
-	for rest := data; len(leaves) < t.Width || len(rest) > 0; {
-		entry, after, ok := tile.CutEntry(rest)
-		if !ok || len(leaves) == t.Width {
-			return nil, fmt.Errorf("%s: %w", t, tile.CheckBundle(data, t.Width))
-		}
-		leaves = append(leaves, tree.LeafHash(entry))
-		rest = after
-	}
-	return leaves, nil
 }
 
 // inEntries says of an error which entries it is about.

@@ -154,13 +154,17 @@ func peaks(hashes []Hash) []Hash {
 	return roots
 }
 
-// fullRoot returns the root over a power of two of hashes.
+// fullRoot returns the root over a power of two of hashes, up to 256.
 func fullRoot(hashes []Hash) Hash {
-	if len(hashes) == 1 {
-		return hashes[0]
+	var above [tile.Width / 2]Hash
+	row := hashes
+	for len(row) > 1 {
+		for i := range len(row) / 2 {
+			above[i] = NodeHash(row[2*i], row[2*i+1])
+		}
+		row = above[:len(row)/2]
 	}
-	mid := len(hashes) / 2
-	return NodeHash(fullRoot(hashes[:mid]), fullRoot(hashes[mid:]))
+	return row[0]
 }
 
 // SplitTile returns the hashes of a tile's bytes. It fails unless there are

@@ -22,6 +22,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+
+	"github.com/stele-log/stele/pkg/tile"
 )
 
 // HashSize is the size of a hash, in bytes.
@@ -66,13 +68,33 @@ var EmptyRoot = Hash(sha256.Sum256(nil))
 // the length that precedes it in a bundle).
 //
 // SPEC: RFC 6962 section 2.1.
-func LeafHash(entry []byte) Hash {
-	var leaf [512]byte
-	if len(entry) < len(leaf) { // most are, and are hashed quicker in one piece
-		return sha256.Sum256(leaf[:1+copy(leaf[1:], entry)])
+func LeafHash(entry []byte) Hash { return new(leafHasher).hash(entry) }
+
+// LeafHashes returns the leaf hashes of an entry bundle. It fails unless the
+// bundle holds exactly width whole entries.
+func LeafHashes(bundle []byte, width int) ([]Hash, error) {
+	var leaf leafHasher
+	hashes := make([]Hash, 0, width)
+	for rest := bundle; len(rest) > 0 || len(hashes) < width; {
+		entry, after, ok := tile.CutEntry(rest)
+		if !ok || len(hashes) == width {
+			return nil, tile.CheckBundle(bundle, width)
+		}
+		hashes = append(hashes, leaf.hash(entry))
+		rest = after
+	}
+	return hashes, nil
+}
+
+// A leafHasher hashes leaves. Its first byte, the prefix of a leaf, stays 0.
+type leafHasher [512]byte
+
+func (l *leafHasher) hash(entry []byte) Hash {
+	if len(entry) < len(l) { // most are, and are hashed quicker in one piece
+		return sha256.Sum256(l[:1+copy(l[1:], entry)])
 	}
 	d := sha256.New()
-	d.Write([]byte{0})
+	d.Write(l[:1])
 	d.Write(entry)
 	return Hash(d.Sum(make([]byte, 0, HashSize)))
 }

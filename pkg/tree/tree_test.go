@@ -3,11 +3,13 @@ package tree_test
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
 )
 
@@ -25,6 +27,33 @@ func TestHashesAgreeWithTlog(t *testing.T) {
 	}
 	if got := tree.Empty(); got.Root.String() != "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=" || got.Size != 0 {
 		t.Errorf("head of the empty tree is %s", got)
+	}
+}
+
+func TestBundlesAreHashedEntryByEntry(t *testing.T) {
+	t.Parallel()
+	var bundle []byte
+	var want []tree.Hash
+	for _, size := range []int{511, 0, 510, 65535, 1, 512, 300} {
+		e := bytes.Repeat([]byte{7}, size)
+		want = append(want, tree.LeafHash(e))
+		bundle, _ = tile.AppendEntry(bundle, e)
+	}
+	got, err := tree.LeafHashes(bundle, len(want))
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("got %v, %v, want %v", got, err, want)
+	}
+	for _, bad := range []struct {
+		bundle []byte
+		width  int
+	}{
+		{bundle, len(want) - 1}, {bundle, len(want) + 1}, {bundle[:len(bundle)-1], len(want)}, {append(bundle, 0), len(want)},
+		{nil, 1}, {[]byte{0, 0}, 0},
+	} {
+		want := tile.CheckBundle(bad.bundle, bad.width)
+		if hashes, err := tree.LeafHashes(bad.bundle, bad.width); hashes != nil || err == nil || err.Error() != want.Error() {
+			t.Errorf("%d bytes, width %d: %d hashes, error %v, want %v", len(bad.bundle), bad.width, len(hashes), err, want)
+		}
 	}
 }
 
