@@ -144,7 +144,7 @@ func (r askew) ReadTiles(ctx context.Context, level int, start, end uint64, f fu
 
 func TestCheckCountsTilesInARow(t *testing.T) {
 	t.Parallel()
-	l := newMemLog(t, 20_000) // the first range has 64 bundles
+	l := newMemLog(t, 40_000) // the first range has 128 bundles
 	for _, level := range []int{tile.Entries, 0} {
 		for _, more := range []int{-1, 1} {
 			_, err := client.Check(t.Context(), askew{inARow{tile.FS(l)}, level, more}, l.policy(t), client.CheckOptions{})

@@ -12,7 +12,7 @@ import (
 
 // rangeBundles is how many bundles are read in a row, if they can be: enough
 // for a query's own cost not to count, few enough for all workers to have some.
-const rangeBundles = 64
+const rangeBundles = 128
 
 // A hashedBundle is an entry bundle of which nothing but the hashes is left.
 type hashedBundle struct {
