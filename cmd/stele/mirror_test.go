@@ -3,6 +3,7 @@ package main_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -65,12 +66,10 @@ func TestMirrorFollowsUntilItIsStopped(t *testing.T) {
 // waitForSize waits until the checkpoint in dir says what is wanted.
 func waitForSize(t *testing.T, dir, want string) {
 	t.Helper()
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		if b, err := os.ReadFile(filepath.Join(dir, "checkpoint")); err == nil && strings.Contains(string(b), want) {
-			return
-		}
-	}
-	t.Fatalf("the copy did not come to size %q", want)
+	waitFor(t, fmt.Sprintf("the copy to have size %q", want), func() bool {
+		b, err := os.ReadFile(filepath.Join(dir, "checkpoint"))
+		return err == nil && strings.Contains(string(b), want)
+	})
 }
 
 // TestMirrorRefusesAnotherHistory shows it a log that was begun anew with the

@@ -178,7 +178,7 @@ func TestWitnessFollowsALogListWhileItRuns(t *testing.T) {
 	}))
 	defer lists.Close()
 	w := serveWitness(t, "--data", t.TempDir(), "--log-list", lists.URL)
-	waitUntil(t, func() bool {
+	waitFor(t, "a log of the list to be followed", func() bool {
 		status, _, _ := addCheckpoint(w.url, witness.AddCheckpoint{Note: sign(tree.Empty())})
 		return status == 200
 	})
@@ -247,15 +247,14 @@ func TestWitnessServeSaysWhatIsWrongWithItsFlags(t *testing.T) {
 	}
 }
 
-// waitUntil waits for something to become true.
 // patience is how long is waited for what ought to happen soon.
 const patience = 2 * time.Minute
 
-func waitUntil(t *testing.T, is func() bool) {
+func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("it did not happen within %v", patience)
+			t.Fatalf("waited in vain for %s", what)
 		}
 	}
 }

@@ -74,7 +74,7 @@ type forker struct {
 // the witness has said it knows, until all of it is cosigned or ctx ends.
 func (f *forker) send(ctx context.Context, t *testing.T, h history) {
 	known := uint64(0)
-	for known < uint64(len(h)) && ctx.Err() == nil {
+	for ctx.Err() == nil {
 		to := min(known+rand.Uint64N(3), uint64(len(h)))
 		r := witness.AddCheckpoint{Old: known, Proof: h.proof(t, known, to), Note: f.sign(h.head(to))}
 		status, body, err := addCheckpoint(*f.url.Load(), r)
@@ -85,7 +85,9 @@ func (f *forker) send(ctx context.Context, t *testing.T, h history) {
 			f.mu.Lock()
 			f.cosigned = append(f.cosigned, string(r.Note)+body)
 			f.mu.Unlock()
-			known = to
+			if known = to; known == uint64(len(h)) {
+				return
+			}
 		case status == 409:
 			n, err := strconv.ParseUint(strings.TrimSpace(body), 10, 64)
 			if err != nil {
@@ -172,7 +174,7 @@ func TestKilledWitnessSignsOneHistory(t *testing.T) {
 			}
 			for range 3 {
 				before := f.count()
-				waitUntil(t, func() bool { return f.count() >= before+15 })
+				waitFor(t, "15 more cosignatures", func() bool { return f.count() >= before+15 })
 				w.end(syscall.SIGKILL)
 				w = serveWitness(t, args...)
 				f.url.Store(&w.url)

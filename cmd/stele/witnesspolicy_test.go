@@ -211,12 +211,9 @@ func TestOpenModeIsAskedFor(t *testing.T) {
 	}
 	s := c.serve(t, "--witness-policy", c.policy(t, 2), "--witness-policy-mode", "open")
 	appendOne(t, s)
-	for deadline := time.Now().Add(patience); !strings.HasPrefix(get(t, s.url+"/logs/default/checkpoint"), cosignedOrigin+"\n1\n"); {
-		if time.Now().After(deadline) {
-			t.Fatal("nothing is published")
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
+	waitFor(t, "a checkpoint of one entry", func() bool {
+		return strings.HasPrefix(get(t, s.url+"/logs/default/checkpoint"), cosignedOrigin+"\n1\n")
+	})
 	run(t, 1, "receipt", "0", "--url", s.url)
 }
 
@@ -368,13 +365,4 @@ func background(t *testing.T, cmd *exec.Cmd) {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-}
-
-func waitFor(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("%s did not start", what)
-		}
-	}
 }
