@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/stele-log/stele/bench/events"
@@ -26,7 +27,8 @@ var tesseraSingle = peer.Batching{Size: 192, Age: 50 * time.Millisecond}
 const (
 	steleSingle = "Stele over HTTP, 256 connections"
 	tesseraHTTP = "Tessera POSIX over HTTP, 256 connections"
-	trillianPG  = "Trillian on PostgreSQL, 256 clients"
+	trillianPG  = "Trillian on PostgreSQL, 256 clients in process"
+	trillianRPC = "Trillian on PostgreSQL, 256 clients by gRPC"
 	emptyPost   = "empty handler, POST, 256 connections"
 	steleLone   = "Stele over HTTP, one writer, median"
 	insertLone  = "INSERT of a row, one writer, median"
@@ -42,11 +44,13 @@ func singleGroup(l *lab) measure.Group {
 			{Name: steleSingle, Unit: perSecond, Open: l.postSingly},
 			{Name: tesseraHTTP, Unit: perSecond, Open: l.postToTessera},
 			{Name: trillianPG, Unit: perSecond, Open: l.queueInTrillian},
+			{Name: trillianRPC, Unit: perSecond, Open: l.sendToTrillian},
 			{Name: emptyPost, Unit: requests, Open: l.postToNobody},
 		},
 		Rows: []measure.Row{
 			{What: what + "Tessera POSIX over HTTP", Subject: steleSingle, Baseline: tesseraHTTP, Bar: 1.5},
 			{What: what + "Trillian on PostgreSQL, 256 clients in process", Subject: steleSingle, Baseline: trillianPG, Bar: 10},
+			{What: what + "Trillian on PostgreSQL, 256 clients by gRPC", Subject: steleSingle, Baseline: trillianRPC},
 			{What: what + "the empty handler", Subject: steleSingle, Baseline: emptyPost, Bar: 0.5},
 		},
 		Close: l.close,
@@ -144,7 +148,7 @@ func postOK(url string) measure.Turn {
 	})
 }
 
-func (l *lab) queueInTrillian(ctx context.Context) (measure.Turn, error) {
+func (l *lab) openTrillian(ctx context.Context) (*peer.Trillian, error) {
 	if l.trillian == "" {
 		return nil, fmt.Errorf("%w: no schema of Trillian", measure.ErrSkip)
 	}
@@ -157,19 +161,47 @@ func (l *lab) queueInTrillian(ctx context.Context) (measure.Turn, error) {
 		return nil, err
 	}
 	log, err := peer.OpenTrillian(ctx, database, string(schema))
+	if err == nil {
+		l.onClose(log.Close)
+	}
+	return log, err
+}
+
+func (l *lab) queueInTrillian(ctx context.Context) (measure.Turn, error) {
+	log, err := l.openTrillian(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l.onClose(log.Close)
+	return queueing(log, slices.Repeat([]queueFunc{log.Queue}, writers)), nil
+}
+
+func (l *lab) sendToTrillian(ctx context.Context) (measure.Turn, error) {
+	log, err := l.openTrillian(ctx)
+	if err != nil {
+		return nil, err
+	}
+	clients := make([]queueFunc, writers)
+	for w := range clients {
+		if clients[w], err = log.Dial(); err != nil {
+			return nil, err
+		}
+	}
+	return queueing(log, clients), nil
+}
+
+type queueFunc = func(ctx context.Context, leaf []byte) error
+
+// queueing is a turn in which each client queues one new event at a time.
+func queueing(log *peer.Trillian, clients []queueFunc) measure.Turn {
 	stream := events.New(1, events.UUIDv7)
-	streams := make([]*events.Stream, writers)
+	streams := make([]*events.Stream, len(clients))
 	for w := range streams {
 		streams[w] = stream.Fork()
 	}
 	loop := measure.Loop{
-		Workers: writers,
+		Workers: len(clients),
 		Work: func(ctx context.Context, w int) (int, error) {
-			return 1, log.Queue(ctx, streams[w].Lines(nil, 1))
+			return 1, clients[w](ctx, streams[w].Lines(nil, 1))
 		},
 		Finish: log.AwaitSigned,
 	}
@@ -177,7 +209,7 @@ func (l *lab) queueInTrillian(ctx context.Context) (measure.Turn, error) {
 		stop := log.StartSigning(ctx)
 		defer stop()
 		return loop.Rate(ctx, d)
-	}, nil
+	}
 }
 
 func (l *lab) postAlone(ctx context.Context) (measure.Turn, error) {

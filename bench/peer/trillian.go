@@ -3,6 +3,7 @@ package peer
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,17 +21,22 @@ import (
 	"github.com/google/trillian/util/election"
 	"github.com/google/trillian/util/election2"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// A Trillian is a log of Trillian on its PostgreSQL storage. Its server is
-// called without gRPC, which favours it.
+// A Trillian is a log of Trillian on its PostgreSQL storage, with server and signer
+// in this process. What it serves by gRPC can also be called without.
 type Trillian struct {
 	pool     *pgxpool.Pool
 	registry extension.Registry
 	server   *server.TrillianLogRPCServer
 	logID    int64
 	queued   atomic.Uint64 // leaves
+
+	grpc    *grpc.Server
+	address string // of grpc
 }
 
 // What gives Trillian its best figure here.
@@ -58,7 +64,24 @@ func OpenTrillian(ctx context.Context, url, schema string) (*Trillian, error) {
 		pool.Close()
 		return nil, fmt.Errorf("make Trillian's log: %w", err)
 	}
+	if err := t.serve(); err != nil {
+		pool.Close()
+		return nil, err
+	}
 	return t, nil
+}
+
+// serve serves the log by gRPC until Close.
+func (t *Trillian) serve() error {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	t.address = listener.Addr().String()
+	t.grpc = grpc.NewServer()
+	trillian.RegisterTrillianLogServer(t.grpc, t.server)
+	go func() { _ = t.grpc.Serve(listener) }() // if it cannot, no client can
+	return nil
 }
 
 func (t *Trillian) create(ctx context.Context, schema string) error {
@@ -86,8 +109,11 @@ func (t *Trillian) create(ctx context.Context, schema string) error {
 	return err
 }
 
-// Close closes the connections.
-func (t *Trillian) Close() { t.pool.Close() }
+// Close ends all connections.
+func (t *Trillian) Close() {
+	t.grpc.Stop()
+	t.pool.Close()
+}
 
 // StartSigning has what is queued integrated and signed until it is stopped.
 func (t *Trillian) StartSigning(ctx context.Context) (stop func()) {
@@ -104,10 +130,31 @@ func (t *Trillian) StartSigning(ctx context.Context) (stop func()) {
 	}
 }
 
-// Queue queues a leaf, durably.
+// Queue queues a leaf, durably, without gRPC.
 func (t *Trillian) Queue(ctx context.Context, leaf []byte) error {
-	_, err := t.server.QueueLeaf(ctx, &trillian.QueueLeafRequest{
-		LogId: t.logID, Leaf: &trillian.LogLeaf{LeafValue: leaf}})
+	_, err := t.server.QueueLeaf(ctx, t.request(leaf))
+	return t.count(err)
+}
+
+// Dial returns a client's Queue, by gRPC on a connection of its own until Close.
+func (t *Trillian) Dial() (queue func(ctx context.Context, leaf []byte) error, err error) {
+	conn, err := grpc.NewClient(t.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, err
+	}
+	client := trillian.NewTrillianLogClient(conn)
+	return func(ctx context.Context, leaf []byte) error {
+		_, err := client.QueueLeaf(ctx, t.request(leaf))
+		return t.count(err)
+	}, nil
+}
+
+func (t *Trillian) request(leaf []byte) *trillian.QueueLeafRequest {
+	return &trillian.QueueLeafRequest{LogId: t.logID, Leaf: &trillian.LogLeaf{LeafValue: leaf}}
+}
+
+// count counts a leaf that was queued.
+func (t *Trillian) count(err error) error {
 	if err == nil {
 		t.queued.Add(1)
 	}
