@@ -36,7 +36,8 @@ type Trillian struct {
 	queued   atomic.Uint64 // leaves
 
 	grpc    *grpc.Server
-	address string // of grpc
+	address string             // of grpc
+	clients []*grpc.ClientConn // that Dial has made
 }
 
 // What gives Trillian its best figure here.
@@ -111,6 +112,9 @@ func (t *Trillian) create(ctx context.Context, schema string) error {
 
 // Close ends all connections.
 func (t *Trillian) Close() {
+	for _, c := range t.clients {
+		_ = c.Close()
+	}
 	t.grpc.Stop()
 	t.pool.Close()
 }
@@ -142,6 +146,7 @@ func (t *Trillian) Dial() (queue func(ctx context.Context, leaf []byte) error, e
 	if err != nil {
 		return nil, err
 	}
+	t.clients = append(t.clients, conn)
 	client := trillian.NewTrillianLogClient(conn)
 	return func(ctx context.Context, leaf []byte) error {
 		_, err := client.QueueLeaf(ctx, t.request(leaf))
