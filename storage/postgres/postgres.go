@@ -22,13 +22,16 @@
 package postgres
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stele-log/stele/migrations"
@@ -55,6 +58,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	config.AfterConnect = startSession
+	config.ConnConfig.BuildFrontend = readMuch
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -65,6 +69,13 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		return nil, fmt.Errorf("open database %s: %w", config.ConnConfig.Database, err)
 	}
 	return s, nil
+}
+
+// readMuch has a connection read up to 64 KiB at once. The database sends 8 KiB at
+// a time, and sends ranges of chunks faster than they are hashed: to read as little
+// would wake it for every 8 KiB.
+func readMuch(r io.Reader, w io.Writer) *pgproto3.Frontend {
+	return pgproto3.NewFrontend(bufio.NewReaderSize(r, 64<<10), w)
 }
 
 // startSession makes a connection one of the server's.
