@@ -49,8 +49,8 @@ func singleGroup(l *lab) measure.Group {
 		},
 		Rows: []measure.Row{
 			{What: what + "Tessera POSIX over HTTP", Subject: steleSingle, Baseline: tesseraHTTP, Bar: 1.5},
-			{What: what + "Trillian on PostgreSQL, 256 clients in process", Subject: steleSingle, Baseline: trillianPG, Bar: 10},
-			{What: what + "Trillian on PostgreSQL, 256 clients by gRPC", Subject: steleSingle, Baseline: trillianRPC},
+			{What: what + trillianPG, Subject: steleSingle, Baseline: trillianPG, Bar: 10},
+			{What: what + trillianRPC, Subject: steleSingle, Baseline: trillianRPC},
 			{What: what + "the empty handler", Subject: steleSingle, Baseline: emptyPost, Bar: 0.5},
 		},
 		Close: l.close,
@@ -148,6 +148,7 @@ func postOK(url string) measure.Turn {
 	})
 }
 
+// openTrillian makes a log of Trillian that ends with the group.
 func (l *lab) openTrillian(ctx context.Context) (*peer.Trillian, error) {
 	if l.trillian == "" {
 		return nil, fmt.Errorf("%w: no schema of Trillian", measure.ErrSkip)

@@ -35,8 +35,8 @@ type Trillian struct {
 	logID    int64
 	queued   atomic.Uint64 // leaves
 
-	grpc    *grpc.Server
-	address string             // of grpc
+	rpc     *grpc.Server
+	address string             // of rpc
 	clients []*grpc.ClientConn // that Dial has made
 }
 
@@ -79,9 +79,9 @@ func (t *Trillian) serve() error {
 		return err
 	}
 	t.address = listener.Addr().String()
-	t.grpc = grpc.NewServer()
-	trillian.RegisterTrillianLogServer(t.grpc, t.server)
-	go func() { _ = t.grpc.Serve(listener) }() // if it cannot, no client can
+	t.rpc = grpc.NewServer()
+	trillian.RegisterTrillianLogServer(t.rpc, t.server)
+	go func() { _ = t.rpc.Serve(listener) }() // if it cannot, no client can
 	return nil
 }
 
@@ -115,7 +115,7 @@ func (t *Trillian) Close() {
 	for _, c := range t.clients {
 		_ = c.Close()
 	}
-	t.grpc.Stop()
+	t.rpc.Stop()
 	t.pool.Close()
 }
 

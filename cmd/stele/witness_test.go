@@ -250,6 +250,7 @@ func TestWitnessServeSaysWhatIsWrongWithItsFlags(t *testing.T) {
 // patience is how long is waited for what ought to happen soon.
 const patience = 2 * time.Minute
 
+// waitFor waits until something is done, and fails the test if it is not.
 func waitFor(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); !done(); time.Sleep(5 * time.Millisecond) {
