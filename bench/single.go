@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/stele-log/stele/bench/events"
@@ -173,7 +172,7 @@ func (l *lab) queueInTrillian(ctx context.Context) (measure.Turn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return queueing(log, slices.Repeat([]queueFunc{log.Queue}, writers)), nil
+	return queueing(log, log.Queue), nil
 }
 
 func (l *lab) sendToTrillian(ctx context.Context) (measure.Turn, error) {
@@ -181,28 +180,20 @@ func (l *lab) sendToTrillian(ctx context.Context) (measure.Turn, error) {
 	if err != nil {
 		return nil, err
 	}
-	clients := make([]queueFunc, writers)
-	for w := range clients {
-		if clients[w], err = log.Dial(); err != nil {
-			return nil, err
-		}
-	}
-	return queueing(log, clients), nil
+	return queueing(log, log.Send), nil
 }
 
-type queueFunc = func(ctx context.Context, leaf []byte) error
-
 // queueing is a turn in which each client queues one new event at a time.
-func queueing(log *peer.Trillian, clients []queueFunc) measure.Turn {
+func queueing(log *peer.Trillian, queue func(ctx context.Context, leaf []byte) error) measure.Turn {
 	stream := events.New(1, events.UUIDv7)
-	streams := make([]*events.Stream, len(clients))
+	streams := make([]*events.Stream, writers)
 	for w := range streams {
 		streams[w] = stream.Fork()
 	}
 	loop := measure.Loop{
-		Workers: len(clients),
+		Workers: writers,
 		Work: func(ctx context.Context, w int) (int, error) {
-			return 1, clients[w](ctx, streams[w].Lines(nil, 1))
+			return 1, queue(ctx, streams[w].Lines(nil, 1))
 		},
 		Finish: log.AwaitSigned,
 	}

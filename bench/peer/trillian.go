@@ -35,9 +35,9 @@ type Trillian struct {
 	logID    int64
 	queued   atomic.Uint64 // leaves
 
-	rpc     *grpc.Server
-	address string             // of rpc
-	clients []*grpc.ClientConn // that Dial has made
+	rpc    *grpc.Server
+	conn   *grpc.ClientConn // to rpc
+	client trillian.TrillianLogClient
 }
 
 // What gives Trillian its best figure here.
@@ -72,13 +72,18 @@ func OpenTrillian(ctx context.Context, url, schema string) (*Trillian, error) {
 	return t, nil
 }
 
-// serve serves the log by gRPC until Close.
+// serve serves the log by gRPC, and connects to it, until Close.
 func (t *Trillian) serve() error {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	t.address = listener.Addr().String()
+	t.conn, err = grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		_ = listener.Close()
+		return err
+	}
+	t.client = trillian.NewTrillianLogClient(t.conn)
 	t.rpc = grpc.NewServer()
 	trillian.RegisterTrillianLogServer(t.rpc, t.server)
 	go func() { _ = t.rpc.Serve(listener) }() // if it cannot, no client can
@@ -112,9 +117,7 @@ func (t *Trillian) create(ctx context.Context, schema string) error {
 
 // Close ends all connections.
 func (t *Trillian) Close() {
-	for _, c := range t.clients {
-		_ = c.Close()
-	}
+	_ = t.conn.Close()
 	t.rpc.Stop()
 	t.pool.Close()
 }
@@ -140,18 +143,10 @@ func (t *Trillian) Queue(ctx context.Context, leaf []byte) error {
 	return t.count(err)
 }
 
-// Dial returns a client's Queue, by gRPC on a connection of its own until Close.
-func (t *Trillian) Dial() (queue func(ctx context.Context, leaf []byte) error, err error) {
-	conn, err := grpc.NewClient(t.address, grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		return nil, err
-	}
-	t.clients = append(t.clients, conn)
-	client := trillian.NewTrillianLogClient(conn)
-	return func(ctx context.Context, leaf []byte) error {
-		_, err := client.QueueLeaf(ctx, t.request(leaf))
-		return t.count(err)
-	}, nil
+// Send queues a leaf, durably, by gRPC, on the connection that all calls share.
+func (t *Trillian) Send(ctx context.Context, leaf []byte) error {
+	_, err := t.client.QueueLeaf(ctx, t.request(leaf))
+	return t.count(err)
 }
 
 func (t *Trillian) request(leaf []byte) *trillian.QueueLeafRequest {
