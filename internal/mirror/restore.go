@@ -11,6 +11,7 @@ import (
 
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/client"
+	"github.com/stele-log/stele/pkg/heads"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/proof"
 	"github.com/stele-log/stele/pkg/tile"
@@ -96,7 +97,11 @@ type restorer struct {
 // check verifies the copy and the archive of heads.
 func (r *restorer) check(ctx context.Context) (err error) {
 	o := client.CheckOptions{Progress: func(done, total uint64) { r.cfg.Progress("checking", done, total) }}
+	var last heads.Verified
 	if r.cfg.Heads != nil {
+		if last, err = checkArchive(r.cfg.Heads, r.cfg.Policy); err != nil {
+			return fmt.Errorf("the archive of heads: %w", err)
+		}
 		o.History = archived(r.cfg.Heads)
 	}
 	report, err := client.Check(ctx, r.cfg.Copy, r.cfg.Policy, o)
@@ -114,15 +119,8 @@ func (r *restorer) check(ctx context.Context) (err error) {
 	if c.Head != r.head {
 		return errors.New("the copy has changed while it was checked: stop its mirror, and try again")
 	}
-	if r.cfg.Heads == nil {
-		return nil
-	}
-	last, err := checkArchive(r.cfg.Heads, r.cfg.Policy)
-	if err == nil && last.Head.Size > r.head.Size {
-		err = fmt.Errorf("it ends with %v, the copy with %v: the copy lacks entries that were signed", last.Head, r.head)
-	}
-	if err != nil {
-		return fmt.Errorf("the archive of heads: %w", err)
+	if last.Head.Size > r.head.Size {
+		return fmt.Errorf("the archive of heads ends with %v, the copy with %v: the copy lacks entries that were signed", last.Head, r.head)
 	}
 	return nil
 }

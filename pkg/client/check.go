@@ -13,8 +13,8 @@ import (
 
 // CheckOptions say what Check does beyond the newest checkpoint.
 type CheckOptions struct {
-	// History are checkpoints published before, by growing size. Each must be
-	// trusted by the policy and agree with the entries.
+	// History are all checkpoints published before, by growing size. None may be
+	// missing; each must be trusted by the policy and agree with the entries.
 	History iter.Seq2[PastCheckpoint, error]
 
 	// Progress is called now and then with the number of entries checked.
@@ -76,9 +76,9 @@ type checker struct {
 	progress func(done, total uint64)
 
 	history func() (PastCheckpoint, error, bool)
-	due     *checkpoint.Checkpoint // next of the history, or nil
-	number  uint64                 // of due
-	past    uint64                 // checkpoints of the history that agree
+	given   uint64                 // checkpoints that history has given
+	due     *checkpoint.Checkpoint // the last of them, or nil
+	past    uint64                 // those that agree
 	agreed  uint64                 // size of the last of them
 }
 
@@ -199,7 +199,7 @@ func (c *checker) advance(ctx context.Context) error {
 				return nil
 			}
 			if got := c.frontier.Head(); got != c.due.Head {
-				return fmt.Errorf("checkpoint %d: %w", c.number, c.disagree(c.due.Head))
+				return fmt.Errorf("checkpoint %d: %w", c.given-1, c.disagree(c.due.Head))
 			}
 			c.agreed, c.due = c.due.Size, nil
 			c.past++
@@ -211,6 +211,10 @@ func (c *checker) advance(ctx context.Context) error {
 		if !ok {
 			return nil
 		}
+		if past.Number != c.given {
+			return fmt.Errorf("checkpoint %d is missing: the next is %d", c.given, past.Number)
+		}
+		c.given++
 		result, err := c.policy.Check(past.Note)
 		if err != nil {
 			return fmt.Errorf("checkpoint %d: %w", past.Number, err)
@@ -221,7 +225,7 @@ func (c *checker) advance(ctx context.Context) error {
 		if result.Size < c.frontier.Size() {
 			return fmt.Errorf("checkpoint %d: its size, %d, is smaller than that of one before", past.Number, result.Size)
 		}
-		c.due, c.number = &result.Checkpoint, past.Number
+		c.due = &result.Checkpoint
 	}
 	return ctx.Err()
 }

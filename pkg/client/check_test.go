@@ -19,9 +19,18 @@ import (
 
 // historyOf returns a history of notes.
 func historyOf(notes ...[]byte) iter.Seq2[client.PastCheckpoint, error] {
+	numbers := make([]uint64, len(notes))
+	for i := range numbers {
+		numbers[i] = uint64(i)
+	}
+	return numbered(notes, numbers...)
+}
+
+// numbered returns a history of notes that have those numbers.
+func numbered(notes [][]byte, numbers ...uint64) iter.Seq2[client.PastCheckpoint, error] {
 	return func(yield func(client.PastCheckpoint, error) bool) {
 		for i, n := range notes {
-			if !yield(client.PastCheckpoint{Number: uint64(i), Note: n}, nil) {
+			if !yield(client.PastCheckpoint{Number: numbers[i], Note: n}, nil) {
 				return
 			}
 		}
@@ -70,6 +79,7 @@ func TestHistoryThatDisagreesIsNamed(t *testing.T) {
 	other := tree.LeafHash([]byte("another history"))
 	late := l.clone()
 	rewrite(700)(t, late)
+	larger := l.sign(t, tree.Head{Size: 1001, Root: other})
 	broken := errors.New("the history broke off")
 	for _, test := range []struct {
 		name    string
@@ -92,6 +102,10 @@ func TestHistoryThatDisagreesIsNamed(t *testing.T) {
 		{"no checkpoint", l, historyOf(append(l.signAll(t, 0), []byte("nothing\n"))...), "checkpoint 1: "},
 		{"one that is smaller", l, historyOf(l.signAll(t, 10, 500, 499)...),
 			"checkpoint 2: its size, 499, is smaller than that of one before"},
+		{"one left out", l, numbered(l.signAll(t, 10, 20, 30), 0, 2, 3), "checkpoint 1 is missing: the next is 2"},
+		{"the first left out", l, numbered(l.signAll(t, 10, 20), 1, 2), "checkpoint 0 is missing: the next is 1"},
+		{"one twice", l, numbered(l.signAll(t, 10, 20, 20), 0, 1, 1), "checkpoint 2 is missing: the next is 1"},
+		{"one left out of those published since", l, numbered([][]byte{larger, larger}, 0, 2), "checkpoint 1 is missing"},
 		{"an error", l, func(yield func(client.PastCheckpoint, error) bool) {
 			_ = yield(client.PastCheckpoint{Note: l.sign(t, l.head(300))}, nil) &&
 				yield(client.PastCheckpoint{}, broken)
