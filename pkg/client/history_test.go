@@ -71,24 +71,28 @@ func TestHistoryIsReadPageByPage(t *testing.T) {
 	}
 }
 
-func TestHistoryEndsWithAPage(t *testing.T) {
+// TestEmptyPageEndsTheHistory whatever it says of a next one.
+func TestEmptyPageEndsTheHistory(t *testing.T) {
 	t.Parallel()
-	// Whatever an empty page says of a next one.
 	n, err := readHistory(t, servePages(t, 25, 10, func(first int, page map[string]any) {
 		if first == 20 {
 			page["checkpoints"], page["next"] = []map[string]any{}, 20
 		}
 	}))
 	if err != nil || n != 20 {
-		t.Errorf("an empty page: %d read, error %v", n, err)
+		t.Errorf("%d read, error %v", n, err)
 	}
-	n, err = readHistory(t, servePages(t, 25, 10, func(first int, page map[string]any) {
+}
+
+func TestPageThatCannotBeReadIsNamed(t *testing.T) {
+	t.Parallel()
+	n, err := readHistory(t, servePages(t, 25, 10, func(first int, page map[string]any) {
 		if first > 0 {
 			page["checkpoints"] = "none"
 		}
 	}))
 	if n != 10 || err == nil || !strings.Contains(err.Error(), "/logs/a/checkpoints?first=10") {
-		t.Errorf("no JSON: %d read, error %v", n, err)
+		t.Errorf("%d read, error %v", n, err)
 	}
 }
 
