@@ -32,6 +32,7 @@ var mayImport = []struct {
 	{"internal/keyfile", nil},
 	{"internal/filelock", nil},
 	{"internal/host", []string{"internal/keyfile", "internal/sequencer", "internal/publisher", "internal/leafindex", "storage", "witness", "pkg/"}},
+	{"internal/httpserver", nil},
 	{"internal/auditor", []string{"pkg/"}},
 	{"internal/mirror", []string{"internal/filelock", "storage", "pkg/"}},
 	{"witness/witnessdb", []string{"witness", "migrations", "pkg/"}},
