@@ -12,6 +12,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -51,6 +52,10 @@ const (
 	// MaxWait is how long a request waits for a receipt at most.
 	MaxWait = 60 * time.Second
 
+	// maxTime is how long a request takes at most, but for an append, which takes
+	// as long as its commit.
+	maxTime = MaxWait + 30*time.Second
+
 	defaultWait = 30 * time.Second
 )
 
@@ -70,22 +75,33 @@ func New(cfg Config) http.Handler {
 	r.MethodNotAllowed(s.methodNotAllowed(r))
 
 	r.Get("/healthz", s.healthz)
-	r.Get("/readyz", s.readyz)
 	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	r.Get("/openapi.yaml", s.openAPI)
-
-	r.Get("/logs", s.listLogs)
-	r.Post("/logs", s.createLog)
-	r.Get("/logs/{log}", s.withLog(s.showLog))
 	r.Post("/logs/{log}/events", s.withLog(s.appendEvents))
-	r.Get("/logs/{log}/events/{index}", s.withLog(s.getEvent))
-	r.Get("/logs/{log}/events/{index}/receipt", s.withLog(s.getReceipt))
-	r.Get("/logs/{log}/checkpoint", s.withLog(s.getCheckpoint))
-	r.Get("/logs/{log}/checkpoints", s.withLog(s.listCheckpoints))
-	r.Get("/logs/{log}/tile/*", s.withLog(s.getTile))
-	r.Get("/logs/{log}/proofs/inclusion", s.withLog(s.proveInclusion))
-	r.Get("/logs/{log}/proofs/consistency", s.withLog(s.proveConsistency))
+
+	timed := r.With(inTime)
+	timed.Get("/readyz", s.readyz)
+	timed.Get("/logs", s.listLogs)
+	timed.Post("/logs", s.createLog)
+	timed.Get("/logs/{log}", s.withLog(s.showLog))
+	timed.Get("/logs/{log}/events/{index}", s.withLog(s.getEvent))
+	timed.Get("/logs/{log}/events/{index}/receipt", s.withLog(s.getReceipt))
+	timed.Get("/logs/{log}/checkpoint", s.withLog(s.getCheckpoint))
+	timed.Get("/logs/{log}/checkpoints", s.withLog(s.listCheckpoints))
+	timed.Get("/logs/{log}/tile/*", s.withLog(s.getTile))
+	timed.Get("/logs/{log}/proofs/inclusion", s.withLog(s.proveInclusion))
+	timed.Get("/logs/{log}/proofs/consistency", s.withLog(s.proveConsistency))
 	return r
+}
+
+// inTime ends a request's context when it has taken too long, since it does not
+// end when the client goes away.
+func inTime(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), maxTime)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // methodNotAllowed answers a request to a path that takes other methods.

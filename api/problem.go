@@ -75,7 +75,7 @@ var statuses = []struct {
 	{leafindex.ErrBehind, http.StatusServiceUnavailable, 30 * again, ""},
 	{storage.ErrDamaged, http.StatusInternalServerError, 0, ""},
 	{fs.ErrNotExist, http.StatusNotFound, 0, ""},
-	{context.Canceled, 499, 0, ""}, // the client has gone: seen in metrics only
+	{context.Canceled, http.StatusServiceUnavailable, again, "the server is stopping; ask again in a second or so"},
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, again,
 		"it took too long; ask again"},
 }

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +16,7 @@ import (
 	"github.com/stele-log/stele/api"
 	"github.com/stele-log/stele/internal/dbtest"
 	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/httpserver"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/sqlite"
@@ -85,15 +86,22 @@ func newRig(t testing.TB, s settings) *rig {
 	handler := api.New(api.Config{
 		Host: h, Store: s.store, Logger: logger, OriginPrefix: "logs.example.com", Version: "test",
 	})
-	server := httptest.NewServer(handler)
+	server := httpserver.New(handler, logger)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(listener) }()
+	url := "http://" + listener.Addr().String()
 	transport := &http.Transport{DisableCompression: true}
-	r := &rig{TB: t, url: server.URL, log: server.URL + "/logs/default", handler: handler, host: h, dir: s.dir,
+	r := &rig{TB: t, url: url, log: url + "/logs/default", handler: handler, host: h, dir: s.dir,
 		client: &http.Client{Transport: checked{t, transport, s.seen}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.Start(ctx)
 	r.stop = func() {
 		transport.CloseIdleConnections()
 		server.Close()
+		_ = server.Shutdown(context.Background())
 		cancel()
 		h.Wait()
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"runtime"
 	"runtime/debug"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/stele-log/stele/api"
 	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/httpserver"
 	"github.com/stele-log/stele/storage"
 )
 
@@ -135,7 +135,7 @@ type server struct {
 	host    *host.Host
 	logger  *slog.Logger
 	store   storage.Store
-	http    *http.Server
+	http    *httpserver.Server
 	failed  chan error // of the listener
 	running sync.WaitGroup
 	stop    context.CancelFunc // ends the host
@@ -226,17 +226,9 @@ func (s *server) listen(f serveFlags) error {
 	if tcp, ok := l.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 		s.logger.Warn("others can reach this server, and it asks nobody who they are: put it behind what does", "address", s.url)
 	}
-	s.http = &http.Server{
-		Handler: api.New(api.Config{
-			Host: s.host, Store: s.store, Logger: s.logger, OriginPrefix: f.prefix(), Version: buildVersion(),
-		}),
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       5 * time.Minute,
-		WriteTimeout:      5 * time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
-	}
+	s.http = httpserver.New(api.New(api.Config{
+		Host: s.host, Store: s.store, Logger: s.logger, OriginPrefix: f.prefix(), Version: buildVersion(),
+	}), s.logger)
 	run, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.host.Start(run)
@@ -268,7 +260,7 @@ func (s *server) close() {
 	s.stop()
 	s.running.Wait()
 	if s.http != nil {
-		_ = s.http.Close()
+		s.http.Close()
 	}
 	if s.store != nil {
 		if err := s.store.Close(); err != nil {
