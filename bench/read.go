@@ -34,6 +34,7 @@ const (
 	proofsAlone = "inclusion proofs, 64 MiB of tiles, one goroutine on one core"
 	receiptsGet = "receipts over HTTP, 64 connections"
 	emptyGet    = "empty handler, GET, 64 connections"
+	emptyGetOwn = emptyGet + ", on Stele's HTTP server"
 	entryReads  = "entries by index, 8 goroutines"
 	entryAlone  = "entries by index, one goroutine on one core"
 	checkAll    = "stele check"
@@ -53,7 +54,8 @@ func readGroup(l *lab) measure.Group {
 			{Name: entryReads, Unit: "entries/s", Open: on(l.readEntries)},
 			{Name: entryAlone, Unit: "entries/s", Open: on(l.readEntriesAlone)},
 			{Name: receiptsGet, Unit: requests, Open: on(l.getReceipts)},
-			{Name: emptyGet, Unit: requests, Open: l.getNothing},
+			{Name: emptyGet, Unit: requests, Open: l.askNobody(getOK)},
+			{Name: emptyGetOwn, Unit: requests, Open: l.askNobody(getOK, onSteles)},
 			{Name: checkAll, Unit: "entries/s", Open: on(l.check)},
 			{Name: hashAll, Unit: "entries/s", Open: on(l.hash)},
 			{Name: bytesLog, Unit: "bytes", Open: on(l.weighLog)},
@@ -62,6 +64,7 @@ func readGroup(l *lab) measure.Group {
 		Rows: []measure.Row{
 			{What: "inclusion proofs in process, random indexes, log of " + size + ", warm tiles, one core", Subject: proofsWarm, Bar: 150_000},
 			{What: "receipts over HTTP, warm, against the empty handler", Subject: receiptsGet, Baseline: emptyGet, Bar: 0.4},
+			{What: "receipts over HTTP, warm, against the empty handler on the same HTTP server", Subject: receiptsGet, Baseline: emptyGetOwn},
 			{What: "one entry by its index, random, log of " + size + " on PostgreSQL, no cache, 8 goroutines", Subject: entryReads, Bar: 8000},
 			{What: "one entry by its index, one goroutine on one core", Subject: entryAlone},
 			{What: checkRow(l.sizes.small), Subject: checkAll, Baseline: hashAll},
@@ -225,12 +228,9 @@ func (l *lab) getReceipts(_ context.Context, log *storedLog) (measure.Turn, erro
 	}), nil
 }
 
-func (l *lab) getNothing(context.Context) (measure.Turn, error) {
-	server, err := l.serveSelf(serveEmpty)
-	if err != nil {
-		return nil, err
-	}
-	return getting(server.url, "ok\n", func(path []byte) []byte { return append(path, '/') }), nil
+// getOK is a turn of requests to the empty handler.
+func getOK(url string) measure.Turn {
+	return getting(url, "ok\n", func(path []byte) []byte { return append(path, '/') })
 }
 
 // getting is a turn of requests for paths that are answered with what begins

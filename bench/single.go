@@ -29,6 +29,8 @@ const (
 	trillianPG  = "Trillian on PostgreSQL, 256 clients in process"
 	trillianRPC = "Trillian on PostgreSQL, 256 clients by gRPC"
 	emptyPost   = "empty handler, POST, 256 connections"
+	tesseraOwn  = tesseraHTTP + ", on Stele's HTTP server"
+	emptyOwn    = emptyPost + ", on Stele's HTTP server"
 	steleLone   = "Stele over HTTP, one writer, median"
 	insertLone  = "INSERT of a row, one writer, median"
 	steleWait   = "Stele, from POST to receipt, p99"
@@ -41,16 +43,20 @@ func singleGroup(l *lab) measure.Group {
 		Name: "one event a request",
 		Contenders: []measure.Contender{
 			{Name: steleSingle, Unit: perSecond, Open: l.postSingly},
-			{Name: tesseraHTTP, Unit: perSecond, Open: l.postToTessera},
+			{Name: tesseraHTTP, Unit: perSecond, Open: l.postToTessera()},
+			{Name: tesseraOwn, Unit: perSecond, Open: l.postToTessera(onSteles)},
 			{Name: trillianPG, Unit: perSecond, Open: l.queueInTrillian},
 			{Name: trillianRPC, Unit: perSecond, Open: l.sendToTrillian},
-			{Name: emptyPost, Unit: requests, Open: l.postToNobody},
+			{Name: emptyPost, Unit: requests, Open: l.askNobody(postOK)},
+			{Name: emptyOwn, Unit: requests, Open: l.askNobody(postOK, onSteles)},
 		},
 		Rows: []measure.Row{
 			{What: what + "Tessera POSIX over HTTP", Subject: steleSingle, Baseline: tesseraHTTP, Bar: 1.5},
 			{What: what + trillianPG, Subject: steleSingle, Baseline: trillianPG, Bar: 10},
 			{What: what + trillianRPC, Subject: steleSingle, Baseline: trillianRPC},
 			{What: what + "the empty handler", Subject: steleSingle, Baseline: emptyPost, Bar: 0.5},
+			{What: what + "Tessera POSIX on the same HTTP server", Subject: steleSingle, Baseline: tesseraOwn},
+			{What: what + "the empty handler on the same HTTP server", Subject: steleSingle, Baseline: emptyOwn},
 		},
 		Close: l.close,
 	}
@@ -120,24 +126,31 @@ func (l *lab) postSingly(ctx context.Context) (measure.Turn, error) {
 	return connected(server.url, writers, func(pool load.Pool) measure.Turn { return postingNew(pool).Rate }), nil
 }
 
-func (l *lab) postToTessera(context.Context) (measure.Turn, error) {
-	dir, err := l.folder()
-	if err != nil {
-		return nil, err
+// postToTessera is turns of a server of Tessera, started with more arguments.
+func (l *lab) postToTessera(more ...string) func(context.Context) (measure.Turn, error) {
+	return func(context.Context) (measure.Turn, error) {
+		dir, err := l.folder()
+		if err != nil {
+			return nil, err
+		}
+		server, err := l.serveSelf(append([]string{serveTessera, dir}, more...)...)
+		if err != nil {
+			return nil, err
+		}
+		return postOK(server.url), nil
 	}
-	server, err := l.serveSelf(serveTessera, dir)
-	if err != nil {
-		return nil, err
-	}
-	return postOK(server.url), nil
 }
 
-func (l *lab) postToNobody(context.Context) (measure.Turn, error) {
-	server, err := l.serveSelf(serveEmpty)
-	if err != nil {
-		return nil, err
+// askNobody is turns of a server of the empty handler, started with more
+// arguments.
+func (l *lab) askNobody(turn func(url string) measure.Turn, more ...string) func(context.Context) (measure.Turn, error) {
+	return func(context.Context) (measure.Turn, error) {
+		server, err := l.serveSelf(append([]string{serveEmpty}, more...)...)
+		if err != nil {
+			return nil, err
+		}
+		return turn(server.url), nil
 	}
-	return postOK(server.url), nil
 }
 
 // postOK is a turn of posting single events to a server that answers 200.
