@@ -26,6 +26,7 @@ type lab struct {
 	data     string // real events; empty if there are none
 	trillian string // file with its schema; empty if there is none
 	sizes    sizes
+	log      func(format string, args ...any)
 
 	closers []func()
 }

@@ -108,7 +108,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	l := &lab{cluster: o.cluster, dir: dir, stele: o.stele, data: o.realFiles, trillian: o.trillian,
+	start := time.Now()
+	log := func(format string, args ...any) {
+		fmt.Fprintf(stderr, "%6.0f s  "+format+"\n", append([]any{time.Since(start).Seconds()}, args...)...)
+	}
+	l := &lab{log: log, cluster: o.cluster, dir: dir, stele: o.stele, data: o.realFiles, trillian: o.trillian,
 		sizes: sizes{small: million, checked: 5 * million, medium: 10 * million, large: o.large}}
 	if o.quick {
 		o.rounds, o.turn = 1, 100*time.Millisecond
@@ -120,10 +124,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if r.Settings, err = report.Settings(ctx, o.cluster); err != nil {
 			return err
 		}
-	}
-	start := time.Now()
-	log := func(format string, args ...any) {
-		fmt.Fprintf(stderr, "%6.0f s  "+format+"\n", append([]any{time.Since(start).Seconds()}, args...)...)
 	}
 	how := measure.Options{Rounds: o.rounds, Turn: o.turn, Settle: l.settle, Log: log}
 	for _, group := range groups(l) {

@@ -28,6 +28,7 @@ type process struct {
 
 	cmd    *exec.Cmd
 	stderr string // path
+	log    func(format string, args ...any)
 }
 
 const stopTime = 30 * time.Second
@@ -39,7 +40,7 @@ func (l *lab) start(binary string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &process{cmd: exec.Command(binary, args...), stderr: filepath.Join(dir, "stderr")}
+	p := &process{cmd: exec.Command(binary, args...), stderr: filepath.Join(dir, "stderr"), log: l.log}
 	stderr, err := os.Create(p.stderr)
 	if err != nil {
 		return nil, err
@@ -66,8 +67,8 @@ func (l *lab) start(binary string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// stop ends the process as an operator would, and waits. It does nothing the
-// second time.
+// stop ends the process as an operator would, waits, and logs what it had to
+// say. It does nothing the second time.
 func (p *process) stop() {
 	if p.cmd.ProcessState != nil {
 		return
@@ -76,6 +77,9 @@ func (p *process) stop() {
 	kill := time.AfterFunc(stopTime, func() { _ = p.cmd.Process.Kill() })
 	defer kill.Stop()
 	_ = p.cmd.Wait()
+	if said, _ := os.ReadFile(p.stderr); len(said) > 0 {
+		p.log("%s had said: %s", filepath.Base(p.cmd.Path), strings.TrimSpace(string(said)))
+	}
 }
 
 // peakMemory returns the most resident memory that the process has had, in
