@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,7 +9,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/stele-log/stele/api"
 	"github.com/stele-log/stele/internal/dbtest"
 	"github.com/stele-log/stele/internal/host"
 	"github.com/stele-log/stele/pkg/proof"
@@ -144,5 +147,28 @@ func TestADatabaseThatWasRolledBackIsNotSigned(t *testing.T) {
 	}
 	if got := r.do("GET", "/logs/default/tile/0/000.p/4", ""); got.status != 404 {
 		t.Errorf("what is not signed is served: status %d", got.status)
+	}
+}
+
+// A patient store says how long it is asked to try.
+type patient struct {
+	storage.Store
+	time chan time.Duration
+}
+
+func (p patient) Ping(ctx context.Context) error {
+	deadline, _ := ctx.Deadline()
+	p.time <- time.Until(deadline)
+	return p.Store.Ping(ctx)
+}
+
+// The server does not learn that a client has left, so it gives up by itself.
+func TestReadingHasADeadline(t *testing.T) {
+	t.Parallel()
+	p := patient{dbtest.SQLite(t)(), make(chan time.Duration, 1)}
+	r := newRig(t, settings{store: p})
+	r.get("/readyz")
+	if d := <-p.time; d < api.MaxWait || d > 2*api.MaxWait {
+		t.Errorf("a request may take %v, want more than the longest wait for a receipt, and not much more", d)
 	}
 }
