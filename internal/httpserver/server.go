@@ -1,6 +1,6 @@
 // Package httpserver serves an http.Handler over HTTP/1.1 with fasthttp's
-// server, on which one that does nothing answers a third more requests than on
-// net/http's (docs/performance.md).
+// server, on which one that does nothing answers a third to a half more requests
+// than on net/http's (docs/performance.md).
 //
 // A handler meets what net/http promises it, but for this:
 //   - a reply is sent when its handler has returned: there is no Flusher and no

@@ -189,7 +189,9 @@ func TestPanicEndsTheConnectionAlone(t *testing.T) {
 func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
 	s := httpserver.New(http.NotFoundHandler(), quiet)
-	httpserver.SetConnections(s, 2)
+	if was := httpserver.SetConnections(s, 2); was != httpserver.MaxConnections {
+		t.Errorf("%d connections, want %d", was, httpserver.MaxConnections)
+	}
 	l := listen(t)
 	go func() { _ = s.Serve(l) }()
 	t.Cleanup(func() { _ = s.Shutdown(context.Background()) })
