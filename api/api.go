@@ -23,13 +23,13 @@ import (
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/storage"
 )
 
 // Config is what the API is made of.
 type Config struct {
-	Host   *host.Host
+	Engine *engine.Engine
 	Store  storage.Store
 	Logger *slog.Logger
 
@@ -66,7 +66,7 @@ type server struct {
 
 // New returns the handler of all paths.
 func New(cfg Config) http.Handler {
-	s := &server{Config: cfg, metrics: newMetrics(cfg.Host)}
+	s := &server{Config: cfg, metrics: newMetrics(cfg.Engine)}
 	r := chi.NewRouter()
 	r.Use(s.metrics.observe, s.recover, secure, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
@@ -126,12 +126,12 @@ func (s *server) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 }
 
 // A logHandler answers a request about one log, or returns why it does not.
-type logHandler func(w http.ResponseWriter, r *http.Request, l *host.Log) error
+type logHandler func(w http.ResponseWriter, r *http.Request, l *engine.Log) error
 
 // withLog finds the log that the path names.
 func (s *server) withLog(handle logHandler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		l, err := s.Host.Log(chi.URLParam(r, "log"))
+		l, err := s.Engine.Log(chi.URLParam(r, "log"))
 		if err == nil && l.Broken != nil {
 			err = brokenError{l.Broken}
 		}

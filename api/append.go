@@ -8,11 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/pkg/event"
 )
 
-func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	wait, err := waitTime(r)
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *host.Lo
 
 // append stores the events that are valid. Of a single event, what is wrong
 // with it is the error; of a batch, it is in the results.
-func (s *server) append(ctx context.Context, l *host.Log, items []event.Item, single bool) ([]appended, error) {
+func (s *server) append(ctx context.Context, l *engine.Log, items []event.Item, single bool) ([]appended, error) {
 	results := make([]appended, len(items))
 	events := make([]event.Event, 0, len(items))
 	for i := range items {
@@ -81,7 +81,7 @@ func (s *server) append(ctx context.Context, l *host.Log, items []event.Item, si
 
 // addReceipts waits until all that was accepted is published and adds receipts.
 // It reports whether any is still pending.
-func (s *server) addReceipts(ctx context.Context, l *host.Log, results []appended, wait time.Duration) (pending bool) {
+func (s *server) addReceipts(ctx context.Context, l *engine.Log, results []appended, wait time.Duration) (pending bool) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	size := uint64(0)
@@ -110,7 +110,7 @@ func (s *server) addReceipts(ctx context.Context, l *host.Log, results []appende
 	return pending
 }
 
-func whyPending(l *host.Log, err error) string {
+func whyPending(l *engine.Log, err error) string {
 	if stalled := l.Publisher.Stalled(); stalled != nil && errors.Is(err, context.DeadlineExceeded) {
 		return "the event is stored; ask for the receipt later, once enough witnesses have cosigned: " + stalled.Error()
 	}
@@ -121,7 +121,7 @@ func whyPending(l *host.Log, err error) string {
 	return "the event is stored; there is no receipt: " + p.Detail
 }
 
-func replySingle(w http.ResponseWriter, l *host.Log, a *appended, pending bool) {
+func replySingle(w http.ResponseWriter, l *engine.Log, a *appended, pending bool) {
 	status := a.status
 	w.Header().Set("Location", "/logs/"+l.Name+"/events/"+strconv.FormatUint(a.result.Index, 10))
 	if pending {

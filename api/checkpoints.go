@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 )
 
 const (
@@ -26,7 +26,7 @@ type pastCheckpoint struct {
 }
 
 // listCheckpoints serves the history of signed heads, oldest first.
-func (s *server) listCheckpoints(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+func (s *server) listCheckpoints(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	first, limit := uint64(0), uint64(defaultPage)
 	var err error
 	if v := r.URL.Query().Get("first"); v != "" {

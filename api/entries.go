@@ -11,7 +11,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/pkg/proof"
 )
@@ -19,7 +19,7 @@ import (
 const immutable = "public, max-age=604800, immutable"
 
 // getEvent serves an entry, published or not.
-func (s *server) getEvent(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+func (s *server) getEvent(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	index, err := parseNumber("index", chi.URLParam(r, "index"))
 	if err != nil {
 		return err
@@ -39,7 +39,7 @@ func (s *server) getEvent(w http.ResponseWriter, r *http.Request, l *host.Log) e
 
 // getReceipt serves the receipt of an entry under the newest checkpoint that
 // meets the log's witness policy.
-func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	index, err := parseNumber("index", chi.URLParam(r, "index"))
 	if err != nil {
 		return err
@@ -64,7 +64,7 @@ func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *host.Log)
 
 // covering returns the newest checkpoint that meets the log's witness policy if
 // it covers an entry, or else waits for one that does.
-func covering(ctx context.Context, l *host.Log, index uint64, wait time.Duration) (*publisher.Published, error) {
+func covering(ctx context.Context, l *engine.Log, index uint64, wait time.Duration) (*publisher.Published, error) {
 	if published, err := l.Publisher.Trusted(); err == nil && index < published.Size {
 		return published, nil
 	}
@@ -96,7 +96,7 @@ func noEntry(index uint64) error {
 }
 
 // makeReceipt returns the tlog-proof of an entry under a checkpoint.
-func makeReceipt(ctx context.Context, l *host.Log, index uint64, p *publisher.Published) ([]byte, error) {
+func makeReceipt(ctx context.Context, l *engine.Log, index uint64, p *publisher.Published) ([]byte, error) {
 	hashes, err := proof.Inclusion(ctx, l.Reader, index, p.Size)
 	if err != nil {
 		return nil, err

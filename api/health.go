@@ -25,7 +25,7 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h := health{Status: "ok", Version: s.Version, Logs: map[string]string{}}
-	for _, l := range s.Host.Logs() {
+	for _, l := range s.Engine.Logs() {
 		switch {
 		case l.Broken != nil:
 			h.Logs[l.Name] = l.Broken.Error()

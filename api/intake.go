@@ -12,7 +12,7 @@ import (
 )
 
 // anonymous is who writes where nobody is asked for a name.
-var anonymous = event.Writer{Name: "anonymous"}
+var anonymous = event.Sender{Name: "anonymous"}
 
 // readEvents reads the events of a request, by its content type.
 //

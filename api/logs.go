@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/pkg/event"
 )
 
@@ -32,7 +32,7 @@ type logList struct {
 
 func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
 	list := logList{Logs: []logInfo{}}
-	for _, l := range s.Host.Logs() {
+	for _, l := range s.Engine.Logs() {
 		info, err := describe(r, l)
 		if err != nil {
 			s.fail(w, r, err)
@@ -43,7 +43,7 @@ func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
 	_ = reply(w, http.StatusOK, list)
 }
 
-func (s *server) showLog(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+func (s *server) showLog(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	info, err := describe(r, l)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (s *server) showLog(w http.ResponseWriter, r *http.Request, l *host.Log) er
 	return reply(w, http.StatusOK, info)
 }
 
-func describe(r *http.Request, l *host.Log) (logInfo, error) {
+func describe(r *http.Request, l *engine.Log) (logInfo, error) {
 	info := logInfo{Name: l.Name, Origin: l.Origin, VKeys: l.VKeys, Created: l.Created}
 	if len(l.VKeys) == 0 {
 		info.VKeys = []string{}
@@ -93,7 +93,7 @@ func (s *server) createLog(w http.ResponseWriter, r *http.Request) {
 	if n.Origin == "" {
 		n.Origin = strings.TrimSuffix(s.OriginPrefix, "/") + "/" + n.Name
 	}
-	l, err := s.Host.Create(r.Context(), host.NewLog(n))
+	l, err := s.Engine.Create(r.Context(), engine.NewLog(n))
 	if err != nil {
 		s.fail(w, r, err)
 		return

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 )
 
 // metrics are the server's, per request and per log.
@@ -28,7 +28,7 @@ type series struct {
 	status        int
 }
 
-func newMetrics(h *host.Host) *metrics {
+func newMetrics(h *engine.Engine) *metrics {
 	m := &metrics{
 		registry:  prometheus.NewRegistry(),
 		observers: map[series]prometheus.Observer{},
@@ -98,43 +98,43 @@ func methodLabel(method string) string {
 }
 
 // A logCollector reads each log's counters when it is asked.
-type logCollector struct{ host *host.Host }
+type logCollector struct{ engine *engine.Engine }
 
 // logMetrics says what is collected of a log that is not broken.
 var logMetrics = []struct {
 	desc  *prometheus.Desc
 	typ   prometheus.ValueType
-	value func(*host.Log) float64
+	value func(*engine.Log) float64
 }{
 	{desc("entries_total", "Entries stored since the start."), prometheus.CounterValue,
-		func(l *host.Log) float64 { return float64(l.Sequencer.Stats().Entries.Load()) }},
+		func(l *engine.Log) float64 { return float64(l.Sequencer.Stats().Entries.Load()) }},
 	{desc("commits_total", "Batches committed since the start."), prometheus.CounterValue,
-		func(l *host.Log) float64 { return float64(l.Sequencer.Stats().Commits.Load()) }},
+		func(l *engine.Log) float64 { return float64(l.Sequencer.Stats().Commits.Load()) }},
 	{desc("duplicates_total", "Events that were stored already."), prometheus.CounterValue,
-		func(l *host.Log) float64 { return float64(l.Sequencer.Stats().Duplicates.Load()) }},
+		func(l *engine.Log) float64 { return float64(l.Sequencer.Stats().Duplicates.Load()) }},
 	{desc("conflicts_total", "Events refused because an entry has their source and id and other content."),
-		prometheus.CounterValue, func(l *host.Log) float64 { return float64(l.Sequencer.Stats().Conflicts.Load()) }},
+		prometheus.CounterValue, func(l *engine.Log) float64 { return float64(l.Sequencer.Stats().Conflicts.Load()) }},
 	{desc("sequencing_failures_total", "Times that sequencing stopped and began anew."), prometheus.CounterValue,
-		func(l *host.Log) float64 { return float64(l.Sequencer.Stats().Failures.Load()) }},
+		func(l *engine.Log) float64 { return float64(l.Sequencer.Stats().Failures.Load()) }},
 	{desc("queue_bytes", "Bytes of entries that wait to be stored."), prometheus.GaugeValue,
-		func(l *host.Log) float64 { return float64(l.Sequencer.QueuedBytes()) }},
+		func(l *engine.Log) float64 { return float64(l.Sequencer.QueuedBytes()) }},
 	{desc("leading", "1 if this server writes to the log."), prometheus.GaugeValue,
-		func(l *host.Log) float64 { return oneIf(l.Sequencer.Leading()) }},
+		func(l *engine.Log) float64 { return oneIf(l.Sequencer.Leading()) }},
 	{desc("checkpoints_total", "Checkpoints published since the start."), prometheus.CounterValue,
-		func(l *host.Log) float64 { return float64(l.Publisher.Count()) }},
+		func(l *engine.Log) float64 { return float64(l.Publisher.Count()) }},
 	{desc("published_tree_size", "Size of the newest checkpoint's tree."), prometheus.GaugeValue, publishedTreeSize},
 	{desc("signing_refused", "1 if nothing more is signed, because the log's history is not the one signed before, or one that a witness knows."),
-		prometheus.GaugeValue, func(l *host.Log) float64 { return oneIf(l.Publisher.Refusal() != nil) }},
+		prometheus.GaugeValue, func(l *engine.Log) float64 { return oneIf(l.Publisher.Refusal() != nil) }},
 	{desc("cosignatures", "Witnesses of the log's policy that have cosigned the newest checkpoint."),
 		prometheus.GaugeValue, cosignatures},
 	{desc("publication_lag_seconds", "For how long entries have been waiting for a checkpoint that meets the log's witness policy."),
-		prometheus.GaugeValue, func(l *host.Log) float64 { return l.Publisher.Lag().Seconds() }},
+		prometheus.GaugeValue, func(l *engine.Log) float64 { return l.Publisher.Lag().Seconds() }},
 	{desc("checkpoints_unmet_total", "Checkpoints published since the start that do not meet the log's witness policy."),
-		prometheus.CounterValue, func(l *host.Log) float64 { return float64(l.Publisher.Unmet()) }},
+		prometheus.CounterValue, func(l *engine.Log) float64 { return float64(l.Publisher.Unmet()) }},
 	{desc("witnesses_missing", "1 if the newest head was not cosigned as the log's witness policy asks for."),
-		prometheus.GaugeValue, func(l *host.Log) float64 { return oneIf(l.Publisher.Stalled() != nil) }},
+		prometheus.GaugeValue, func(l *engine.Log) float64 { return oneIf(l.Publisher.Stalled() != nil) }},
 	{desc("leaf_index_lag", "Entries that the index of leaf hashes does not cover yet."), prometheus.GaugeValue,
-		func(l *host.Log) float64 { return float64(l.Leaves.Lag()) }},
+		func(l *engine.Log) float64 { return float64(l.Leaves.Lag()) }},
 }
 
 var broken = desc("broken", "1 if the log cannot be opened.")
@@ -150,7 +150,7 @@ func oneIf(b bool) float64 {
 	return 0
 }
 
-func publishedTreeSize(l *host.Log) float64 {
+func publishedTreeSize(l *engine.Log) float64 {
 	published, err := l.Publisher.Latest()
 	if err != nil {
 		return 0
@@ -158,7 +158,7 @@ func publishedTreeSize(l *host.Log) float64 {
 	return float64(published.Size)
 }
 
-func cosignatures(l *host.Log) float64 {
+func cosignatures(l *engine.Log) float64 {
 	published, err := l.Publisher.Latest()
 	if err != nil {
 		return 0
@@ -175,7 +175,7 @@ func (c logCollector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (c logCollector) Collect(ch chan<- prometheus.Metric) {
-	for _, l := range c.host.Logs() {
+	for _, l := range c.engine.Logs() {
 		ch <- prometheus.MustNewConstMetric(broken, prometheus.GaugeValue, oneIf(l.Broken != nil), l.Name)
 		if l.Broken != nil {
 			continue

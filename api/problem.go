@@ -9,8 +9,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/stele-log/stele/internal/host"
-	"github.com/stele-log/stele/internal/leafindex"
+	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/pkg/event"
@@ -58,8 +58,8 @@ var statuses = []struct {
 	retryAfter time.Duration
 	detail     string
 }{
-	{host.ErrUnknown, http.StatusNotFound, 0, ""},
-	{host.ErrBadName, http.StatusBadRequest, 0, ""},
+	{engine.ErrUnknown, http.StatusNotFound, 0, ""},
+	{engine.ErrBadName, http.StatusBadRequest, 0, ""},
 	{storage.ErrExists, http.StatusConflict, 0,
 		"there is a log with this name or this origin already; choose others"},
 	{sequencer.ErrBusy, http.StatusServiceUnavailable, again,

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/pkg/proof"
 	"github.com/stele-log/stele/pkg/tree"
 )
@@ -24,7 +24,7 @@ type consistencyProof struct {
 
 // proveInclusion proves that the entry with an index or a leaf hash is in the
 // tree of a size, by default that of the newest checkpoint.
-func (s *server) proveInclusion(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+func (s *server) proveInclusion(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	size, err := publishedSize(r, l, "size")
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (s *server) proveInclusion(w http.ResponseWriter, r *http.Request, l *host.
 }
 
 // askedIndex returns the index that the query names, by itself or by hash.
-func askedIndex(r *http.Request, l *host.Log, size uint64) (uint64, error) {
+func askedIndex(r *http.Request, l *engine.Log, size uint64) (uint64, error) {
 	q := r.URL.Query()
 	switch {
 	case q.Has("index") == q.Has("hash"):
@@ -64,7 +64,7 @@ func askedIndex(r *http.Request, l *host.Log, size uint64) (uint64, error) {
 
 // proveConsistency proves that the tree of one size is a prefix of another's,
 // by default that of the newest checkpoint.
-func (s *server) proveConsistency(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+func (s *server) proveConsistency(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	from, err := parseNumber("from", r.URL.Query().Get("from"))
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (s *server) proveConsistency(w http.ResponseWriter, r *http.Request, l *hos
 
 // publishedSize returns the size that the query names, which a checkpoint must
 // cover, or else that of the newest checkpoint.
-func publishedSize(r *http.Request, l *host.Log, name string) (uint64, error) {
+func publishedSize(r *http.Request, l *engine.Log, name string) (uint64, error) {
 	published, err := l.Publisher.Latest()
 	if err != nil || !r.URL.Query().Has(name) {
 		if err != nil {

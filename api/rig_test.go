@@ -14,9 +14,9 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/api"
-	"github.com/stele-log/stele/internal/dbtest"
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/httpserver"
+	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/sqlite"
@@ -56,7 +56,7 @@ type rig struct {
 	log     string // url of the log "default"
 	client  *http.Client
 	handler http.Handler
-	host    *host.Host
+	engine  *engine.Engine
 	dir     string
 	stop    func() // stops the server, and waits
 }
@@ -71,7 +71,7 @@ func newRig(t testing.TB, s settings) *rig {
 		putKey(t, s.dir, "default", origin)
 	}
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
-	h, err := host.Open(t.Context(), host.Config{
+	h, err := engine.Open(t.Context(), engine.Config{
 		Store: s.store, Dir: s.dir, Interval: time.Hour, Cache: 1 << 20, MaxQueue: s.maxQueue, Logger: logger,
 		Now: func() time.Time { return time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC) },
 	})
@@ -79,12 +79,12 @@ func newRig(t testing.TB, s settings) *rig {
 		t.Fatal(err)
 	}
 	if _, err := h.Log("default"); err != nil {
-		if _, err := h.Create(t.Context(), host.NewLog{Name: "default", Origin: origin}); err != nil {
+		if _, err := h.Create(t.Context(), engine.NewLog{Name: "default", Origin: origin}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	handler := api.New(api.Config{
-		Host: h, Store: s.store, Logger: logger, OriginPrefix: "logs.example.com", Version: "test",
+		Engine: h, Store: s.store, Logger: logger, OriginPrefix: "logs.example.com", Version: "test",
 	})
 	server := httpserver.New(handler, logger)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -94,7 +94,7 @@ func newRig(t testing.TB, s settings) *rig {
 	go func() { _ = server.Serve(listener) }()
 	url := "http://" + listener.Addr().String()
 	transport := &http.Transport{DisableCompression: true}
-	r := &rig{TB: t, url: url, log: url + "/logs/default", handler: handler, host: h, dir: s.dir,
+	r := &rig{TB: t, url: url, log: url + "/logs/default", handler: handler, engine: h, dir: s.dir,
 		client: &http.Client{Transport: checked{t, transport, s.seen}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.Start(ctx)
@@ -127,9 +127,9 @@ func putKey(t testing.TB, dir, name, origin string) {
 	}
 }
 
-func (r *rig) defaultLog() *host.Log {
+func (r *rig) defaultLog() *engine.Log {
 	r.Helper()
-	l, err := r.host.Log("default")
+	l, err := r.engine.Log("default")
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func (r *rig) vkeys() []string {
 func (r *rig) sizes() map[string]uint64 {
 	r.Helper()
 	sizes := map[string]uint64{}
-	for _, l := range r.host.Logs() {
+	for _, l := range r.engine.Logs() {
 		head, err := l.Stored.Head(r.Context())
 		if err != nil {
 			r.Fatal(err)

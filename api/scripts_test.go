@@ -16,7 +16,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 
-	"github.com/stele-log/stele/internal/dbtest"
+	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/storage"
 )
 

@@ -8,14 +8,14 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/klauspost/compress/gzip"
 
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/pkg/tile"
 )
 
 // getCheckpoint serves the newest checkpoint.
 //
 // SPEC: https://c2sp.org/tlog-tiles#checkpoints
-func (s *server) getCheckpoint(w http.ResponseWriter, _ *http.Request, l *host.Log) error {
+func (s *server) getCheckpoint(w http.ResponseWriter, _ *http.Request, l *engine.Log) error {
 	published, err := l.Publisher.Latest()
 	if err != nil {
 		return err
@@ -30,7 +30,7 @@ func (s *server) getCheckpoint(w http.ResponseWriter, _ *http.Request, l *host.L
 // goes: tiles of all widths up to what it implies.
 //
 // SPEC: https://c2sp.org/tlog-tiles#merkle-tree, #log-entries, #partial-tiles
-func (s *server) getTile(w http.ResponseWriter, r *http.Request, l *host.Log) error {
+func (s *server) getTile(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	path := "tile/" + chi.URLParam(r, "*")
 	if r.URL.RawPath != "" || r.URL.RawQuery != "" || r.URL.ForceQuery {
 		return badRequest("a tile's path has no escapes and no query")
@@ -67,7 +67,7 @@ func setTileHeaders(h http.Header) {
 // serveBundle serves an entry bundle. To who takes zstd it goes as it is
 // stored; frames that follow each other are one zstd stream (RFC 8878 section
 // 3.1).
-func serveBundle(w http.ResponseWriter, r *http.Request, l *host.Log, t tile.Tile) error {
+func serveBundle(w http.ResponseWriter, r *http.Request, l *engine.Log, t tile.Tile) error {
 	w.Header().Set("Vary", "Accept-Encoding")
 	if accepts(r, "zstd") {
 		frames, whole, err := l.Reader.Frames(r.Context(), t)

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/api"
-	"github.com/stele-log/stele/internal/dbtest"
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/proof"
 	"github.com/stele-log/stele/storage"
 )
@@ -23,7 +23,7 @@ func TestABrokenLogDoesNotKeepOthersFromWorking(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
 		store := open()
 		r := newRig(t, settings{store: store})
-		if _, err := r.host.Create(t.Context(), host.NewLog{Name: "doors", Origin: "logs.example.com/doors"}); err != nil {
+		if _, err := r.engine.Create(t.Context(), engine.NewLog{Name: "doors", Origin: "logs.example.com/doors"}); err != nil {
 			t.Fatal(err)
 		}
 		r.stop()

@@ -3,12 +3,12 @@ package api
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 )
 
 // A witnessCollector reads, when it is asked, how each witness has answered, all
 // logs together.
-type witnessCollector struct{ host *host.Host }
+type witnessCollector struct{ engine *engine.Engine }
 
 var (
 	witnessRequests = prometheus.NewDesc("stele_witness_requests_total",
@@ -25,7 +25,7 @@ func (c witnessCollector) Describe(ch chan<- *prometheus.Desc) {
 }
 
 func (c witnessCollector) Collect(ch chan<- prometheus.Metric) {
-	for _, s := range c.host.Witnesses() {
+	for _, s := range c.engine.Witnesses() {
 		for outcome, n := range s.Requests {
 			ch <- prometheus.MustNewConstMetric(witnessRequests, prometheus.CounterValue, float64(n), s.URL, outcome.String())
 		}

@@ -4,7 +4,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/stele-log/stele/internal/dbtest"
+	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/storagetest"

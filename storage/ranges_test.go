@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/stele-log/stele/internal/dbtest"
+	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/storagetest"

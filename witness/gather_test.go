@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-log/stele/internal/witnesstest"
+	"github.com/stele-log/stele/internal/test/witnesstest"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/witness"

@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/stele-log/stele/internal/pgtest"
+	"github.com/stele-log/stele/internal/test/pgtest"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/cosignature"
 	"github.com/stele-log/stele/pkg/proof"

@@ -21,7 +21,7 @@ func TestEventsAreValidAndNew(t *testing.T) {
 		if size := len(lines) / 40_000; size < 280 || size > 320 {
 			t.Errorf("an event has %d bytes, want about 300", size)
 		}
-		for _, item := range event.ParseLines(lines, event.Writer{Name: "w"}) {
+		for _, item := range event.ParseLines(lines, event.Sender{Name: "w"}) {
 			if item.Err != nil {
 				t.Fatal(item.Err)
 			}
@@ -39,7 +39,7 @@ func TestEventsAreValidAndNew(t *testing.T) {
 func TestTimesAdvance(t *testing.T) {
 	t.Parallel()
 	last := ""
-	for _, item := range event.ParseLines(events.New(1, events.UUIDv7).Lines(nil, 3), event.Writer{Name: "w"}) {
+	for _, item := range event.ParseLines(events.New(1, events.UUIDv7).Lines(nil, 3), event.Sender{Name: "w"}) {
 		now := item.Event.Time.Format("2006-01-02T15:04:05.000000Z")
 		if now <= last {
 			t.Errorf("%s follows %s", now, last)
@@ -86,7 +86,7 @@ func TestCloudTrail(t *testing.T) {
 		t.Fatal(err)
 	}
 	ids := map[string]bool{}
-	for _, item := range event.ParseLines(stream.Lines(nil, 6000), event.Writer{Name: "w"}) {
+	for _, item := range event.ParseLines(stream.Lines(nil, 6000), event.Sender{Name: "w"}) {
 		if item.Err != nil || !strings.HasPrefix(item.Event.Type, "com.amazonaws.") {
 			t.Fatalf("%q, %v", item.Event.Type, item.Err)
 		}

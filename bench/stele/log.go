@@ -13,7 +13,7 @@ import (
 
 	"github.com/stele-log/stele/bench/events"
 	"github.com/stele-log/stele/bench/measure"
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/keyindex"
 	"github.com/stele-log/stele/pkg/event"
 	"github.com/stele-log/stele/storage"
@@ -30,7 +30,7 @@ type Config struct {
 
 // A Log is one that runs.
 type Log struct {
-	*host.Log
+	*engine.Log
 	close []func()
 }
 
@@ -56,7 +56,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		return nil, err
 	}
 	l.closes(func() { _ = store.Close() })
-	hostConfig := host.Config{Store: store, Dir: cfg.Dir, Interval: interval, Cache: cache,
+	hostConfig := engine.Config{Store: store, Dir: cfg.Dir, Interval: interval, Cache: cache,
 		Logger: slog.New(slog.DiscardHandler), Now: time.Now}
 	var w *witnessServer
 	if cfg.Witnessed {
@@ -66,7 +66,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		l.closes(w.close)
 		hostConfig.Witnesses.Policy = w.policy
 	}
-	h, err := host.Open(ctx, hostConfig)
+	h, err := engine.Open(ctx, hostConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -76,7 +76,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 		stop()
 		h.Wait()
 	})
-	if l.Log, err = h.Create(ctx, host.NewLog{Name: logName, Origin: origin, MLDSA44: cfg.Witnessed}); err != nil {
+	if l.Log, err = h.Create(ctx, engine.NewLog{Name: logName, Origin: origin, MLDSA44: cfg.Witnessed}); err != nil {
 		return nil, err
 	}
 	if w != nil {
@@ -110,7 +110,7 @@ func (l *Log) Close() {
 }
 
 // writer is who sends the events.
-var writer = event.Writer{Name: "bench"}
+var writer = event.Sender{Name: "bench"}
 
 // Append appends the events in NDJSON, all of which must be new.
 func (l *Log) Append(ctx context.Context, lines []byte, n int) error {

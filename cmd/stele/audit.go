@@ -15,7 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
-	"github.com/stele-log/stele/internal/auditor"
+	"github.com/stele-log/stele/internal/watch/auditor"
 )
 
 // auditFlags say what to follow, and what to do with what is found.
@@ -45,10 +45,10 @@ func newAuditCmd() *cobra.Command {
 have several. It keeps every signed head that it sees there, and at the witnesses
 of the policy, proves each consistent with all before it, and hashes every entry.
 
-If a log contradicts itself, audit writes a file of evidence into the state folder,
-which "stele verify evidence" checks offline, and calls the webhook: a POST of one
+If a log contradicts itself, audit writes a contradiction file into the state folder,
+which "stele verify contradiction" checks offline, and calls the webhook: a POST of one
 JSON object, tried four times. Then it ends, or goes on as told. It reports the
-evidence of earlier runs again at each start, and counts it as found, until
+contradictions of earlier runs again at each start, and counts it as found, until
 somebody moves the files away.
 
 It trusts the keys that it is given and nothing else. The state folder is what it
@@ -147,8 +147,8 @@ func (f *auditFlags) print(w io.Writer, r auditor.Report) {
 		_ = printJSON(w, r)
 	case r.Contradiction():
 		fmt.Fprintf(w, "CONTRADICTION (%s): %s\n", r.Kind, r.Detail)
-		if r.Evidence != "" {
-			fmt.Fprintf(w, "  evidence: %s\n", filepath.Join(f.state, r.Evidence))
+		if r.File != "" {
+			fmt.Fprintf(w, "  proof: %s\n", filepath.Join(f.state, r.File))
 		}
 	}
 }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stele-log/stele/internal/auditor"
+	"github.com/stele-log/stele/internal/watch/auditor"
 	"github.com/stele-log/stele/pkg/client"
 )
 
@@ -70,7 +70,7 @@ func startLog(t *testing.T, data, tag string, n int) (url, vkey string) {
 }
 
 // TestAuditFindsASecondHistory follows a log whose operator then serves another
-// one, signed with the same key, and verifies the evidence offline.
+// one, signed with the same key, and verifies the contradiction offline.
 func TestAuditFindsASecondHistory(t *testing.T) {
 	t.Parallel()
 	one, two, state := t.TempDir(), t.TempDir(), t.TempDir()
@@ -98,15 +98,15 @@ func TestAuditFindsASecondHistory(t *testing.T) {
 	if !errors.Is(err, auditor.ErrContradiction) || !strings.Contains(out, "CONTRADICTION (fork): the log log.example/default") {
 		t.Fatalf("a second history: %v, %s", err, out)
 	}
-	_, file, _ := strings.Cut(strings.TrimSpace(out), "evidence: ")
+	_, file, _ := strings.Cut(strings.TrimSpace(out), "proof: ")
 
-	out, err = runCommand(t.Context(), newVerifyEvidenceCmd(), file, "--key", vkey)
-	if err != nil || !strings.Contains(out, "the evidence holds (fork)") || !strings.Contains(out, otherURL) {
-		t.Errorf("verify evidence: %v, %s", err, out)
+	out, err = runCommand(t.Context(), newVerifyContradictionCmd(), file, "--key", vkey)
+	if err != nil || !strings.Contains(out, "the contradiction holds (fork)") || !strings.Contains(out, otherURL) {
+		t.Errorf("verify contradiction: %v, %s", err, out)
 	}
-	out, err = runCommand(t.Context(), newVerifyEvidenceCmd(), file, "--key", vkey, "--json")
+	out, err = runCommand(t.Context(), newVerifyContradictionCmd(), file, "--key", vkey, "--json")
 	if err != nil || !strings.Contains(out, `"kind":"fork"`) {
-		t.Errorf("verify evidence --json: %v, %s", err, out)
+		t.Errorf("verify contradiction --json: %v, %s", err, out)
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -115,8 +115,8 @@ func TestAuditFindsASecondHistory(t *testing.T) {
 	if err := os.WriteFile(file, text[:len(text)-1], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := runCommand(t.Context(), newVerifyEvidenceCmd(), file, "--key", vkey); err == nil || out != "" {
-		t.Errorf("evidence that is cut: %v, %s", err, out)
+	if out, err := runCommand(t.Context(), newVerifyContradictionCmd(), file, "--key", vkey); err == nil || out != "" {
+		t.Errorf("a contradiction that is cut: %v, %s", err, out)
 	}
 }
 

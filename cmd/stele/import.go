@@ -12,7 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/stele-log/stele/internal/importer"
+	"github.com/stele-log/stele/internal/ingest/cloudtrail"
+	"github.com/stele-log/stele/internal/ingest/jsonlines"
 	"github.com/stele-log/stele/pkg/client"
 )
 
@@ -48,7 +49,7 @@ eventTime, its subject the ARN of the user.` + importResult,
   stele import cloudtrail --log aws --json trail.json`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.runImport(cmd, args, importer.CloudTrail)
+			return f.runImport(cmd, args, cloudtrail.Read)
 		},
 	}
 	f.register(cmd)
@@ -58,7 +59,7 @@ eventTime, its subject the ARN of the user.` + importResult,
 
 func newImportNDJSONCmd() *cobra.Command {
 	var f clientFlags
-	var o importer.Options
+	var o jsonlines.Options
 	cmd := &cobra.Command{
 		Use:   "ndjson FILE...",
 		Short: "Import files with a JSON record a line",
@@ -75,7 +76,7 @@ understands RFC 3339 and other common formats, and seconds to nanoseconds since
   stele import ndjson --type-field kind --time-field /meta/time --source //shop.example.com app-*.ndjson`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			n, err := importer.NewNDJSON(o)
+			n, err := jsonlines.NewReader(o)
 			if err != nil {
 				return err
 			}
@@ -87,9 +88,9 @@ understands RFC 3339 and other common formats, and seconds to nanoseconds since
 	flags := cmd.Flags()
 	flags.StringVar(&o.IDField, "id-field", "", "member or JSON Pointer with the event's id (default: from the content)")
 	flags.StringVar(&o.TimeField, "time-field", "", "member or JSON Pointer with the event's time (default: when it is stored)")
-	flags.StringVar(&o.TypeField, "type-field", "", "member or JSON Pointer with the event's type (default type: "+importer.DefaultType+")")
+	flags.StringVar(&o.TypeField, "type-field", "", "member or JSON Pointer with the event's type (default type: "+jsonlines.DefaultType+")")
 	flags.StringVar(&o.SubjectField, "subject-field", "", "member or JSON Pointer with the event's subject (default: none)")
-	flags.StringVar(&o.Source, "source", "", "source of all events, a URI-reference (default: the writer's name)")
+	flags.StringVar(&o.Source, "source", "", "source of all events, a URI-reference (default: the sender's name)")
 	return cmd
 }
 

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stele-log/stele/internal/mirror"
+	"github.com/stele-log/stele/internal/watch/mirror"
 	"github.com/stele-log/stele/pkg/tree"
 )
 

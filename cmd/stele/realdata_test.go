@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-log/stele/internal/pgtest"
+	"github.com/stele-log/stele/internal/test/pgtest"
 	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tile"

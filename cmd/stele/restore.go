@@ -15,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/stele-log/stele/internal/mirror"
 	"github.com/stele-log/stele/internal/publisher"
+	"github.com/stele-log/stele/internal/restore"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
@@ -100,7 +100,7 @@ func (f *restoreFlags) run(cmd *cobra.Command, from string) (err error) {
 	defer unlock()
 	bar := &bars{w: cmd.ErrOrStderr()}
 	defer bar.finish()
-	restored, err := f.restore(cmd.Context(), mirror.RestoreConfig{
+	restored, err := f.restore(cmd.Context(), restore.Config{
 		Copy: tile.FS(os.DirFS(from)), Policy: p, Name: f.log, Keys: keys, Heads: archive,
 		Record: publisher.Record(f.path("signed.checkpoint")), Now: time.Now, Progress: bar.set,
 	})
@@ -112,14 +112,14 @@ func (f *restoreFlags) run(cmd *cobra.Command, from string) (err error) {
 }
 
 // restore opens the database and restores the log.
-func (f *restoreFlags) restore(ctx context.Context, cfg mirror.RestoreConfig) (r mirror.Restored, err error) {
+func (f *restoreFlags) restore(ctx context.Context, cfg restore.Config) (r restore.Result, err error) {
 	if _, _, err := f.store.migrate(ctx); err != nil {
 		return r, err
 	}
 	if cfg.Store, err = f.store.open(ctx); err != nil {
 		return r, err
 	}
-	r, err = mirror.Restore(ctx, cfg)
+	r, err = restore.Run(ctx, cfg)
 	return r, errors.Join(err, cfg.Store.Close())
 }
 
@@ -187,7 +187,7 @@ type restoreReport struct {
 	NoRecord    bool      `json:"no_record"`
 }
 
-func (f *restoreFlags) print(w io.Writer, r mirror.Restored) error {
+func (f *restoreFlags) print(w io.Writer, r restore.Result) error {
 	if f.json {
 		return printJSON(w, restoreReport{f.log, r.Origin, r.Size, r.Root, r.Added, r.Checkpoints, r.NoRecord})
 	}

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/stele-log/stele/internal/pgtest"
+	"github.com/stele-log/stele/internal/test/pgtest"
 	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/pkg/event"
 	"github.com/stele-log/stele/pkg/tree"

@@ -16,7 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stele-log/stele/api"
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/httpserver"
 	"github.com/stele-log/stele/storage"
 )
@@ -102,7 +102,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.listen, "listen", "127.0.0.1:8080", "address to listen on; port 0 takes a free one")
 	flags.DurationVar(&f.interval, "checkpoint-interval", time.Second, "least time between checkpoints nobody waits for, 100ms or more")
-	flags.StringVar(&f.originPrefix, "origin-prefix", "", "origins of new logs begin with it; best the URL they are found at, without scheme (default: the host's name and /logs)")
+	flags.StringVar(&f.originPrefix, "origin-prefix", "", "origins of new logs begin with it; best the URL they are found at, without scheme (default: the engine's name and /logs)")
 	flags.IntVar(&f.cacheMiB, "cache", 64, "MiB of tiles to keep in memory")
 	flags.BoolVar(&f.migrateFirst, "migrate", true, "bring the database's schema up to date at the start")
 	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
@@ -132,13 +132,13 @@ func (f *serveFlags) printReady(w io.Writer, s *server) {
 // A server is one that accepts requests.
 type server struct {
 	url     string
-	host    *host.Host
+	engine  *engine.Engine
 	logger  *slog.Logger
 	store   storage.Store
 	http    *httpserver.Server
 	failed  chan error // of the listener
 	running sync.WaitGroup
-	stop    context.CancelFunc // ends the host
+	stop    context.CancelFunc // ends the engine
 	unlock  func()
 }
 
@@ -174,14 +174,14 @@ func startServer(ctx context.Context, f serveFlags, logger *slog.Logger) (_ *ser
 	if s.store, err = f.open(ctx); err != nil {
 		return nil, err
 	}
-	if s.host, err = openHost(ctx, f, s.store, logger); err != nil {
+	if s.engine, err = openEngine(ctx, f, s.store, logger); err != nil {
 		return nil, err
 	}
 	return s, s.listen(f)
 }
 
-// openHost opens the logs in the store, of which there is then one at least.
-func openHost(ctx context.Context, f serveFlags, store storage.Store, logger *slog.Logger) (*host.Host, error) {
+// openEngine opens the logs in the store, of which there is then one at least.
+func openEngine(ctx context.Context, f serveFlags, store storage.Store, logger *slog.Logger) (*engine.Engine, error) {
 	if f.now == nil {
 		f.now = time.Now
 	}
@@ -189,14 +189,14 @@ func openHost(ctx context.Context, f serveFlags, store storage.Store, logger *sl
 	if err != nil {
 		return nil, err
 	}
-	h, err := host.Open(ctx, host.Config{
+	h, err := engine.Open(ctx, engine.Config{
 		Store: store, Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, Logger: logger, Now: f.now,
 		Witnesses: witnesses,
 	})
 	if err != nil || len(h.Logs()) > 0 {
 		return h, err
 	}
-	l, err := h.Create(ctx, host.NewLog{Name: defaultLog, Origin: f.prefix() + "/" + defaultLog})
+	l, err := h.Create(ctx, engine.NewLog{Name: defaultLog, Origin: f.prefix() + "/" + defaultLog})
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +216,7 @@ func (f *serveFlags) prefix() string {
 	return name + "/logs"
 }
 
-// listen runs the host and serves requests.
+// listen runs the engine and serves requests.
 func (s *server) listen(f serveFlags) error {
 	l, err := net.Listen("tcp", f.listen)
 	if err != nil {
@@ -227,12 +227,12 @@ func (s *server) listen(f serveFlags) error {
 		s.logger.Warn("others can reach this server, and it asks nobody who they are: put it behind what does", "address", s.url)
 	}
 	s.http = httpserver.New(api.New(api.Config{
-		Host: s.host, Store: s.store, Logger: s.logger, OriginPrefix: f.prefix(), Version: buildVersion(),
+		Engine: s.engine, Store: s.store, Logger: s.logger, OriginPrefix: f.prefix(), Version: buildVersion(),
 	}), s.logger)
 	run, stop := context.WithCancel(context.Background())
 	s.stop = stop
-	s.host.Start(run)
-	s.running.Go(s.host.Wait)
+	s.engine.Start(run)
+	s.running.Go(s.engine.Wait)
 	go func() { s.failed <- s.http.Serve(l) }()
 	return nil
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stele-log/stele/internal/host"
+	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/witness"
 )
@@ -32,14 +32,14 @@ func (f *witnessFlags) register(cmd *cobra.Command) {
 }
 
 // load returns what the flags say.
-func (f *witnessFlags) load() (w host.Witnessing, err error) {
+func (f *witnessFlags) load() (w engine.Witnessing, err error) {
 	if f.mode != modeQuorum && f.mode != modeOpen {
 		return w, fmt.Errorf("--witness-policy-mode is %s or %s, not %q", modeQuorum, modeOpen, f.mode)
 	}
 	if f.timeout < 100*time.Millisecond {
 		return w, fmt.Errorf("--witness-timeout is 100ms or more")
 	}
-	w = host.Witnessing{Open: f.mode == modeOpen, Pool: witness.PoolConfig{Timeout: f.timeout}}
+	w = engine.Witnessing{Open: f.mode == modeOpen, Pool: witness.PoolConfig{Timeout: f.timeout}}
 	if f.policy == "" {
 		return w, nil
 	}

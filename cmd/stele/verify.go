@@ -75,7 +75,7 @@ func newVerifyCmd() *cobra.Command {
 		Use:   "verify",
 		Short: "Verify what a log has handed out, offline",
 	}
-	cmd.AddCommand(newVerifyReceiptCmd(), newVerifyHeadsCmd(), newVerifyEvidenceCmd())
+	cmd.AddCommand(newVerifyReceiptCmd(), newVerifyHeadsCmd(), newVerifyContradictionCmd())
 	return cmd
 }
 

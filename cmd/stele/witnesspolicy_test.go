@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-log/stele/internal/witnesstest"
+	"github.com/stele-log/stele/internal/test/witnesstest"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/client"
 )

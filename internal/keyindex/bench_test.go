@@ -4,8 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/stele-log/stele/internal/dbtest"
 	"github.com/stele-log/stele/internal/keyindex"
+	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/storage"
 )
 

@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-log/stele/internal/dbtest"
 	"github.com/stele-log/stele/internal/keyindex"
+	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/sqlite"

@@ -15,8 +15,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/stele-log/stele/internal/dbtest"
 	"github.com/stele-log/stele/internal/publisher"
+	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"

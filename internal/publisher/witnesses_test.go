@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-log/stele/internal/dbtest"
 	"github.com/stele-log/stele/internal/publisher"
-	"github.com/stele-log/stele/internal/witnesstest"
+	"github.com/stele-log/stele/internal/test/dbtest"
+	"github.com/stele-log/stele/internal/test/witnesstest"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tree"

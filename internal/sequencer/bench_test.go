@@ -5,7 +5,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/stele-log/stele/internal/dbtest"
+	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/event"
 	"github.com/stele-log/stele/storage"
 )
@@ -58,7 +58,7 @@ func typical(b *testing.B, start, n int) []event.Event {
 		e, err := event.Parse(fmt.Appendf(nil, `{"specversion":"1.0","id":"0192f3a4-7b1c-7d2e-9f00-%012x","source":"/billing/api/%d",`+
 			`"type":"com.example.invoice.paid","subject":"invoice/%d","time":"2026-11-21T09:42:%02d.%03dZ",`+
 			`"datacontenttype":"application/json","data":{"actor":"user:%d","amount":%d.95,"currency":"EUR","ip":"10.3.7.%d","ok":true}}`,
-			id, id%7, 800000+id*7919%100000, id/1000%60, id%1000, id*31%5000, id*17%900, id%256), event.Writer{Name: "w"})
+			id, id%7, 800000+id*7919%100000, id/1000%60, id%1000, id*31%5000, id*17%900, id%256), event.Sender{Name: "w"})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-log/stele/internal/dbtest"
 	"github.com/stele-log/stele/internal/keyindex"
+	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/event"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
@@ -67,7 +67,7 @@ func fill(t *testing.T, cfg Config, n int) {
 		for i := range events {
 			var err error
 			text := fmt.Appendf(nil, `{"specversion":"1.0","type":"t","source":"s","id":"%d"}`, done+i)
-			if events[i], err = event.Parse(text, event.Writer{Name: "w"}); err != nil {
+			if events[i], err = event.Parse(text, event.Sender{Name: "w"}); err != nil {
 				t.Fatal(err)
 			}
 		}

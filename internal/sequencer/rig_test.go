@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-log/stele/internal/dbtest"
 	"github.com/stele-log/stele/internal/sequencer"
+	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/event"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
@@ -94,7 +94,7 @@ func (r *running) append(t *testing.T, events ...event.Event) []sequencer.Result
 // ev returns the event with that id and content.
 func ev(t testing.TB, id, content string) event.Event {
 	t.Helper()
-	e, err := event.Parse(fmt.Appendf(nil, `{"id":%q,"source":"test","type":"t","data":%q}`, id, content), event.Writer{Name: "w"})
+	e, err := event.Parse(fmt.Appendf(nil, `{"id":%q,"source":"test","type":"t","data":%q}`, id, content), event.Sender{Name: "w"})
 	if err != nil {
 		t.Fatal(err)
 	}

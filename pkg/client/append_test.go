@@ -72,7 +72,7 @@ func TestAppendWritesEvents(t *testing.T) {
 	if s.stored[0] != want {
 		t.Errorf("sent\n%s, want\n%s", s.stored[0], want)
 	}
-	second, err := event.Parse([]byte(s.stored[1]), event.Writer{Name: "tester"})
+	second, err := event.Parse([]byte(s.stored[1]), event.Sender{Name: "tester"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-log/stele/internal/dbtest"
+	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"

@@ -15,7 +15,7 @@ import (
 // An Event is one to append. Only Type must be set.
 type Event struct {
 	ID      string    // with Source, identifies the event; a new UUID (version 7) if empty
-	Source  string    // a URI-reference; the writer's name, set by the server, if empty
+	Source  string    // a URI-reference; the sender's name, set by the server, if empty
 	Type    string    // such as "com.example.order.placed"
 	Subject string    // what in the source it is about, such as "order/48151"
 	Time    time.Time // when it happened; now, if zero
@@ -85,7 +85,7 @@ const anyone = "client"
 // store it (see [event.Event.Received]), with an id before the closing brace.
 func newLine(json []byte) (line, error) {
 	newID := ""
-	e, err := event.Parse(json, event.Writer{Name: anyone, NewID: func() string {
+	e, err := event.Parse(json, event.Sender{Name: anyone, NewID: func() string {
 		newID = event.NewID()
 		return newID
 	}})

@@ -20,7 +20,7 @@ type HandlerConfig struct {
 	// Level is the least level that is logged; [slog.LevelInfo] if nil.
 	Level slog.Leveler
 
-	// Source is the source of the events, a URI-reference; the writer's name, set
+	// Source is the source of the events, a URI-reference; the sender's name, set
 	// by the server, if empty.
 	Source string
 

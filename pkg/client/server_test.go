@@ -59,7 +59,7 @@ func (s *server) append(body []byte, wait bool) any {
 	lines := strings.Split(strings.TrimSuffix(string(body), "\n"), "\n")
 	s.batches = append(s.batches, len(lines))
 	var results []map[string]any
-	for i, item := range event.ParseLines(body, event.Writer{Name: "tester"}) {
+	for i, item := range event.ParseLines(body, event.Sender{Name: "tester"}) {
 		if item.Err != nil || item.Event.Type == "refuse.me" {
 			results = append(results, map[string]any{"problem": map[string]any{
 				"status": 409, "title": "Conflict", "detail": fmt.Sprintf("line %d: not this one", i+1)}})

@@ -12,7 +12,7 @@ import (
 // not spoil its neighbours. What breaks the JSON of the array does, since then
 // nobody can say where its elements end: the error is an [*Error] and there are
 // no items.
-func ParseBatch(body []byte, w Writer) ([]Item, error) {
+func ParseBatch(body []byte, from Sender) ([]Item, error) {
 	var items []Item
 	i := skipSpace(body, 0)
 	if i == len(body) || body[i] != '[' {
@@ -24,7 +24,7 @@ func ParseBatch(body []byte, w Writer) ([]Item, error) {
 	for {
 		end := skipValue(body, i)
 		item := Item{}
-		item.Event, item.Err = Parse(body[i:end], w)
+		item.Event, item.Err = Parse(body[i:end], from)
 		if err, ok := errors.AsType[*Error](item.Err); ok {
 			err.inBatch(len(items), i)
 			if err := checkSyntax(body[i:end]); err != nil {
@@ -48,7 +48,7 @@ func ParseBatch(body []byte, w Writer) ([]Item, error) {
 
 // ParseLines checks the events in NDJSON, one a line, each by itself. Blank
 // lines are skipped.
-func ParseLines(body []byte, w Writer) []Item {
+func ParseLines(body []byte, from Sender) []Item {
 	items := make([]Item, 0, bytes.Count(body, []byte{'\n'})+1)
 	for line := 1; len(body) > 0; line++ {
 		var text []byte
@@ -57,7 +57,7 @@ func ParseLines(body []byte, w Writer) []Item {
 			continue
 		}
 		item := Item{}
-		item.Event, item.Err = Parse(text, w)
+		item.Event, item.Err = Parse(text, from)
 		if err, ok := errors.AsType[*Error](item.Err); ok {
 			err.Item, err.Line = len(items), line
 		}

@@ -13,7 +13,7 @@ const small = `{"specversion":"1.0","id":"3f1d2c8a-0c53-4b8e-9f52-7f0b1d9d9a11",
 	`"datacontenttype":"application/json","data":{"customer":"c-2342","total":"149.90","currency":"EUR","items":[{"sku":"a"}]}}`
 
 func BenchmarkParse(b *testing.B) {
-	w := event.Writer{Name: "shop", Authenticated: true}
+	w := event.Sender{Name: "shop", Authenticated: true}
 	for name, json := range map[string]string{
 		"whole": small,
 		"short": `{"type":"door.opened","data":{"door":7}}`,
@@ -44,7 +44,7 @@ func BenchmarkParse(b *testing.B) {
 }
 
 func BenchmarkAppendEntry(b *testing.B) {
-	e, err := event.Parse([]byte(small), event.Writer{Name: "shop", Authenticated: true})
+	e, err := event.Parse([]byte(small), event.Sender{Name: "shop", Authenticated: true})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func BenchmarkAppendEntry(b *testing.B) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	e, err := event.Parse([]byte(small), event.Writer{Name: "shop", Authenticated: true})
+	e, err := event.Parse([]byte(small), event.Sender{Name: "shop", Authenticated: true})
 	if err != nil {
 		b.Fatal(err)
 	}

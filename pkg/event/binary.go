@@ -22,7 +22,7 @@ var order = []string{"specversion", "id", "source", "type", "subject", "time", "
 // as data_base64, by the Content-Type. The error is an [*Error].
 //
 // SPEC: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#31-binary-content-mode
-func ParseBinary(h http.Header, body []byte, w Writer) (Event, error) {
+func ParseBinary(h http.Header, body []byte, from Sender) (Event, error) {
 	attributes, err := headerAttributes(h)
 	if err != nil {
 		return Event{}, err
@@ -37,7 +37,7 @@ func ParseBinary(h http.Header, body []byte, w Writer) (Event, error) {
 	}
 	structured = append(structured, '}')
 
-	e, failed := Parse(structured, w)
+	e, failed := Parse(structured, from)
 	if err, ok := failed.(*Error); ok {
 		return Event{}, err.inHeader()
 	}

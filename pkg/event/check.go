@@ -163,12 +163,12 @@ func checkBase64(s []byte) string {
 	return ""
 }
 
-func checkWriter(name string) string {
+func checkSender(name string) string {
 	if name == "" {
-		return "the writer has no name"
+		return "the sender has no name"
 	}
 	if reason := checkString([]byte(name)); reason != "" {
-		return "the writer's name: " + reason
+		return "the sender's name: " + reason
 	}
 	return ""
 }

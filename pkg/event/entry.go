@@ -11,7 +11,7 @@ import (
 type Entry struct {
 	Event              // Time is not zero: the server has set it if the event had none
 	Recorded time.Time // when the server took the event, to the microsecond, UTC
-	Writer   string    // recordedby: the authenticated writer's name, or empty
+	Sender   string    // recordedby: the authenticated sender's name, or empty
 }
 
 // Decode reads an entry. It accepts only what [Event.AppendEntry] can have made.
@@ -94,23 +94,23 @@ func (p *parser) entry() (Entry, error) {
 	if wrong != "" {
 		return Entry{}, fmt.Errorf("recordedtime: %s", wrong)
 	}
-	w := Writer{Name: p.server.by, Authenticated: true}
-	if w.Name == "" {
-		w = Writer{Name: cmp.Or(p.server.source, "anonymous")}
+	from := Sender{Name: p.server.by, Authenticated: true}
+	if from.Name == "" {
+		from = Sender{Name: cmp.Or(p.server.source, "anonymous")}
 	}
 	if !p.id.isSet() {
 		if !isUUID7(p.server.id) {
 			return Entry{}, fmt.Errorf("id %.40q after recordedtime is not a UUID of version 7", p.server.id)
 		}
 		id := p.server.id
-		w.NewID = func() string { return id }
+		from.NewID = func() string { return id }
 	}
 	by := p.server.by
-	e, failed := p.event(w)
+	e, failed := p.event(from)
 	if failed != nil {
 		return Entry{}, failed
 	}
-	return Entry{Event: e, Recorded: recorded, Writer: by}, nil
+	return Entry{Event: e, Recorded: recorded, Sender: by}, nil
 }
 
 func commonPrefix(a, b []byte) int {

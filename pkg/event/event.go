@@ -4,14 +4,14 @@
 // An event comes as structured JSON ([Parse]), a JSON batch ([ParseBatch]), a
 // line of NDJSON ([ParseLines]) or an HTTP message in binary mode
 // ([ParseBinary]). All but type may be missing: the server then sets
-// specversion, id (a UUIDv7), source (the writer's name) and time.
+// specversion, id (a UUIDv7), source (the sender's name) and time.
 //
 // The entry is the event as received, one JSON object, with the attributes that
 // the server sets before its closing brace:
 //
 //	{"type":"door.opened","data":{"door":7}
 //	,"recordedtime":"2026-11-21T09:42:00.123456Z"   always, and always so long
-//	,"recordedby":"building-7"                      if the writer is authenticated
+//	,"recordedby":"building-7"                      if the sender is authenticated
 //	,"specversion":"1.0"                            the rest only if missing,
 //	,"id":"019aa5c1-7f9b-7d54-8b71-5a0f3cf4a8f6"    in this order
 //	,"source":"building-7"
@@ -50,8 +50,8 @@ const (
 	MaxName = 64
 )
 
-// A Writer is who sends an event.
-type Writer struct {
+// A Sender is who sends an event.
+type Sender struct {
 	// Name is not empty and has no control characters. It becomes the source of
 	// events that have none; bytes a URI-reference cannot have are then
 	// percent-encoded.

@@ -15,8 +15,8 @@ const fixedID = "019aa5c1-7f9b-7d54-8b71-5a0f3cf4a8f6"
 
 var (
 	recorded = time.Date(2026, 11, 21, 9, 42, 0, 123456789, time.UTC)
-	known    = event.Writer{Name: "building-7", Authenticated: true, NewID: func() string { return fixedID }}
-	unknown  = event.Writer{Name: "anonymous", NewID: known.NewID}
+	known    = event.Sender{Name: "building-7", Authenticated: true, NewID: func() string { return fixedID }}
+	unknown  = event.Sender{Name: "anonymous", NewID: known.NewID}
 )
 
 const (
@@ -32,11 +32,11 @@ func TestEntryIsTheEventAndWhatTheServerSets(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		json   string
-		writer event.Writer
+		sender event.Sender
 		want   string
 	}{
 		"only a type": {`{"type":"t"}`, known, `{"type":"t"` + stamp + by + spec + id + source + setTime + `}`},
-		"writer not authenticated": {`{"type":"t"}`, unknown,
+		"sender not authenticated": {`{"type":"t"}`, unknown,
 			`{"type":"t"` + stamp + spec + id + `,"source":"anonymous"` + setTime + `}`},
 		"nothing missing": {
 			`{"specversion":"1.0","id":"1","source":"/s","type":"t","time":"2026-11-21T09:41:59Z"}`, known,
@@ -55,8 +55,8 @@ func TestEntryIsTheEventAndWhatTheServerSets(t *testing.T) {
 			`{"id":null,"subject":null,"type":"t","ext":null,"data":null,"time":null}`, known,
 			`{"type":"t","data":null` + stamp + by + spec + id + source + setTime + `}`,
 		},
-		"writer's name is no URI-reference": {
-			`{"type":"t"}`, event.Writer{Name: `a"b\ ü:c/d`, Authenticated: true, NewID: known.NewID},
+		"sender's name is no URI-reference": {
+			`{"type":"t"}`, event.Sender{Name: `a"b\ ü:c/d`, Authenticated: true, NewID: known.NewID},
 			`{"type":"t"` + stamp + `,"recordedby":"a\"b\\ ü:c/d"` + spec + id + `,"source":"a%22b%5C%20%C3%BC%3Ac/d"` + setTime + `}`,
 		},
 		"data before type": {`{"data":{"type":5,"recordedtime":1},"type":"t"}`, known,
@@ -64,7 +64,7 @@ func TestEntryIsTheEventAndWhatTheServerSets(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			e, err := event.Parse([]byte(c.json), c.writer)
+			e, err := event.Parse([]byte(c.json), c.sender)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -75,7 +75,7 @@ func TestEntryIsTheEventAndWhatTheServerSets(t *testing.T) {
 			if n := e.EntrySize(); n != len(c.want) {
 				t.Errorf("EntrySize %d, want %d", n, len(c.want))
 			}
-			checkEntry(t, e, []byte(c.want), c.writer)
+			checkEntry(t, e, []byte(c.want), c.sender)
 			there := recorded.In(time.FixedZone("", 5*3600))
 			if entry := string(e.AppendEntry(nil, there)); entry != c.want {
 				t.Errorf("recorded in another zone: %s", entry)
@@ -85,7 +85,7 @@ func TestEntryIsTheEventAndWhatTheServerSets(t *testing.T) {
 }
 
 // checkEntry checks that an entry decodes to the event it was made of.
-func checkEntry(t *testing.T, e event.Event, entry []byte, w event.Writer) {
+func checkEntry(t *testing.T, e event.Event, entry []byte, w event.Sender) {
 	t.Helper()
 	d, err := event.Decode(entry)
 	if err != nil {
@@ -104,8 +104,8 @@ func checkEntry(t *testing.T, e event.Event, entry []byte, w event.Writer) {
 	if want := e.Time; !d.Time.Equal(want) && !(want.IsZero() && d.Time.Equal(d.Recorded)) {
 		t.Errorf("time %v, want %v", d.Time, want)
 	}
-	if w.Authenticated != (d.Writer != "") || w.Authenticated && d.Writer != w.Name {
-		t.Errorf("writer %q, want %+v", d.Writer, w)
+	if w.Authenticated != (d.Sender != "") || w.Authenticated && d.Sender != w.Name {
+		t.Errorf("sender %q, want %+v", d.Sender, w)
 	}
 }
 
@@ -266,11 +266,11 @@ func TestEntryHasALimit(t *testing.T) {
 	}
 }
 
-func TestWriterNeedsAName(t *testing.T) {
+func TestSenderNeedsAName(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"", "a\nb", "a\xffb"} {
-		if _, err := event.Parse([]byte(`{"type":"t"}`), event.Writer{Name: name}); err == nil {
-			t.Errorf("writer %q: no error", name)
+		if _, err := event.Parse([]byte(`{"type":"t"}`), event.Sender{Name: name}); err == nil {
+			t.Errorf("sender %q: no error", name)
 		}
 	}
 }
@@ -280,7 +280,7 @@ func TestNewIDsAreDistinctAndSorted(t *testing.T) {
 	seen := map[string]bool{}
 	last := ""
 	for range 1000 {
-		e, err := event.Parse([]byte(`{"type":"t"}`), event.Writer{Name: "w"})
+		e, err := event.Parse([]byte(`{"type":"t"}`), event.Sender{Name: "w"})
 		if err != nil {
 			t.Fatal(err)
 		}

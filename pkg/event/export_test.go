@@ -1,7 +1,7 @@
 package event
 
 // ParseByDecoder is Parse without the scanner, for tests to compare the two.
-func ParseByDecoder(json []byte, w Writer) (Event, error) { return parse(json, w, false) }
+func ParseByDecoder(json []byte, from Sender) (Event, error) { return parse(json, from, false) }
 
 // Scans reports whether the scanner reads an event by itself.
 func Scans(json []byte) bool {

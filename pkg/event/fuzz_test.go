@@ -133,7 +133,7 @@ func FuzzParseLines(f *testing.F) {
 
 func FuzzReceived(f *testing.F) {
 	for _, json := range files(f, "testdata/good") {
-		for _, w := range []event.Writer{known, unknown} {
+		for _, w := range []event.Sender{known, unknown} {
 			if e, err := event.Parse(json, w); err == nil {
 				f.Add(e.AppendEntry(nil, recorded))
 			}
@@ -147,8 +147,8 @@ func FuzzReceived(f *testing.F) {
 		if again := d.AppendEntry(nil, d.Recorded); !bytes.Equal(again, entry) {
 			t.Fatalf("entry %s prints as %s", entry, again)
 		}
-		w := event.Writer{Name: d.Writer, Authenticated: true, NewID: func() string { return d.ID }}
-		if d.Writer == "" {
+		w := event.Sender{Name: d.Sender, Authenticated: true, NewID: func() string { return d.ID }}
+		if d.Sender == "" {
 			w.Name, w.Authenticated = d.Source, false
 		}
 		e, err := event.Parse(d.Received(), w)

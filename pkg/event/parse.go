@@ -13,10 +13,10 @@ import (
 
 // Parse checks one event in the JSON event format; all of its attributes but
 // type may be missing. The error is an [*Error].
-func Parse(json []byte, w Writer) (Event, error) { return parse(json, w, true) }
+func Parse(json []byte, from Sender) (Event, error) { return parse(json, from, true) }
 
 // parse is Parse, with the scanner or without.
-func parse(json []byte, w Writer, scan bool) (Event, error) {
+func parse(json []byte, from Sender, scan bool) (Event, error) {
 	p := newParser(json)
 	defer p.release()
 	if !scan || !p.scan() {
@@ -25,7 +25,7 @@ func parse(json []byte, w Writer, scan bool) (Event, error) {
 			return Event{}, err
 		}
 	}
-	e, err := p.event(w)
+	e, err := p.event(from)
 	if err != nil {
 		return Event{}, err
 	}
@@ -324,29 +324,29 @@ func endOfString(b []byte, i int) int {
 }
 
 // event makes the event of what was read: it adds what the server sets.
-func (p *parser) event(w Writer) (Event, *Error) {
+func (p *parser) event(from Sender) (Event, *Error) {
 	if !p.typ.isSet() {
 		return Event{}, errorAt([]byte("type"), -1, "missing: an event needs a type, a string that is not empty")
 	}
-	if reason := checkWriter(w.Name); reason != "" {
+	if reason := checkSender(from.Name); reason != "" {
 		return Event{}, errorAt(nil, -1, "%s", reason)
 	}
 	e := Event{received: len(p.out), setTime: !p.hasTime, Time: p.time}
-	if w.Authenticated {
-		p.set("recordedby", w.Name)
+	if from.Authenticated {
+		p.set("recordedby", from.Name)
 	}
 	if !p.hasSpec {
 		p.set("specversion", "1.0")
 	}
 	if !p.id.isSet() {
-		newID := w.NewID
+		newID := from.NewID
 		if newID == nil {
 			newID = NewID
 		}
 		p.id = p.set("id", newID())
 	}
 	if !p.source.isSet() {
-		p.source = p.set("source", sourceOf(w.Name))
+		p.source = p.set("source", sourceOf(from.Name))
 	}
 	e.text = string(p.out)
 	e.ID, e.Source, e.Type, e.Subject = p.id.in(e.text), p.source.in(e.text), p.typ.in(e.text), p.subject.in(e.text)
@@ -365,7 +365,7 @@ func (p *parser) set(name, value string) field {
 	p.out = append(p.out, name...)
 	p.out = append(p.out, `":`...)
 	at := len(p.out)
-	// A Writer's name was checked: the only error there is, UTF-8, cannot be.
+	// A Sender's name was checked: the only error there is, UTF-8, cannot be.
 	p.out, _ = jsontext.AppendQuote(p.out, value)
 	if strings.ContainsAny(value, `"\`) {
 		return field{unescaped: value}

@@ -126,7 +126,7 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// sourceOf returns the source of events that a writer sends without one: its
+// sourceOf returns the source of events that a sender sends without one: its
 // name, percent-encoded unless it is a URI-reference as it is.
 func sourceOf(name string) string {
 	if checkURIReference([]byte(name)) == "" {

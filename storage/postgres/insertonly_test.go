@@ -10,7 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/stele-log/stele/internal/pgtest"
+	"github.com/stele-log/stele/internal/test/pgtest"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/storagetest"
 )

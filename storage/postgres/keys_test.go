@@ -4,7 +4,7 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/stele-log/stele/internal/pgtest"
+	"github.com/stele-log/stele/internal/test/pgtest"
 	"github.com/stele-log/stele/storage"
 )
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stele-log/stele/internal/pgtest"
+	"github.com/stele-log/stele/internal/test/pgtest"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/storagetest"

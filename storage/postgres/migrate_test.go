@@ -7,7 +7,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/stele-log/stele/internal/pgtest"
+	"github.com/stele-log/stele/internal/test/pgtest"
 	"github.com/stele-log/stele/migrations"
 	"github.com/stele-log/stele/storage/postgres"
 	"github.com/stele-log/stele/storage/storagetest"

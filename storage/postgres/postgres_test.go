@@ -3,7 +3,7 @@ package postgres_test
 import (
 	"testing"
 
-	"github.com/stele-log/stele/internal/pgtest"
+	"github.com/stele-log/stele/internal/test/pgtest"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/postgres"
 	"github.com/stele-log/stele/storage/storagetest"

@@ -14,7 +14,7 @@ import (
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver
 
-	"github.com/stele-log/stele/internal/pgtest"
+	"github.com/stele-log/stele/internal/test/pgtest"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/witness"
 	"github.com/stele-log/stele/witness/witnessdb"

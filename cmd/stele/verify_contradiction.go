@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stele-log/stele/pkg/contradiction"
+	"github.com/stele-log/stele/pkg/tree"
+)
+
+func newVerifyContradictionCmd() *cobra.Command {
+	var trust trustFlags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "contradiction FILE",
+		Short: "Verify that a log has contradicted itself, offline",
+		Long: `Verify contradiction checks offline a file that "stele audit" has written:
+that its checkpoints are signed by a key of one log, and that what stands beside
+them proves that no log can have had both. Witnesses do not matter for that.
+
+Exit status: 0 if the contradiction holds: then the log is NOT to be trusted any more;
+1 if it does not, and shows nothing; 2 if the command was not understood.`,
+		Example: `  stele verify contradiction fork-900-900-1f3a77c0.contradiction --key log.vkey
+  stele verify contradiction fork-900-900-1f3a77c0.contradiction --policy policy.txt --json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			p, err := trust.load()
+			if err != nil {
+				return err
+			}
+			text, err := readFile(args[0])
+			if err != nil {
+				return err
+			}
+			e, err := contradiction.Parse(text)
+			if err != nil {
+				return fmt.Errorf("%s: NOT shown: %w", args[0], err)
+			}
+			result, err := e.Verify(p)
+			if err != nil {
+				return fmt.Errorf("%s: NOT shown: %w", args[0], err)
+			}
+			return printContradiction(cmd.OutOrStdout(), e, result, asJSON)
+		},
+	}
+	trust.register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// meaning says what follows from a contradiction of each kind.
+var meaning = map[contradiction.Kind]string{
+	contradiction.Fork: "Only who has the log's key can have made this. Whoever was shown one of the two heads\n" +
+		"was shown another history than whoever was shown the other.",
+	contradiction.Inconsistent: "Only who has the log's key can have made this, and a log that only ever grows cannot.\n" +
+		"What was in the log when it signed the smaller head was changed, or kept from some.",
+	contradiction.Entry: "The log's signature shows which entry is right. It does not show who handed out the\n" +
+		"wrong bytes: anyone can make a file like this. Ask for the entry yourself, and see.",
+}
+
+// verifiedContradiction is what is printed as JSON.
+type verifiedContradiction struct {
+	Kind    contradiction.Kind `json:"kind"`
+	Origin  string             `json:"origin"`
+	Heads   []seenHead         `json:"heads"`
+	Prefix  *tree.Hash         `json:"prefix,omitempty"` // of inconsistent
+	Index   *uint64            `json:"index,omitempty"`  // of entry
+	Meaning string             `json:"meaning"`
+}
+
+type seenHead struct {
+	Size   uint64    `json:"size"`
+	Root   tree.Hash `json:"root"`
+	Source string    `json:"source"` // as the file's writer says, and when
+	Time   time.Time `json:"time"`
+}
+
+func verifiedOf(e contradiction.Contradiction, r contradiction.Result) verifiedContradiction {
+	v := verifiedContradiction{Kind: r.Kind, Origin: r.Origin, Meaning: meaning[r.Kind],
+		Heads: []seenHead{{r.First.Size, r.First.Root, e.First.Source, e.First.Time}}}
+	if r.Kind == contradiction.Entry {
+		v.Index = &r.Index
+		return v
+	}
+	if r.Kind == contradiction.Inconsistent {
+		v.Prefix = &r.Prefix
+	}
+	v.Heads = append(v.Heads, seenHead{r.Second.Size, r.Second.Root, e.Second.Source, e.Second.Time})
+	return v
+}
+
+func printContradiction(w io.Writer, e contradiction.Contradiction, r contradiction.Result, asJSON bool) error {
+	v := verifiedOf(e, r)
+	if asJSON {
+		return printJSON(w, v)
+	}
+	fmt.Fprintf(w, "the contradiction holds (%s): %s\n\n%s\n\n", v.Kind, r, v.Meaning)
+	for _, h := range v.Heads {
+		fmt.Fprintf(w, "the head of size %d was seen at %s, %s (as the file's writer says)\n",
+			h.Size, h.Source, h.Time.Format(time.RFC3339))
+	}
+	return nil
+}

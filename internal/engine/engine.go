@@ -1,0 +1,214 @@
+// Package engine runs the logs of one server: it makes and reads their keys, and
+// gives each a sequencer, a publisher and the followers.
+//
+//	<dir>/logs/<name>/ed25519.key        signing key (0600)
+//	<dir>/logs/<name>/mldsa44.key        second signing key, if there is one (0600)
+//	<dir>/logs/<name>/signed.checkpoint  the last checkpoint that was signed
+//	<dir>/logs/<name>/witness-policy.txt who must cosign this log's checkpoints, in
+//	                                     place of the policy for all logs
+//
+// What always holds:
+//   - a log's keys exist on disk before the log does in the database, and are
+//     never made anew for a log that exists;
+//   - a log that cannot be opened does not keep the others from running.
+//
+// An Engine is safe for concurrent use.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/witness"
+)
+
+var (
+	// ErrUnknown says that the server has no log of that name.
+	ErrUnknown = errors.New("no such log")
+
+	// ErrBadName says that a log cannot be called that, or have that origin.
+	ErrBadName = errors.New("bad name")
+)
+
+// Config is what an Engine is made of.
+type Config struct {
+	Store    storage.Store
+	Dir      string        // keys and records
+	Interval time.Duration // least time between checkpoints of a log
+	Cache    int           // bytes of tiles kept in memory, all logs together
+	MaxQueue int           // bytes of events that may wait for one log; see sequencer.Config
+	Logger   *slog.Logger
+	Now      func() time.Time
+
+	Witnesses Witnessing
+}
+
+// Witnessing says who must cosign the checkpoints of logs.
+type Witnessing struct {
+	// Policy is for each log that has none of its own; nil asks for no
+	// witness.
+	Policy *policy.Policy
+
+	// Open publishes checkpoints that do not meet the policy too; see
+	// publisher.Witnessing.
+	Open bool
+
+	Pool witness.PoolConfig
+}
+
+// An Engine holds the logs of one server.
+type Engine struct {
+	cfg       Config
+	cache     *storage.Cache
+	witnesses *witness.Pool
+
+	mu   sync.RWMutex
+	logs map[string]*Log
+
+	run     context.Context // of the logs' goroutines; nil until Start
+	running sync.WaitGroup
+}
+
+// Open opens every log in the store.
+func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	e := &Engine{cfg: cfg, cache: storage.NewCache(cfg.Cache), logs: map[string]*Log{},
+		witnesses: witness.NewPool(cfg.Witnesses.Pool)}
+	infos, err := cfg.Store.Logs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list logs: %w", err)
+	}
+	for _, info := range infos {
+		stored, err := cfg.Store.OpenLog(ctx, info.Name)
+		if err != nil {
+			return nil, fmt.Errorf("open log %s: %w", info.Name, err)
+		}
+		e.logs[info.Name] = e.open(ctx, stored)
+	}
+	return e, nil
+}
+
+// Start runs all logs, and those that are created meanwhile, until the context
+// ends. It returns once each log is being written to, or cannot be.
+func (e *Engine) Start(ctx context.Context) {
+	e.mu.Lock()
+	e.run = ctx
+	for _, l := range e.logs {
+		e.running.Go(func() { l.run(ctx, e.cfg.Interval) })
+	}
+	e.mu.Unlock()
+	var settling sync.WaitGroup
+	for _, l := range e.Logs() {
+		settling.Go(func() { l.settle(ctx) })
+	}
+	settling.Wait()
+}
+
+// Wait returns once the context of Start has ended, and what was accepted by
+// then is committed and published.
+func (e *Engine) Wait() {
+	// No log is added any more: Create looks at the context under the lock.
+	<-e.run.Done()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.running.Wait()
+	e.witnesses.Close()
+}
+
+// Witnesses returns how each witness has answered, all logs together.
+func (e *Engine) Witnesses() []witness.ClientStats { return e.witnesses.Stats() }
+
+// Log returns the log of that name, or ErrUnknown.
+func (e *Engine) Log(name string) (*Log, error) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if l, ok := e.logs[name]; ok {
+		return l, nil
+	}
+	return nil, fmt.Errorf("%w: %.80q", ErrUnknown, name)
+}
+
+// Logs returns all logs by name.
+func (e *Engine) Logs() []*Log {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	logs := make([]*Log, 0, len(e.logs))
+	for _, l := range e.logs {
+		logs = append(logs, l)
+	}
+	slices.SortFunc(logs, func(a, b *Log) int { return strings.Compare(a.Name, b.Name) })
+	return logs
+}
+
+// NewLog says what log to create.
+type NewLog struct {
+	Name    string // in URLs: 1 to 63 of a-z, 0-9 and "-", not "-" at either end
+	Origin  string // in checkpoints, for ever: best a URL without scheme that the log will be found at
+	MLDSA44 bool   // sign with an ML-DSA-44 key too
+}
+
+var (
+	namePattern   = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+	originPattern = regexp.MustCompile(`^[!-*,-~]{1,255}$`) // printable ASCII without space and "+"
+)
+
+func (n NewLog) check() error {
+	if !namePattern.MatchString(n.Name) {
+		return fmt.Errorf("%w: a log's name is 1 to 63 of a-z, 0-9 and \"-\", not \"-\" at either end", ErrBadName)
+	}
+	// SPEC: https://c2sp.org/signed-note: a key name has no space and no plus.
+	if !originPattern.MatchString(n.Origin) {
+		return fmt.Errorf("%w: an origin is 1 to 255 printable ASCII characters, no space and no \"+\"; "+
+			"best a URL without scheme, such as logs.example.com/%s", ErrBadName, n.Name)
+	}
+	return nil
+}
+
+// Create makes a log with new keys and runs it. The error is ErrBadName, or
+// storage.ErrExists if the name or the origin is taken.
+func (e *Engine) Create(ctx context.Context, n NewLog) (*Log, error) {
+	if err := n.check(); err != nil {
+		return nil, err
+	}
+	l, running, err := e.create(ctx, n)
+	if err == nil && running {
+		l.settle(ctx)
+	}
+	return l, err
+}
+
+// create makes a log, and runs it if the engine runs.
+func (e *Engine) create(ctx context.Context, n NewLog) (l *Log, running bool, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	// The store would refuse it too, but keys would then be left behind.
+	for _, l := range e.logs {
+		if l.Name == n.Name || l.Origin == n.Origin {
+			return nil, false, fmt.Errorf("create log %s of origin %s: %w", n.Name, n.Origin, storage.ErrExists)
+		}
+	}
+	if e.run != nil && e.run.Err() != nil {
+		return nil, false, fmt.Errorf("create log %s: the server is stopping", n.Name)
+	}
+	if err := e.dir(n.Name).makeKeys(n.Origin, n.MLDSA44); err != nil {
+		return nil, false, fmt.Errorf("create log %s: %w", n.Name, err)
+	}
+	stored, err := e.cfg.Store.CreateLog(ctx, n.Name, n.Origin)
+	if err != nil {
+		return nil, false, fmt.Errorf("create log %s: %w", n.Name, err)
+	}
+	l = e.open(ctx, stored)
+	e.logs[n.Name] = l
+	if e.run != nil {
+		e.running.Go(func() { l.run(e.run, e.cfg.Interval) })
+	}
+	return l, e.run != nil, nil
+}

@@ -1,0 +1,162 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/stele-log/stele/internal/follow/leafindex"
+	"github.com/stele-log/stele/internal/publisher"
+	"github.com/stele-log/stele/internal/sequencer"
+	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+)
+
+const (
+	settleTime = 10 * time.Second
+
+	// witnessedSettleTime is that of a log whose checkpoints wait for
+	// witnesses: it is to take events while they are away.
+	witnessedSettleTime = time.Second
+)
+
+// A Log is one log with all that works for it.
+type Log struct {
+	storage.Info
+	VKeys []string // verifier keys, Ed25519 first
+
+	Stored    storage.Log
+	Reader    *storage.Reader
+	Sequencer *sequencer.Sequencer
+	Publisher *publisher.Publisher
+	Leaves    *leafindex.Index
+
+	// Witnessed says that the log's checkpoints are cosigned under a policy.
+	Witnessed bool
+
+	// Broken says why the log could not be opened. Then there is nothing but
+	// Info.
+	Broken error
+}
+
+// open opens a stored log. What keeps it from running is in Broken.
+func (e *Engine) open(ctx context.Context, stored storage.Log) *Log {
+	l := &Log{Info: stored.Info(), Stored: stored}
+	if l.Broken = e.assemble(ctx, l); l.Broken != nil {
+		e.cfg.Logger.Error("log cannot be opened", "log", l.Name, "error", l.Broken)
+	}
+	return l
+}
+
+func (e *Engine) assemble(ctx context.Context, l *Log) error {
+	dir := e.dir(l.Name)
+	signers, verifiers, vkeys, err := dir.readKeys(l.Origin)
+	if err != nil {
+		return fmt.Errorf("keys of log %s: %w", l.Name, err)
+	}
+	logger := e.cfg.Logger.With("log", l.Name)
+	l.VKeys = vkeys
+	l.Reader = storage.NewReader(l.Stored, e.cache)
+	if l.Leaves, err = leafindex.Open(ctx, l.Stored, l.Reader, logger); err != nil {
+		return err
+	}
+	witnesses, err := e.witnessing(dir)
+	if err != nil {
+		return err
+	}
+	l.Witnessed = witnesses != nil
+	l.Publisher, err = publisher.New(ctx, publisher.Config{
+		Log: l.Stored, Nodes: l.Reader, Record: dir.record(), Logger: logger, Now: e.cfg.Now,
+		Interval: e.cfg.Interval, Signers: signers, Verifiers: verifiers, Witnesses: witnesses, VKeys: vkeys,
+	})
+	if err != nil {
+		return err
+	}
+	l.Sequencer = sequencer.New(sequencer.Config{
+		Log: l.Stored, Reader: l.Reader, Logger: logger, Now: e.cfg.Now, MaxQueue: e.cfg.MaxQueue,
+		Committed: func(head tree.Head) {
+			l.Publisher.Committed(head)
+			l.Leaves.Committed(head)
+		},
+	})
+	return nil
+}
+
+// witnessing returns who must cosign the checkpoints of the log in a folder, or
+// nil.
+func (e *Engine) witnessing(dir logDir) (*publisher.Witnessing, error) {
+	w := &publisher.Witnessing{Policy: e.cfg.Witnesses.Policy, Pool: e.witnesses, Open: e.cfg.Witnesses.Open}
+	text, err := os.ReadFile(dir.path(policyFile))
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && w.Policy == nil:
+		return nil, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return w, nil
+	case err != nil:
+		return nil, err
+	}
+	if w.Policy, err = policy.Parse(text); err != nil {
+		return nil, fmt.Errorf("%s: %w", dir.path(policyFile), err)
+	}
+	return w, nil
+}
+
+// run works for the log until the context ends, and then until all that was
+// accepted is published.
+func (l *Log) run(ctx context.Context, interval time.Duration) {
+	if l.Broken != nil {
+		return
+	}
+	publish, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { l.Leaves.Run(ctx) })
+	wg.Go(func() { l.follow(ctx, interval) })
+	wg.Go(func() { l.Publisher.Run(publish) })
+	l.Sequencer.Run(ctx)
+	stop()
+	wg.Wait()
+}
+
+// settle waits until the log is being written to and has a checkpoint, or until
+// it is known not to, or for settleTime; for witnesses it hardly waits.
+func (l *Log) settle(ctx context.Context) {
+	if l.Broken != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	select {
+	case <-l.Sequencer.Settled():
+	case <-ctx.Done():
+	}
+	if l.Witnessed {
+		ctx, cancel = context.WithTimeout(ctx, witnessedSettleTime)
+		defer cancel()
+	}
+	if l.Sequencer.Leading() {
+		_, _ = l.Publisher.Wait(ctx, 0) // why it failed, it says itself
+	}
+}
+
+// follow shows what another server publishes, while that one writes the log.
+func (l *Log) follow(ctx context.Context, interval time.Duration) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if l.Sequencer.Leading() {
+			continue
+		}
+		// An error shows in what is served: the checkpoint stays as it is.
+		_ = l.Publisher.Refresh(ctx)
+	}
+}

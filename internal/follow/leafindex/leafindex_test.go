@@ -1,0 +1,252 @@
+package leafindex_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stele-log/stele/internal/follow/leafindex"
+	"github.com/stele-log/stele/internal/keyindex"
+	"github.com/stele-log/stele/internal/test/dbtest"
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/storage/storagetest"
+)
+
+func newLog(t *testing.T, open func() storage.Store) storage.Log {
+	t.Helper()
+	l, err := open().CreateLog(t.Context(), "default", "log.example/default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// openIndex returns an index of a log that runs to the end of the test.
+func openIndex(t *testing.T, l storage.Log) *leafindex.Index {
+	t.Helper()
+	x, err := leafindex.Open(t.Context(), l, storage.NewReader(l, storage.NewCache(1<<20)), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+	done := make(chan struct{})
+	go func() { defer close(done); x.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return x
+}
+
+// follow tells an index of the log's head and waits until all full runs are in
+// it.
+func follow(t *testing.T, x *leafindex.Index, l storage.Log) {
+	t.Helper()
+	head, err := l.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.Committed(head)
+	for x.Lag() >= keyindex.RunLength {
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("the index lags by %d entries", x.Lag())
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// grow appends made-up entries, of which those at the indexes in same are all
+// alike. It returns the leaf hashes.
+func grow(t *testing.T, l storage.Log, n int, same ...int) []tree.Hash {
+	t.Helper()
+	entries := storagetest.Entries(0, n)
+	for _, i := range same {
+		entries[i] = []byte("the same")
+	}
+	lease, err := l.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lease.Release()
+	var f tree.Frontier
+	if err := l.Commit(t.Context(), storagetest.Batch(t, lease.Epoch(), &f, entries)); err != nil {
+		t.Fatal(err)
+	}
+	leaves := make([]tree.Hash, n)
+	for i, e := range entries {
+		leaves[i] = tree.LeafHash(e)
+	}
+	return leaves
+}
+
+func wantFound(t *testing.T, x *leafindex.Index, leaf tree.Hash, size, want uint64) {
+	t.Helper()
+	if got, err := x.Find(t.Context(), leaf, size); err != nil || got != want {
+		t.Errorf("below %d the leaf is at %d, error %v; want %d", size, got, err, want)
+	}
+}
+
+func wantError(t *testing.T, x *leafindex.Index, leaf tree.Hash, size uint64, want error) {
+	t.Helper()
+	if got, err := x.Find(t.Context(), leaf, size); !errors.Is(err, want) {
+		t.Errorf("below %d the leaf is at %d, error %v; want %q", size, got, err, want)
+	}
+}
+
+func TestEntriesOfAShortLogAreFound(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
+		l := newLog(t, open)
+		x := openIndex(t, l)
+		wantError(t, x, tree.LeafHash(nil), 0, leafindex.ErrNotFound)
+		leaves := grow(t, l, 600, 300, 301, 511, 599)
+		follow(t, x, l)
+		for i, leaf := range leaves {
+			if i > 300 && leaf == leaves[300] {
+				continue
+			}
+			wantFound(t, x, leaf, 600, uint64(i))
+			wantFound(t, x, leaf, uint64(i+1), uint64(i))
+			wantError(t, x, leaf, uint64(i), leafindex.ErrNotFound)
+		}
+		wantFound(t, x, leaves[599], 600, 300)
+		wantError(t, x, tree.LeafHash([]byte("unknown")), 600, leafindex.ErrNotFound)
+	})
+}
+
+// TestEntriesAreFoundInTheIndexAndBehindIt has the first of equal entries where
+// the index has it, and where it has not.
+func TestEntriesAreFoundInTheIndexAndBehindIt(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
+		const size, end = 66_100, keyindex.RunLength
+		l := newLog(t, open)
+		before := openIndex(t, l)
+		leaves := grow(t, l, size, 500, 501, 65_000, end, 66_000)
+		x := openIndex(t, l)
+		follow(t, x, l)
+		if x.Lag() != size-end {
+			t.Errorf("the index lags by %d entries, want %d", x.Lag(), size-end)
+		}
+		// The others were not told of the growth: another server writes.
+		for _, x := range []*leafindex.Index{x, before, openIndex(t, l)} {
+			for _, i := range []uint64{0, 1, 255, 256, 500, 32_768, end - 1, end + 1, 65_999, size - 1} {
+				wantFound(t, x, leaves[i], size, i)
+				wantFound(t, x, leaves[i], i+1, i)
+				wantError(t, x, leaves[i], i, leafindex.ErrNotFound)
+			}
+			wantFound(t, x, leaves[66_000], size, 500)
+			wantFound(t, x, leaves[66_000], 501, 500)
+			wantError(t, x, tree.LeafHash([]byte("unknown")), size, leafindex.ErrNotFound)
+		}
+	})
+}
+
+// TestIndexIsHeldAgainstTheTree has an index that says of three entries that
+// they have the key of one of them.
+func TestIndexIsHeldAgainstTheTree(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, dbtest.SQLite(t))
+	leaves := grow(t, l, keyindex.RunLength)
+	keys := make([]uint64, len(leaves))
+	for i, leaf := range leaves {
+		keys[i] = keyindex.LeafKey(leaf)
+	}
+	keys[50], keys[200] = keys[100], keys[100]
+	wrong, err := keyindex.Open(t.Context(), l, keyindex.Leaves)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := wrong.Add(t.Context(), keys); err != nil {
+		t.Fatal(err)
+	}
+	x := openIndex(t, l)
+	follow(t, x, l)
+	wantFound(t, x, leaves[100], 1000, 100)
+	wantError(t, x, leaves[100], 100, leafindex.ErrNotFound)
+	collides := leaves[100]
+	collides[31] ^= 1
+	wantError(t, x, collides, 1000, leafindex.ErrNotFound)
+}
+
+func TestLongTailIsNotSearched(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, dbtest.SQLite(t))
+	leaves := grow(t, l, 300)
+	x := openIndex(t, l)
+	const longest = 1 << 20
+	wantError(t, x, leaves[0], longest+1, leafindex.ErrBehind)
+	wantFound(t, x, leaves[0], longest, 0)
+}
+
+// TestIndexOfAnotherServerSparesTheTail has a server that was not told of the
+// growth, which is too long to be searched.
+func TestIndexOfAnotherServerSparesTheTail(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, dbtest.SQLite(t))
+	before := openIndex(t, l)
+	leaves := grow(t, l, keyindex.RunLength)
+	follow(t, openIndex(t, l), l)
+	const size = 1 << 21 // says a run without keys
+	more := storage.Run{Kind: keyindex.Leaves, Start: keyindex.RunLength, End: size}
+	if err := l.ReplaceRuns(t.Context(), more, slices.Values[[]storage.Page](nil)); err != nil {
+		t.Fatal(err)
+	}
+	wantFound(t, before, leaves[12_345], size, 12_345)
+	wantError(t, before, tree.LeafHash([]byte("unknown")), size, leafindex.ErrNotFound)
+}
+
+// A faulty is a log whose first few runs cannot be stored.
+type faulty struct {
+	storage.Log
+	failures atomic.Int64
+}
+
+var errInjected = errors.New("injected fault")
+
+func (l *faulty) ReplaceRuns(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
+	if l.failures.Add(-1) >= 0 {
+		return errInjected
+	}
+	return l.Log.ReplaceRuns(ctx, run, pages)
+}
+
+func TestIndexIsBuiltDespiteFaults(t *testing.T) {
+	t.Parallel()
+	l := &faulty{Log: newLog(t, dbtest.SQLite(t))}
+	leaves := grow(t, l, keyindex.RunLength+10)
+	l.failures.Store(1)
+	x := openIndex(t, l)
+	follow(t, x, l)
+	wantFound(t, x, leaves[7], keyindex.RunLength+10, 7)
+	wantFound(t, x, leaves[len(leaves)-1], keyindex.RunLength+10, keyindex.RunLength+9)
+}
+
+// TestIndexGoesOnFromWhereAnotherServerCame has a server write again after
+// another has, which has also merged the runs that this one knows of.
+func TestIndexGoesOnFromWhereAnotherServerCame(t *testing.T) {
+	t.Parallel()
+	l := newLog(t, dbtest.SQLite(t))
+	leaves := grow(t, l, 2*keyindex.RunLength+300)
+	before := openIndex(t, l)
+	other := openIndex(t, l)
+	follow(t, other, l)
+	runs, err := l.Runs(t.Context(), keyindex.Leaves)
+	if err != nil || len(runs) != 2 {
+		t.Fatalf("%d runs, error %v", len(runs), err)
+	}
+	merged := runs[0]
+	merged.End = runs[1].End
+	if err := l.ReplaceRuns(t.Context(), merged, slices.Values[[]storage.Page](nil)); err != nil {
+		t.Fatal(err)
+	}
+	follow(t, before, l)
+	if before.Lag() != 300 {
+		t.Errorf("the index lags by %d entries, want 300", before.Lag())
+	}
+	wantFound(t, before, leaves[len(leaves)-1], uint64(len(leaves)), uint64(len(leaves)-1))
+}

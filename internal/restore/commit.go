@@ -1,0 +1,118 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/stele-log/stele/pkg/checkpoint"
+	"github.com/stele-log/stele/pkg/client"
+	"github.com/stele-log/stele/pkg/tile"
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+)
+
+const (
+	maxBatch      = 64 * tile.Width // entries in a commit
+	maxBatchBytes = 16 << 20
+	frontierCache = 1 << 20 // bytes
+)
+
+// run commits what the log does not have, with its history.
+func (r *restorer) run(ctx context.Context) error {
+	lease, err := r.log.Lead(ctx)
+	if err != nil {
+		return err
+	}
+	defer lease.Release()
+	edge, err := tree.ReadFrontier(ctx, storage.NewReader(r.log, storage.NewCache(frontierCache)), r.base.Size)
+	if err != nil {
+		return err
+	}
+	if edge.Head() != r.base {
+		return fmt.Errorf("%w: the tree that is stored has %v, but the head that is stored is %v",
+			storage.ErrDamaged, edge.Head(), r.base)
+	}
+	h, err := r.openHistory(ctx)
+	if err != nil {
+		return err
+	}
+	if err := h.store(ctx, edge.Size()); err != nil {
+		return err
+	}
+	b := &batch{log: r.log, epoch: lease.Epoch(), edge: edge, base: edge.Size()}
+	for e, err := range client.ReadEntries(ctx, r.cfg.Copy, r.head, edge.Size(), r.head.Size) {
+		if err != nil {
+			return err
+		}
+		if err := b.add(e.Data); err != nil {
+			return err
+		}
+		size := e.Index + 1
+		if size < h.due() && !b.full() {
+			continue
+		}
+		if err := b.commit(ctx); err != nil {
+			return err
+		}
+		if err := h.store(ctx, size); err != nil {
+			return err
+		}
+		r.cfg.Progress("restoring", size, r.head.Size)
+	}
+	r.restored.Added = r.head.Size - r.base.Size
+	return nil
+}
+
+// A batch is what the next commit adds.
+type batch struct {
+	log    storage.Log
+	epoch  uint64
+	edge   *tree.Frontier // of the tree committed
+	base   uint64
+	leaves []tree.Hash
+	chunks []storage.Chunk
+	bundle []byte // of the chunk that is not in chunks yet
+	count  int    // entries in bundle
+	bytes  int
+}
+
+func (b *batch) add(entry []byte) (err error) {
+	if b.bundle, err = tile.AppendEntry(b.bundle, entry); err != nil {
+		return err
+	}
+	b.count++
+	b.bytes += len(entry)
+	b.leaves = append(b.leaves, tree.LeafHash(entry))
+	// A chunk ends with its bundle at the latest.
+	if (b.base+uint64(len(b.leaves)))%tile.Width == 0 {
+		b.endChunk()
+	}
+	return nil
+}
+
+func (b *batch) endChunk() {
+	start := b.base + uint64(len(b.leaves)-b.count)
+	b.chunks = append(b.chunks, storage.EncodeChunk(start, b.count, b.bundle))
+	b.bundle, b.count = b.bundle[:0], 0
+}
+
+func (b *batch) full() bool { return len(b.leaves) >= maxBatch || b.bytes >= maxBatchBytes }
+
+func (b *batch) commit(ctx context.Context) error {
+	if b.count > 0 {
+		b.endChunk()
+	}
+	tiles := b.edge.Append(b.leaves)
+	head := b.edge.Head()
+	err := b.log.Commit(ctx, storage.Batch{Epoch: b.epoch, Base: b.base, Head: head, Chunks: b.chunks, Tiles: tiles})
+	b.base, b.leaves, b.chunks, b.bytes = head.Size, b.leaves[:0], nil, 0
+	return err
+}
+
+// sizeOf returns the size that a checkpoint signs.
+func sizeOf(note []byte) (uint64, error) {
+	text, _, _ := strings.Cut(string(note), "\n\n")
+	c, err := checkpoint.Parse(text + "\n")
+	return c.Size, err
+}

@@ -1,0 +1,145 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"time"
+
+	"github.com/stele-log/stele/pkg/client"
+	"github.com/stele-log/stele/pkg/heads"
+	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+)
+
+// archived returns the checkpoints of an archive, from its beginning.
+func archived(archive io.ReadSeeker) iter.Seq2[client.PastCheckpoint, error] {
+	return func(yield func(client.PastCheckpoint, error) bool) {
+		a, err := openArchive(archive)
+		if err != nil {
+			yield(client.PastCheckpoint{}, err)
+			return
+		}
+		for {
+			c, err := a.Next()
+			if err == io.EOF {
+				return
+			}
+			if !yield(client.PastCheckpoint{Number: c.Number, Note: c.Note}, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func openArchive(archive io.ReadSeeker) (*heads.Reader, error) {
+	if _, err := archive.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return heads.NewReader(archive)
+}
+
+// checkArchive verifies an archive, which must begin with checkpoint 0, and
+// returns its last checkpoint.
+func checkArchive(archive io.ReadSeeker, p *policy.Policy) (heads.Verified, error) {
+	if _, err := archive.Seek(0, io.SeekStart); err != nil {
+		return heads.Verified{}, err
+	}
+	report, err := heads.Verify(archive, p, nil)
+	if err == nil && report.Count > 0 && report.First.Number > 0 {
+		err = fmt.Errorf("it begins with checkpoint %d; a history begins with checkpoint 0: export it without --from",
+			report.First.Number)
+	}
+	return report.Last, err
+}
+
+// A history gives the checkpoints that a restored log is to have, one by one:
+// those of the archive, then the copy's.
+type history struct {
+	archive *heads.Reader // nil if there is none, and after its end
+	next    storage.Checkpoint
+	head    tree.Head // of the copy
+	note    []byte
+	ended   bool
+	r       *restorer
+}
+
+// openHistory returns the history at the first checkpoint that the log does not
+// have.
+func (r *restorer) openHistory(ctx context.Context) (*history, error) {
+	h := &history{head: r.head, note: r.note, r: r}
+	if r.cfg.Heads != nil {
+		a, err := openArchive(r.cfg.Heads)
+		if err != nil {
+			return nil, err
+		}
+		h.archive = a
+	}
+	last, err := r.log.LastCheckpoint(ctx)
+	if errors.Is(err, storage.ErrNotFound) {
+		return h, h.advance(0, nil)
+	}
+	if err != nil {
+		return nil, err
+	}
+	h.r.restored.Checkpoints = last.Number + 1
+	return h, h.advance(last.Number+1, &last)
+}
+
+// advance goes on to the checkpoint with that number; last is the newest that
+// the log has, or nil.
+func (h *history) advance(number uint64, last *storage.Checkpoint) error {
+	for h.archive != nil {
+		c, err := h.archive.Next()
+		if err == io.EOF {
+			h.archive = nil
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if last != nil && c.Number == last.Number && string(c.Note) != string(last.Note) {
+			return fmt.Errorf("the log's checkpoint %d is not the one in the archive of heads", c.Number)
+		}
+		if c.Number == number {
+			size, err := sizeOf(c.Note)
+			h.next = storage.Checkpoint{Number: number, Size: size, Note: c.Note, Published: c.Published}
+			return err
+		}
+	}
+	if last != nil && last.Size == h.head.Size {
+		h.ended = true
+		return nil
+	}
+	h.next = storage.Checkpoint{Number: number, Size: h.head.Size, Note: h.note, Published: h.r.cfg.Now().UTC().Truncate(time.Microsecond)}
+	return nil
+}
+
+// due returns the size that the log must have a head of next.
+func (h *history) due() uint64 {
+	if h.ended {
+		return h.head.Size
+	}
+	return h.next.Size
+}
+
+// store stores the checkpoints that sign trees up to the size reached.
+func (h *history) store(ctx context.Context, size uint64) error {
+	for !h.ended && h.next.Size <= size {
+		stored := h.next
+		if err := h.r.log.AddCheckpoint(ctx, stored); err != nil {
+			if errors.Is(err, storage.ErrNotFound) {
+				err = fmt.Errorf("%w: the log was restored in part, without this history: begin anew, with an empty database", err)
+			}
+			return err
+		}
+		h.r.restored.Checkpoints = stored.Number + 1
+		if err := h.advance(stored.Number+1, &stored); err != nil {
+			return err
+		}
+	}
+	return nil
+}

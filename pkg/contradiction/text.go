@@ -1,0 +1,214 @@
+package contradiction
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stele-log/stele/pkg/checkpoint"
+	"github.com/stele-log/stele/pkg/proof"
+	"github.com/stele-log/stele/pkg/tile"
+	"github.com/stele-log/stele/pkg/tree"
+)
+
+const (
+	header    = "stele-contradiction@v1"
+	maxSource = 512                            // bytes
+	maxSize   = 2*checkpoint.MaxSize + 128<<10 // bytes of a file
+)
+
+// Origin returns the first line of a note, which is the origin if it is a
+// checkpoint. Nothing is verified.
+func Origin(msg []byte) string {
+	first, _, _ := bytes.Cut(msg, []byte("\n"))
+	return string(first)
+}
+
+// Format returns the contradiction as a file. [Parse] reads it back unless a field
+// is not as its comment says.
+func (e Contradiction) Format() []byte {
+	b := fmt.Appendf(nil, "%s\nkind %s\n", header, e.Kind)
+	switch e.Kind {
+	case Inconsistent:
+		b = fmt.Appendf(b, "prefix %s\n", e.Prefix)
+	case Entry:
+		b = fmt.Appendf(b, "index %d\nleaf %s\n", e.Index, e.Leaf)
+	}
+	for _, h := range e.Hashes {
+		b = fmt.Appendf(b, "hash %s\n", h)
+	}
+	b = appendBlock(b, "note", e.First.Note)
+	b = e.First.appendSeen(b)
+	if e.Kind == Entry {
+		b = appendBlock(b, "entry", e.Data)
+	} else {
+		b = appendBlock(b, "note", e.Second.Note)
+		b = e.Second.appendSeen(b)
+	}
+	return fmt.Appendf(b, "end %s\n", tree.Hash(sha256.Sum256(b)))
+}
+
+// appendBlock appends bytes whose number stands before them, so that they may
+// be anything.
+func appendBlock(b []byte, name string, data []byte) []byte {
+	b = fmt.Appendf(b, "%s %d\n", name, len(data))
+	return append(append(b, data...), '\n')
+}
+
+func (s Sighting) appendSeen(b []byte) []byte {
+	return fmt.Appendf(b, "seen %s %s\n", s.Time.UTC().Format(time.RFC3339), s.Source)
+}
+
+// Parse parses a contradiction file. It accepts only what [Contradiction.Format]
+// returns, and verifies nothing: see [Contradiction.Verify].
+func Parse(text []byte) (Contradiction, error) {
+	if len(text) > maxSize {
+		return Contradiction{}, fmt.Errorf("contradiction: %d bytes, want at most %d", len(text), maxSize)
+	}
+	p := parser{rest: text, line: 1}
+	e := p.contradiction()
+	if p.err != nil {
+		return Contradiction{}, fmt.Errorf("contradiction: line %d: %w", p.line, p.err)
+	}
+	// The last line is over all others: bytes that no signature covers, such as
+	// where a note was seen, are not changed unnoticed by accident.
+	if !bytes.Equal(e.Format(), text) {
+		return Contradiction{}, errors.New("contradiction: the last line does not go with the others, " +
+			"or something is not in its canonical spelling: the file was changed")
+	}
+	return e, nil
+}
+
+// A parser reads a file from its beginning. After an error it reads nothing
+// more.
+type parser struct {
+	rest []byte
+	line int // the one to read next, from 1; that of the error once there is one
+	err  error
+}
+
+func (p *parser) contradiction() (e Contradiction) {
+	if got := p.next(); p.err == nil && got != header {
+		p.fail("it is %.60q, want %q: is it a contradiction file?", got, header)
+	}
+	e.Kind = Kind(p.field("kind"))
+	switch e.Kind {
+	case Fork:
+	case Inconsistent:
+		e.Prefix = p.hash("prefix")
+	case Entry:
+		e.Index = p.number("index")
+		e.Leaf = p.hash("leaf")
+	default:
+		p.fail("kind is %.60q, want fork, inconsistent or entry", string(e.Kind))
+	}
+	for e.Kind != Fork && p.err == nil && bytes.HasPrefix(p.rest, []byte("hash ")) {
+		if len(e.Hashes) == proof.MaxHashes {
+			p.fail("more than %d hashes", proof.MaxHashes)
+		}
+		e.Hashes = append(e.Hashes, p.hash("hash"))
+	}
+	e.First = p.sighting()
+	if e.Kind == Entry {
+		e.Data = p.block("entry", tile.MaxEntry)
+	} else {
+		e.Second = p.sighting()
+	}
+	p.hash("end")
+	if len(p.rest) > 0 {
+		p.fail("bytes after the end")
+	}
+	return e
+}
+
+func (p *parser) sighting() (s Sighting) {
+	s.Note = p.block("note", checkpoint.MaxSize)
+	when, source, _ := strings.Cut(p.field("seen"), " ")
+	if !ValidSource(source) {
+		p.fail("%.60q is no source: want 1 to %d bytes of printable ASCII without space", source, maxSource)
+	}
+	s.Source = source
+	var err error
+	if s.Time, err = time.Parse(time.RFC3339, when); err != nil {
+		p.fail("%.60q is no time in UTC and whole seconds", when)
+	}
+	s.Time = s.Time.UTC()
+	return s
+}
+
+// ValidSource reports whether a [Sighting] may have that Source.
+func ValidSource(s string) bool {
+	return s != "" && len(s) <= maxSource && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+// next returns the next line, without its end.
+func (p *parser) next() string {
+	if p.err != nil {
+		return ""
+	}
+	line, rest, ok := bytes.Cut(p.rest, []byte("\n"))
+	if !ok {
+		p.fail("the file ends inside it")
+		return ""
+	}
+	p.rest = rest
+	p.line++
+	return string(line)
+}
+
+// field returns what follows a name on the next line.
+func (p *parser) field(name string) string {
+	line := p.next()
+	value, ok := strings.CutPrefix(line, name+" ")
+	if !ok {
+		p.fail("it is %.60q, want the word %s and its value", line, name)
+	}
+	return value
+}
+
+func (p *parser) hash(name string) tree.Hash {
+	h, err := tree.ParseHash(p.field(name))
+	if err != nil {
+		p.fail("%w", err)
+	}
+	return h
+}
+
+func (p *parser) number(name string) uint64 {
+	s := p.field(name)
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		p.fail("%.60q is not a number from 0 on", s)
+	}
+	return n
+}
+
+// block returns the bytes whose number stands on the next line.
+func (p *parser) block(name string, limit uint64) []byte {
+	n := p.number(name)
+	if n > limit {
+		p.fail("%s of %d bytes, want at most %d", name, n, limit)
+	}
+	if p.err == nil && (uint64(len(p.rest)) <= n || p.rest[n] != '\n') {
+		p.fail("%s of %d bytes: they are not followed by a line end", name, n)
+	}
+	if p.err != nil {
+		return nil
+	}
+	data := bytes.Clone(p.rest[:n])
+	p.line += bytes.Count(p.rest[:n+1], []byte("\n"))
+	p.rest = p.rest[n+1:]
+	return data
+}
+
+// fail notes the first error, which is on the line read last.
+func (p *parser) fail(format string, args ...any) {
+	if p.err == nil {
+		p.line = max(1, p.line-1)
+		p.err = fmt.Errorf(format, args...)
+	}
+}
