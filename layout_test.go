@@ -2,127 +2,196 @@
 package stele_test
 
 import (
-	"encoding/json"
+	"cmp"
 	"errors"
-	"io"
-	"os/exec"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
 
-const module = "github.com/stele-log/stele/"
+const module = "github.com/stele-log/stele"
 
-// mayImport says which folders of the module the packages of a folder may
-// import; the first folder that a package lies in counts. Any folder may import
-// itself.
-var mayImport = []struct {
-	folder  string
-	imports []string
-}{
-	{"pkg/", []string{"pkg/"}},
-	{"storage/postgres", []string{"storage", "migrations", "pkg/"}},
-	{"storage/sqlite", []string{"storage", "migrations", "pkg/"}},
-	{"storage/storagetest", []string{"storage", "pkg/"}},
-	{"storage", []string{"pkg/"}},
-	{"migrations", nil},
-	{"internal/keyindex", []string{"storage", "pkg/"}},
-	{"internal/leafindex", []string{"internal/keyindex", "storage", "pkg/"}},
-	{"internal/sequencer", []string{"internal/keyindex", "storage", "pkg/"}},
-	{"internal/publisher", []string{"storage", "witness", "pkg/"}},
-	{"internal/keyfile", nil},
-	{"internal/filelock", nil},
-	{"internal/host", []string{"internal/keyfile", "internal/sequencer", "internal/publisher", "internal/leafindex", "storage", "witness", "pkg/"}},
-	{"internal/httpserver", nil},
-	{"internal/auditor", []string{"pkg/"}},
-	{"internal/mirror", []string{"internal/filelock", "storage", "pkg/"}},
-	{"witness/witnessdb", []string{"witness", "migrations", "pkg/"}},
-	{"internal/witnesstest", []string{"witness", "pkg/"}},
-	{"witness", []string{"pkg/"}},
-	{"internal/importer", []string{"pkg/"}},
-	{"internal/golden", []string{"pkg/"}},
-	{"internal/pgtest", []string{"storage/postgres", "migrations"}},
-	{"internal/dbtest", []string{"internal/pgtest", "storage"}},
-	{"api", []string{"internal/", "storage", "witness", "pkg/"}},
-	{"cmd/stele", []string{"api", "internal/", "storage", "witness", "pkg/"}},
+// A layout says, for each folder with a package, which packages it may import:
+// paths below the module, or, with /... at the end, all from one down.
+type layout map[string][]string
+
+var (
+	tableRow   = regexp.MustCompile("(?m)^\\| (`.*?) \\|.*\\| ([^|]*) \\|$")
+	quotedPath = regexp.MustCompile("`([a-z0-9/.]+)`")
+)
+
+// readLayout reads the table of folders in docs/design.md.
+func readLayout(t *testing.T) layout {
+	t.Helper()
+	text, err := os.ReadFile("docs/design.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(text), "\n## Folders")
+	section, _, _ = strings.Cut(section, "\n## ")
+	l := layout{}
+	for _, row := range tableRow.FindAllStringSubmatch(section, -1) {
+		var imports []string
+		for _, m := range quotedPath.FindAllStringSubmatch(row[2], -1) {
+			imports = append(imports, m[1])
+		}
+		for _, m := range quotedPath.FindAllStringSubmatch(row[1], -1) {
+			l[m[1]] = imports
+		}
+	}
+	if len(l) == 0 {
+		t.Fatal("docs/design.md has no table of folders")
+	}
+	return l
+}
+
+// allows reports whether the package in a folder may import one of ours.
+func (l layout) allows(folder, imported string) bool {
+	return folder == imported || slices.ContainsFunc(l[folder], func(pattern string) bool {
+		above, below := strings.CutSuffix(pattern, "/...")
+		return imported == above || below && strings.HasPrefix(imported, above+"/")
+	})
 }
 
 // drivers may be imported only by what wires them, and by tests.
 var drivers = []string{"storage/postgres", "storage/sqlite"}
 
-func TestPackagesImportOnlyWhatTheLayoutAllows(t *testing.T) {
-	t.Parallel()
-	for _, p := range listPackages(t) {
-		folder := strings.TrimPrefix(p.ImportPath, module)
-		if folder == strings.TrimSuffix(module, "/") {
-			continue // this package
-		}
-		allowed, ok := allowedImports(folder)
-		if !ok {
-			t.Errorf("%s is not in the layout: add it here and to docs/design.md", folder)
+// check returns what in a tree of packages is not as the layout says.
+func (l layout) check(packages map[string]*goPackage) []error {
+	var errs []error
+	for _, folder := range slices.Sorted(maps.Keys(packages)) {
+		p := packages[folder]
+		if _, ok := l[folder]; !ok {
+			errs = append(errs, fmt.Errorf("%s is not in the table of docs/design.md", folder))
 			continue
 		}
-		for _, path := range p.Imports {
-			imported, ours := strings.CutPrefix(path, module)
-			if ours && !within(imported, append(allowed, folder)) {
-				t.Errorf("%s imports %s; it may import %v", folder, imported, allowed)
+		if !p.documented {
+			errs = append(errs, fmt.Errorf("%s has no package comment", folder))
+		}
+		for _, imported := range slices.Sorted(maps.Keys(p.imports)) {
+			if !l.allows(folder, imported) {
+				errs = append(errs, fmt.Errorf("%s imports %s; docs/design.md lets it import %s",
+					folder, imported, cmp.Or(strings.Join(l[folder], ", "), "nothing of ours")))
 			}
-			if ours && within(imported, drivers) && !within(folder, []string{"cmd/stele", "internal/pgtest", "internal/dbtest"}) {
-				t.Errorf("%s imports %s; only wiring and tests may", folder, imported)
+			if slices.Contains(drivers, imported) && folder != "cmd/stele" && !strings.HasPrefix(folder, "internal/test/") {
+				errs = append(errs, fmt.Errorf("%s imports %s; only cmd/stele and tests may import a driver", folder, imported))
 			}
 		}
 	}
-}
-
-func TestPackagesSayWhatTheyAre(t *testing.T) {
-	t.Parallel()
-	for _, p := range listPackages(t) {
-		if p.Doc == "" && len(p.GoFiles) > 0 {
-			t.Errorf("%s has no package comment", p.ImportPath)
+	for folder := range l {
+		if packages[folder] == nil {
+			errs = append(errs, fmt.Errorf("docs/design.md has a row for %s, where there is no package", folder))
 		}
 	}
+	return errs
 }
 
+// A goPackage is what the layout is about, of one package without its tests.
 type goPackage struct {
-	ImportPath string
-	Doc        string
-	GoFiles    []string
-	Imports    []string
+	documented bool
+	imports    map[string]bool // of ours, below the module
 }
 
-func listPackages(t *testing.T) []goPackage {
-	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Doc,GoFiles,Imports", "./...").Output()
-	if err != nil {
-		t.Fatalf("go list: %v", err)
-	}
-	var packages []goPackage
-	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
-		var p goPackage
-		err := d.Decode(&p)
-		if errors.Is(err, io.EOF) {
-			return packages
+// readPackages reads the imports of all packages in a tree, by folder, in this
+// process: what a child process reads, the cache of test results does not see.
+func readPackages(tree fs.FS) (map[string]*goPackage, error) {
+	packages := map[string]*goPackage{}
+	err := fs.WalkDir(tree, ".", func(file string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && file != "." && (d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".")):
+			return fs.SkipDir
+		case d.IsDir() && file != ".":
+			if _, err := fs.Stat(tree, path.Join(file, "go.mod")); err == nil {
+				return fs.SkipDir // a module of its own
+			}
+			return nil
+		case d.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go"):
+			return nil
 		}
+		text, err := fs.ReadFile(tree, file)
+		if err != nil {
+			return err
+		}
+		parsed, err := parser.ParseFile(token.NewFileSet(), file, text, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		p := packages[path.Dir(file)]
+		if p == nil {
+			p = &goPackage{imports: map[string]bool{}}
+			packages[path.Dir(file)] = p
+		}
+		p.documented = p.documented || parsed.Doc != nil
+		return p.add(parsed.Imports)
+	})
+	return packages, err
+}
+
+func (p *goPackage) add(imports []*ast.ImportSpec) error {
+	for _, spec := range imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			return err
+		}
+		if ours, ok := strings.CutPrefix(imported, module+"/"); ok {
+			p.imports[ours] = true
+		}
+	}
+	return nil
+}
+
+func TestPackagesAreAsTheLayoutSays(t *testing.T) {
+	t.Parallel()
+	l := readLayout(t)
+	packages, err := readPackages(os.DirFS("."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range slices.Sorted(maps.Keys(l)) {
+		t.Logf("%-32s may import %s", folder, cmp.Or(strings.Join(l[folder], " "), "nothing of ours"))
+	}
+	for _, err := range l.check(packages) {
+		t.Error(err)
+	}
+}
+
+// TestForbiddenImportIsSeen puts files that break the layout beside ours.
+func TestForbiddenImportIsSeen(t *testing.T) {
+	t.Parallel()
+	l := readLayout(t)
+	for _, c := range []struct{ file, text, want string }{
+		{"witness/x.go", `import "` + module + `/storage"`, "witness imports storage;"},
+		{"pkg/tree/x.go", `import _ "` + module + `/internal/engine"`, "pkg/tree imports internal/engine;"},
+		{"api/x.go", `import "` + module + `/internal/keyindex"`, "api imports internal/keyindex;"},
+		{"internal/engine/x.go", `import "` + module + `/storage/sqlite"`, "only cmd/stele and tests may import a driver"},
+		{"internal/nowhere/x.go", ``, "internal/nowhere is not in the table"},
+	} {
+		dir := t.TempDir()
+		if err := errors.Join(
+			os.MkdirAll(filepath.Join(dir, filepath.Dir(c.file)), 0o755),
+			os.WriteFile(filepath.Join(dir, c.file), []byte("// Package x.\npackage x\n"+c.text), 0o644),
+		); err != nil {
+			t.Fatal(err)
+		}
+		packages, err := readPackages(os.DirFS(dir))
 		if err != nil {
 			t.Fatal(err)
 		}
-		packages = append(packages, p)
-	}
-}
-
-func allowedImports(folder string) ([]string, bool) {
-	for _, rule := range mayImport {
-		if within(folder, []string{rule.folder}) {
-			return rule.imports, true
+		if !slices.ContainsFunc(l.check(packages), func(err error) bool { return strings.Contains(err.Error(), c.want) }) {
+			t.Errorf("%s with %s: nobody says %q", c.file, c.text, c.want)
 		}
 	}
-	return nil, false
-}
-
-func within(folder string, folders []string) bool {
-	for _, f := range folders {
-		if folder == strings.TrimSuffix(f, "/") || strings.HasPrefix(folder, strings.TrimSuffix(f, "/")+"/") {
-			return true
-		}
-	}
-	return false
 }
