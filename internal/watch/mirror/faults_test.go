@@ -2,114 +2,15 @@ package mirror_test
 
 import (
 	"errors"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
-	"sync"
 	"testing"
 
+	"github.com/stele-log/stele/internal/durable"
+	"github.com/stele-log/stele/internal/test/faultfs"
 	"github.com/stele-log/stele/internal/test/memlog"
-	"github.com/stele-log/stele/internal/watch/mirror"
 	"github.com/stele-log/stele/pkg/tile"
 )
-
-var errFault = errors.New("the disk failed")
-
-// A faulty is a Disk that fails at one step, and at each after it.
-type faulty struct {
-	mirror.System
-	at   int  // the step, from 1; 0 for never
-	done bool // the step that fails is done all the same
-
-	mu    sync.Mutex
-	steps int
-
-	// undo are, by folder, what was done there since it was last made durable.
-	undo map[string][]func() error
-}
-
-// step does one step, unless the disk has failed.
-func (d *faulty) step(do func() error) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.steps++
-	switch {
-	case d.at == 0 || d.steps < d.at:
-		return do()
-	case d.steps == d.at && d.done:
-		if err := do(); err != nil {
-			return err
-		}
-	}
-	return errFault
-}
-
-// later has a folder lose a change if the power goes before it is synced.
-func (d *faulty) later(path string, undo func() error) {
-	if d.undo == nil {
-		d.undo = map[string][]func() error{}
-	}
-	dir := filepath.Dir(path)
-	d.undo[dir] = append(d.undo[dir], undo)
-}
-
-// cutPower undoes all that was not durable.
-func (d *faulty) cutPower() error {
-	// What is deeper was done later.
-	for _, dir := range slices.Backward(slices.Sorted(maps.Keys(d.undo))) {
-		for _, undo := range slices.Backward(d.undo[dir]) {
-			if err := undo(); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (d *faulty) MkdirAll(dir string) error {
-	return d.step(func() error {
-		for parent := dir; ; parent = filepath.Dir(parent) {
-			if _, err := os.Stat(parent); err == nil {
-				break
-			}
-			d.later(parent, func() error { return os.RemoveAll(parent) })
-		}
-		return d.System.MkdirAll(dir)
-	})
-}
-
-func (d *faulty) WriteFile(path string, data []byte) error {
-	err := d.step(func() error { return d.System.WriteFile(path, data) })
-	if err != nil {
-		_ = os.WriteFile(path, data[:len(data)/2], 0o600) // torn
-	}
-	return err
-}
-
-func (d *faulty) Rename(from, to string) error {
-	return d.step(func() error {
-		old, err := os.ReadFile(to)
-		d.later(to, func() error {
-			if err != nil {
-				return os.RemoveAll(to)
-			}
-			return os.WriteFile(to, old, 0o600)
-		})
-		return d.System.Rename(from, to)
-	})
-}
-
-func (d *faulty) SyncDir(dir string) error {
-	return d.step(func() error {
-		delete(d.undo, dir)
-		return d.System.SyncDir(dir)
-	})
-}
-
-func (d *faulty) RemoveAll(dir string) error {
-	return d.step(func() error { return d.System.RemoveAll(dir) })
-}
 
 // TestCopyIsWholeAfterAFaultAtEachStep stops an update at each of its steps, in
 // three ways, and has the next one end it.
@@ -126,17 +27,17 @@ func TestCopyIsWholeAfterAFaultAtEachStep(t *testing.T) {
 					t.Fatal(err)
 				}
 				l.Size = to
-				disk := &faulty{at: at, done: way != "failed"}
-				_, err := update(t, l, dir, disk)
+				fsys := faultfs.New(t, at, way != "failed")
+				_, err := update(t, l, dir, fsys)
 				if err == nil { // there is no such step
-					wantDurable(t, l, dir, disk)
+					wantDurable(t, l, dir, fsys)
 					return
 				}
-				if !errors.Is(err, errFault) {
+				if !errors.Is(err, faultfs.Err) {
 					t.Fatalf("step %d: %v", at, err)
 				}
 				if way == "power lost" {
-					if err := disk.cutPower(); err != nil {
+					if err := fsys.CutPower(); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -153,9 +54,9 @@ func TestCopyIsWholeAfterAFaultAtEachStep(t *testing.T) {
 
 // wantDurable fails the test if the copy, which is up to date, loses anything
 // with the power.
-func wantDurable(t *testing.T, l *memlog.Log, dir string, disk *faulty) {
+func wantDurable(t *testing.T, l *memlog.Log, dir string, fsys *faultfs.FS) {
 	t.Helper()
-	if err := disk.cutPower(); err != nil {
+	if err := fsys.CutPower(); err != nil {
 		t.Fatal(err)
 	}
 	wantWhole(t, l, dir, l.Size)
@@ -165,13 +66,13 @@ func TestFirstCopyIsWholeOrNotThereAfterAFault(t *testing.T) {
 	t.Parallel()
 	for at := 1; ; at++ {
 		l, dir := memlog.New(t, 300, memlog.NoFork), filepath.Join(t.TempDir(), "copy")
-		disk := &faulty{at: at, done: at%2 == 0}
-		_, err := update(t, l, dir, disk)
+		fsys := faultfs.New(t, at, at%2 == 0)
+		_, err := update(t, l, dir, fsys)
 		if err == nil {
-			wantDurable(t, l, dir, disk)
+			wantDurable(t, l, dir, fsys)
 			return
 		}
-		if err := disk.cutPower(); err != nil {
+		if err := fsys.CutPower(); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := os.Stat(filepath.Join(dir, "checkpoint")); err == nil {
@@ -189,7 +90,7 @@ func TestFirstCopyIsWholeOrNotThereAfterAFault(t *testing.T) {
 func TestWhatIsThereIsNotFetchedAgain(t *testing.T) {
 	t.Parallel()
 	l, dir := memlog.New(t, 5000, memlog.NoFork), t.TempDir()
-	if _, err := update(t, l, dir, &lastFails{}); !errors.Is(err, errFault) {
+	if _, err := update(t, l, dir, lastFails{durable.System}); !errors.Is(err, faultfs.Err) {
 		t.Fatal(err)
 	}
 	clear(l.Reads)
@@ -223,11 +124,11 @@ func TestWhatIsThereIsNotFetchedAgain(t *testing.T) {
 }
 
 // lastFails cannot write the checkpoint.
-type lastFails struct{ mirror.System }
+type lastFails struct{ durable.FileSystem }
 
-func (lastFails) Rename(from, to string) error {
+func (l lastFails) Rename(from, to string) error {
 	if filepath.Base(to) == "checkpoint" {
-		return errFault
+		return faultfs.Err
 	}
-	return os.Rename(from, to)
+	return l.FileSystem.Rename(from, to)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/internal/test/memlog"
 	"github.com/stele-log/stele/internal/watch/mirror"
 	"github.com/stele-log/stele/pkg/client"
@@ -15,9 +16,9 @@ import (
 )
 
 // update brings the copy in dir up to date.
-func update(t *testing.T, l *memlog.Log, dir string, disk mirror.Disk) (mirror.Update, error) {
+func update(t *testing.T, l *memlog.Log, dir string, fsys durable.FileSystem) (mirror.Update, error) {
 	t.Helper()
-	m, err := mirror.Open(mirror.Config{Log: l, Dir: dir, Policy: l.Policy, Disk: disk})
+	m, err := mirror.Open(mirror.Config{Log: l, Dir: dir, Policy: l.Policy, FileSystem: fsys})
 	if err != nil {
 		return mirror.Update{}, err
 	}

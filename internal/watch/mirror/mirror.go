@@ -34,7 +34,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/stele-log/stele/internal/filelock"
+	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/proof"
 	"github.com/stele-log/stele/pkg/tile"
@@ -51,8 +51,8 @@ type Config struct {
 	// number of entries in the copy, and with what it will be.
 	Progress func(done, total uint64)
 
-	// Disk is what the copy is written through; System if nil.
-	Disk Disk
+	// FileSystem is what the copy is written through; durable.System if nil.
+	FileSystem durable.FileSystem
 }
 
 // A Mirror keeps one copy.
@@ -64,8 +64,8 @@ type Mirror struct {
 
 // Open takes the folder for this mirror alone.
 func Open(cfg Config) (*Mirror, error) {
-	if cfg.Disk == nil {
-		cfg.Disk = System{}
+	if cfg.FileSystem == nil {
+		cfg.FileSystem = durable.System
 	}
 	if cfg.Progress == nil {
 		cfg.Progress = func(uint64, uint64) {}
@@ -75,11 +75,11 @@ func Open(cfg Config) (*Mirror, error) {
 		return nil, fmt.Errorf("mirror to %s: %w", cfg.Dir, err)
 	}
 	cfg.Dir = dir
-	if err := makeFolder(cfg.Disk, dir); err != nil {
+	if err := durable.MkdirAll(cfg.FileSystem, dir, dirPerm); err != nil {
 		return nil, fmt.Errorf("mirror to %s: %w", dir, err)
 	}
-	unlock, err := filelock.Lock(filepath.Join(dir, ".lock"))
-	if errors.Is(err, filelock.ErrHeld) {
+	unlock, err := durable.Lock(filepath.Join(dir, ".lock"))
+	if errors.Is(err, durable.ErrLocked) {
 		err = errors.New("another mirror writes to this folder")
 	}
 	if err != nil {
@@ -88,27 +88,7 @@ func Open(cfg Config) (*Mirror, error) {
 	return &Mirror{cfg, tile.FS(os.DirFS(dir)), unlock}, nil
 }
 
-// makeFolder makes a folder and those that it is in, durably.
-func makeFolder(disk Disk, dir string) error {
-	var in []string // folders with a new name in them
-	for d := dir; d != filepath.Dir(d); d = filepath.Dir(d) {
-		if _, err := os.Stat(d); !errors.Is(err, fs.ErrNotExist) {
-			break
-		}
-		in = append(in, filepath.Dir(d))
-	}
-	if err := disk.MkdirAll(dir); err != nil {
-		return err
-	}
-	for _, d := range in {
-		if err := disk.SyncDir(d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Close lets the folder go.
+// Close releases the folder's lock.
 func (m *Mirror) Close() { m.unlock() }
 
 // An Update says what one update has done.
@@ -231,12 +211,9 @@ func (m *Mirror) extend(ctx context.Context, old state, head tree.Head, note []b
 	if err := proof.VerifyConsistency(old.head, head, hashes); err != nil {
 		return &InconsistentError{old.head, head, old.note, note, err}
 	}
-	w := newWriter(m.cfg.Disk, m.cfg.Dir)
+	w := newWriter(m.cfg.FileSystem, m.cfg.Dir)
 	err = m.copy(ctx, p, w, old)
 	if err := errors.Join(err, w.close()); err != nil {
-		return err
-	}
-	if err := w.makeDir(m.cfg.Dir); err != nil {
 		return err
 	}
 	if err := w.sync(); err != nil {
@@ -246,10 +223,7 @@ func (m *Mirror) extend(ctx context.Context, old state, head tree.Head, note []b
 	if err := m.removePartial(old.head.Size, head.Size); err != nil {
 		return err
 	}
-	if err := w.write(file{"checkpoint", note}); err != nil {
-		return err
-	}
-	return m.cfg.Disk.SyncDir(m.cfg.Dir)
+	return durable.Replace(m.cfg.FileSystem, filepath.Join(m.cfg.Dir, "checkpoint"), note, filePerm)
 }
 
 // copy writes the bundles and tiles that the copy does not have.
@@ -301,10 +275,10 @@ func (m *Mirror) removePartial(old, size uint64) error {
 			continue
 		}
 		dir := filepath.Join(m.cfg.Dir, filepath.FromSlash(t.Full().Path())+".p")
-		if err := m.cfg.Disk.RemoveAll(dir); err != nil {
+		if err := m.cfg.FileSystem.RemoveAll(dir); err != nil {
 			return err
 		}
-		if err := m.cfg.Disk.SyncDir(filepath.Dir(dir)); err != nil {
+		if err := m.cfg.FileSystem.SyncDir(filepath.Dir(dir)); err != nil {
 			return err
 		}
 	}

@@ -8,6 +8,14 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+
+	"github.com/stele-log/stele/internal/durable"
+)
+
+// Everybody may read a copy, so that a web server can.
+const (
+	dirPerm  = 0o755
+	filePerm = 0o644
 )
 
 // writers is the number of files that are written at once: most of the time a
@@ -17,7 +25,7 @@ const writers = 8
 // A writer writes files of a copy, several at once, each whole or not at all.
 // Its methods are called by one goroutine.
 type writer struct {
-	disk  Disk
+	fsys  durable.FileSystem
 	dir   string
 	files chan file
 	done  sync.WaitGroup
@@ -33,8 +41,8 @@ type file struct {
 	data []byte
 }
 
-func newWriter(disk Disk, dir string) *writer {
-	w := &writer{disk: disk, dir: dir, files: make(chan file), dirs: map[string]bool{}}
+func newWriter(fsys durable.FileSystem, dir string) *writer {
+	w := &writer{fsys: fsys, dir: dir, files: make(chan file), dirs: map[string]bool{}}
 	for range writers {
 		w.done.Go(func() {
 			for f := range w.files {
@@ -86,13 +94,10 @@ func (w *writer) write(f file) error {
 	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, f.data) {
 		return nil
 	}
-	if err := w.disk.WriteFile(path+".tmp", f.data); err != nil {
-		return err
-	}
-	return w.disk.Rename(path+".tmp", path)
+	return durable.Write(w.fsys, path, f.data, filePerm)
 }
 
-// makeDir makes a folder, and remembers it and those that it is in.
+// makeDir makes a folder, and remembers it.
 func (w *writer) makeDir(dir string) error {
 	w.mu.Lock()
 	known := w.dirs[dir]
@@ -100,14 +105,12 @@ func (w *writer) makeDir(dir string) error {
 	if known {
 		return nil
 	}
-	if err := w.disk.MkdirAll(dir); err != nil {
+	if err := durable.MkdirAll(w.fsys, dir, dirPerm); err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for ; len(dir) >= len(w.dir); dir = filepath.Dir(dir) {
-		w.dirs[dir] = true
-	}
+	w.dirs[dir] = true
 	return nil
 }
 
@@ -115,7 +118,7 @@ func (w *writer) makeDir(dir string) error {
 func (w *writer) sync() error {
 	var errs []error
 	for _, dir := range slices.Sorted(maps.Keys(w.dirs)) {
-		errs = append(errs, w.disk.SyncDir(dir))
+		errs = append(errs, w.fsys.SyncDir(dir))
 	}
 	return errors.Join(errs...)
 }
