@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/spf13/cobra"
 
+	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/internal/watch/auditor"
 )
 
@@ -109,7 +109,7 @@ func (f *auditFlags) run(cmd *cobra.Command, urls []string) error {
 	if err != nil {
 		return exitError{err, exitUsage}
 	}
-	if err := os.MkdirAll(f.state, 0o700); err != nil {
+	if err := durable.MkdirAll(durable.System, f.state, 0o700); err != nil {
 		return err
 	}
 	unlock, err := lockDir(f.state)
@@ -119,7 +119,7 @@ func (f *auditFlags) run(cmd *cobra.Command, urls []string) error {
 	defer unlock()
 	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, DisableCompression: true}
 	a, err := auditor.New(cmd.Context(), auditor.Config{
-		URLs: urls, Policy: p, Disk: auditor.Dir(f.state), Interval: f.interval, Webhook: f.webhook,
+		URLs: urls, Policy: p, Dir: f.state, Interval: f.interval, Webhook: f.webhook,
 		HTTP:     &http.Client{Timeout: time.Minute, Transport: transport},
 		Continue: f.onContradiction == "continue",
 		Logger:   slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), Now: time.Now,

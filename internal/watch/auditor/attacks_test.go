@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 
+	"github.com/stele-log/stele/internal/test/faultfs"
 	"github.com/stele-log/stele/internal/watch/auditor"
 	"github.com/stele-log/stele/pkg/contradiction"
 	"github.com/stele-log/stele/pkg/cosignature"
@@ -254,55 +255,56 @@ func TestAContradictionEndsTheRunOrNot(t *testing.T) {
 	}
 }
 
-// A frailDisk fails at one step, and at all after it: the process is gone.
-type frailDisk struct {
-	auditor.Dir
-	steps atomic.Int64
-	at    int64 // step to fail at, from 1
-	late  bool  // the step is done all the same
-}
+const forgedSize = 450 // the size of the head in the story that is forged
 
-var errCrash = errors.New("crash")
-
-func (d *frailDisk) step(do func() error) error {
-	n := d.steps.Add(1)
-	if n < d.at || n == d.at && d.late {
-		if err := do(); err != nil {
-			return err
+// keptForged returns the number of files with the forged head. After a power
+// failure honest heads may be pending again.
+func keptForged(r *rig) int {
+	kept := len(r.files("contradictions"))
+	for _, path := range r.files("pending") {
+		if strings.HasPrefix(filepath.Base(path), fmt.Sprintf("%019d-", forgedSize)) {
+			kept++
 		}
 	}
-	if n >= d.at {
-		return errCrash
+	return kept
+}
+
+// A pendingFS is a file system with faults that remembers the step by which the
+// last head became pending.
+type pendingFS struct {
+	*faultfs.FS
+	step int
+}
+
+func (p *pendingFS) Rename(from, to string) error {
+	err := p.FS.Rename(from, to)
+	if filepath.Base(filepath.Dir(to)) == "pending" {
+		p.step = p.Steps()
 	}
-	return nil
-}
-
-func (d *frailDisk) Write(name string, data []byte) error {
-	return d.step(func() error { return d.Dir.Write(name, data) })
-}
-
-func (d *frailDisk) Remove(name string) error {
-	return d.step(func() error { return d.Dir.Remove(name) })
+	return err
 }
 
 // TestACrashAtAnyStepLosesNothing runs the same story with a crash at each step
-// of writing, and goes on after it with what was kept. The forged history of the
-// end is shown to the run that crashes, and not to the next.
+// of writing, in three ways, and goes on after it with what was kept. The forged
+// history of the end is shown to the run that crashes, and not to the next.
 func TestACrashAtAnyStepLosesNothing(t *testing.T) {
 	t.Parallel()
-	s := story{forged: rewritten(t, 350, 450).handler}
+	s := story{forged: rewritten(t, 350, forgedSize).handler}
 	for _, size := range []int{300, 400, 600} {
 		h := newHistory(t, origin).grow("a", size)
 		s.honest, s.vkey = append(s.honest, h.handler), h.vkey
 	}
-	for _, late := range []bool{false, true} {
-		at := int64(1)
-		for s.crashAt(t, at, late) {
-			at++
-		}
-		if at < 10 {
-			t.Errorf("the story has %d steps only", at)
-		}
+	for _, way := range []string{"failed", "failed but done", "power lost"} {
+		t.Run(way, func(t *testing.T) {
+			t.Parallel()
+			at := 1
+			for s.crashAt(t, at, way) {
+				at++
+			}
+			if at < 40 {
+				t.Errorf("the story has %d steps only", at)
+			}
+		})
 	}
 }
 
@@ -313,36 +315,50 @@ type story struct {
 }
 
 // crashAt reports whether the story had so many steps.
-func (s story) crashAt(t *testing.T, at int64, late bool) bool {
+func (s story) crashAt(t *testing.T, at int, way string) bool {
 	t.Helper()
 	f := newFront(t, s.forged)
 	r := newRig(t, []string{s.vkey}, f.url)
-	disk := &frailDisk{Dir: auditor.Dir(r.dir), at: at, late: late}
-	r.cfg.Disk = disk
+	fsys := &pendingFS{FS: faultfs.New(t, at, way != "failed")}
+	r.cfg.FileSystem = fsys
 	fail := func(err error) {
 		t.Helper()
-		t.Fatalf("crash at step %d (late %t): the audit says %v, reports: %+v", at, late, err, r.reports)
+		t.Fatalf("crash at step %d (%s): the audit says %v, reports: %+v", at, way, err, r.reports)
 	}
-	crashed := func() bool { return disk.steps.Load() >= at }
+	crashed := func() bool { return fsys.Steps() >= at }
+	restart := func() {
+		t.Helper()
+		if way == "power lost" {
+			if err := fsys.CutPower(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.cfg.FileSystem = nil
+	}
 	for _, handler := range s.honest {
 		f.serve(handler)
 		err := r.once()
 		if crashed() {
-			r.cfg.Disk = disk.Dir
+			restart()
 			err = r.once()
 		}
 		if err != nil {
 			fail(err)
 		}
 	}
-	before, first := crashed(), disk.steps.Load()+1 // the step that keeps the forged head
+	before := crashed()
+	fsys.step = 0 // until the forged head becomes pending
 	f.serve(s.forged)
 	err := r.once()
 	if crashed() && !before {
-		r.cfg.Disk = disk.Dir
-		kept := len(r.files("pending")) + len(r.files("contradictions"))
-		if kept == 0 && (at > first || late) {
-			t.Fatalf("crash at step %d (late %t): the forged head was kept, and is lost", at, late)
+		restart()
+		kept := keptForged(r)
+		durable := fsys.step // the step after which the forged head must not be lost
+		if way == "power lost" {
+			durable++ // the folder is synced
+		}
+		if kept == 0 && fsys.step > 0 && (at > durable || at == durable && way != "failed") {
+			t.Fatalf("crash at step %d (%s): the forged head was kept, and is lost", at, way)
 		}
 		f.serve(s.honest[len(s.honest)-1])
 		if err = r.once(); errors.Is(err, auditor.ErrContradiction) != (kept > 0) {

@@ -35,12 +35,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/pkg/contradiction"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tile"
@@ -64,7 +66,7 @@ type Config struct {
 	// have cosigned, if it says where they are.
 	Policy *policy.Policy
 
-	Disk     Disk          // where everything is kept
+	Dir      string        // the folder that everything is kept in, made if need be
 	HTTP     *http.Client  // for URLs, witnesses and webhook
 	Interval time.Duration // between looks
 	Webhook  string        // URL that reports are sent to; none if empty
@@ -74,6 +76,9 @@ type Config struct {
 
 	// Report, if not nil, is told each [Report]. It is not called concurrently.
 	Report func(Report)
+
+	// FileSystem is what the folder is written through; durable.System if nil.
+	FileSystem durable.FileSystem
 }
 
 // An Auditor follows logs. Run and Once must not be called more than once at a
@@ -101,8 +106,11 @@ type witness struct {
 	name, url string
 }
 
-// New returns an Auditor that knows what was kept on its disk.
+// New returns an Auditor that knows what was kept in its folder.
 func New(ctx context.Context, cfg Config) (*Auditor, error) {
+	if cfg.FileSystem == nil {
+		cfg.FileSystem = durable.System
+	}
 	a := &Auditor{cfg: cfg, logs: map[string]*log{}}
 	a.metrics = newMetrics(a)
 	for _, l := range cfg.Policy.Logs() {
@@ -110,7 +118,7 @@ func New(ctx context.Context, cfg Config) (*Auditor, error) {
 			continue
 		}
 		id := originHash(l.Origin)
-		s, err := loadState(ctx, sub{cfg.Disk, id + "/"}, cfg.Policy)
+		s, err := loadState(ctx, stateDir{cfg.FileSystem, filepath.Join(cfg.Dir, id)}, cfg.Policy)
 		if err != nil {
 			return nil, fmt.Errorf("log %s, in %s: %w", l.Origin, id, err)
 		}

@@ -22,7 +22,7 @@ const patience = time.Minute
 type log struct {
 	a       *Auditor
 	origin  string
-	folder  string        // on the disk
+	folder  string        // below the state folder
 	working sync.Mutex    // held while heads are judged
 	largest atomic.Uint64 // size of the largest signed head seen
 

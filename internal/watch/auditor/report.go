@@ -153,7 +153,7 @@ func (l *log) accuse(ctx context.Context, e contradiction.Contradiction, source 
 	l.mu.Lock()
 	known, room := l.state.contradictions[name], len(l.state.contradictions) < maxContradictions
 	if !known && room {
-		if err := l.state.disk.Write(name, e.Format()); err != nil {
+		if err := l.state.dir.write(name, e.Format()); err != nil {
 			l.mu.Unlock()
 			return fmt.Errorf("keep contradiction: %w", err)
 		}
@@ -196,7 +196,7 @@ func contradictionName(r contradiction.Result, e contradiction.Contradiction) st
 // remind tells the contradiction that is on the disk.
 func (l *log) remind(ctx context.Context) {
 	l.mu.Lock()
-	names, err := l.state.disk.List(contradictionsFolder)
+	names, err := l.state.dir.list(contradictionsFolder)
 	l.mu.Unlock()
 	if err != nil {
 		l.a.trouble(Report{Kind: State, Origin: l.origin, Detail: err.Error()})
@@ -208,7 +208,7 @@ func (l *log) remind(ctx context.Context) {
 
 func (l *log) remindOf(ctx context.Context, name string) {
 	file := l.folder + "/" + name
-	data, err := l.state.disk.Read(name)
+	data, err := l.state.dir.read(name)
 	var e contradiction.Contradiction
 	var result contradiction.Result
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/api"
+	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/watch/auditor"
 	"github.com/stele-log/stele/pkg/checkpoint"
@@ -189,7 +191,7 @@ func newRig(t testing.TB, vkeys []string, urls ...string) *rig {
 	transport := &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	r.cfg = auditor.Config{
-		URLs: urls, Policy: p, Disk: auditor.Dir(r.dir), Interval: 10 * time.Millisecond,
+		URLs: urls, Policy: p, Dir: r.dir, Interval: 10 * time.Millisecond,
 		HTTP:   &http.Client{Transport: transport, Timeout: time.Minute},
 		Logger: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now,
 		Report: func(report auditor.Report) {
@@ -246,7 +248,7 @@ func (r *rig) files(folder string) []string {
 	if err != nil {
 		r.Fatal(err)
 	}
-	return paths
+	return slices.DeleteFunc(paths, func(path string) bool { return strings.HasSuffix(path, durable.TempSuffix) })
 }
 
 // contradiction returns what was proven, verified from the files alone.

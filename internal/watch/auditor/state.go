@@ -59,10 +59,10 @@ type verifiedState struct {
 	Frontier [][]tree.Hash `json:"frontier"` // the partial tile of each level
 }
 
-// state is what is known of one log, all of it on the disk too. It is not safe
+// state is what is known of one log, all of it in files too. It is not safe
 // for concurrent use.
 type state struct {
-	disk   Disk
+	dir    stateDir
 	policy *policy.Policy
 
 	verified       sighting // its note is nil until there is one
@@ -76,8 +76,8 @@ type state struct {
 
 // loadState reads what was kept. A file that is damaged is an error: to begin
 // anew would be to forget what was seen.
-func loadState(ctx context.Context, disk Disk, p *policy.Policy) (*state, error) {
-	s := &state{disk: disk, policy: p, frontier: &tree.Frontier{}, verified: sighting{head: tree.Empty()},
+func loadState(ctx context.Context, dir stateDir, p *policy.Policy) (*state, error) {
+	s := &state{dir: dir, policy: p, frontier: &tree.Frontier{}, verified: sighting{head: tree.Empty()},
 		heads: map[uint64]sighting{}, pending: map[string]sighting{}, views: map[string]sighting{},
 		contradictions: map[string]bool{}, refuted: map[string]tree.Head{}}
 	if err := s.loadVerified(ctx); err != nil {
@@ -92,7 +92,7 @@ func loadState(ctx context.Context, disk Disk, p *policy.Policy) (*state, error)
 			return nil, fmt.Errorf("state: %w", err)
 		}
 	}
-	names, err := disk.List(contradictionsFolder)
+	names, err := dir.list(contradictionsFolder)
 	for _, name := range names {
 		s.contradictions[name] = true
 	}
@@ -100,7 +100,7 @@ func loadState(ctx context.Context, disk Disk, p *policy.Policy) (*state, error)
 }
 
 func (s *state) loadVerified(ctx context.Context) error {
-	data, err := s.disk.Read(verifiedFile)
+	data, err := s.dir.read(verifiedFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -124,12 +124,12 @@ func (s *state) loadVerified(ctx context.Context) error {
 }
 
 func (s *state) loadSightings(folder string, add func(sighting)) error {
-	names, err := s.disk.List(folder)
+	names, err := s.dir.list(folder)
 	if err != nil {
 		return err
 	}
 	for _, name := range names {
-		data, err := s.disk.Read(name)
+		data, err := s.dir.read(name)
 		if err != nil {
 			return err
 		}
@@ -162,7 +162,7 @@ func (s *state) writeSighting(name string, seen sighting) error {
 	if err != nil {
 		return err
 	}
-	return s.disk.Write(name, data)
+	return s.dir.write(name, data)
 }
 
 // knows reports whether a head is verified, pending or refuted.
@@ -187,7 +187,7 @@ func (s *state) addPending(seen sighting) error {
 }
 
 func (s *state) removePending(seen sighting) error {
-	if err := s.disk.Remove(pendingFolder + "/" + seen.key()); err != nil {
+	if err := s.dir.remove(pendingFolder + "/" + seen.key()); err != nil {
 		return err
 	}
 	delete(s.pending, seen.key())
@@ -232,7 +232,7 @@ func (s *state) advance(seen sighting, f *tree.Frontier) error {
 	if err != nil {
 		return err
 	}
-	if err := s.disk.Write(verifiedFile, data); err != nil {
+	if err := s.dir.write(verifiedFile, data); err != nil {
 		return err
 	}
 	s.verified, s.frontier = seen, f
@@ -259,7 +259,7 @@ func (s *state) addHead(seen sighting) error {
 func (s *state) thin() error {
 	sizes := slices.Sorted(maps.Keys(s.heads))
 	for i := 1; i < len(sizes)/2; i += 2 {
-		if err := s.disk.Remove(fmt.Sprintf("%s/%019d", headsFolder, sizes[i])); err != nil {
+		if err := s.dir.remove(fmt.Sprintf("%s/%019d", headsFolder, sizes[i])); err != nil {
 			return err
 		}
 		delete(s.heads, sizes[i])
