@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/spf13/cobra"
 
+	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/pkg/heads"
 	"github.com/stele-log/stele/pkg/policy"
@@ -94,16 +94,8 @@ func (e *headsExport) run(ctx context.Context, name string) error {
 	if name == "" {
 		return e.write(ctx, e.out)
 	}
-	f, err := os.Create(name + ".tmp")
+	err := durable.ReplaceFunc(durable.System, name, 0o644, func(w io.Writer) error { return e.write(ctx, w) })
 	if err != nil {
-		return err
-	}
-	err = e.write(ctx, f)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		_ = os.Remove(f.Name())
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.out, "written: %d checkpoints, of sizes %d to %d, to %s\n", e.count, e.first, e.last, name)

@@ -4,10 +4,10 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
-	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/cosignature"
 )
@@ -40,14 +40,7 @@ the server looks for it before you create the log:
 			if err != nil {
 				return err
 			}
-			f, err := os.OpenFile(out, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-			if err != nil {
-				return fmt.Errorf("write key: %w", err)
-			}
-			if _, err := fmt.Fprintln(f, skey); err != nil {
-				return fmt.Errorf("write key: %w", err)
-			}
-			if err := f.Close(); err != nil {
+			if err := durable.Create(durable.System, out, []byte(skey+"\n"), 0o600); err != nil {
 				return fmt.Errorf("write key: %w", err)
 			}
 			if asJSON {

@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/postgres"
 	"github.com/stele-log/stele/storage/sqlite"
@@ -27,7 +27,7 @@ func (f *storeFlags) register(cmd *cobra.Command) {
 
 // makeDataDir makes the data folder, which only its owner may read.
 func (f *storeFlags) makeDataDir() error {
-	if err := os.MkdirAll(f.data, 0o700); err != nil {
+	if err := durable.MkdirAll(durable.System, f.data, 0o700); err != nil {
 		return fmt.Errorf("make data folder: %w", err)
 	}
 	return nil

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
-	"github.com/stele-log/stele/internal/keyfile"
+	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/pkg/cosignature"
 	"github.com/stele-log/stele/witness/witnessdb"
 )
@@ -29,10 +31,11 @@ var witnessKeyFiles = []struct {
 // make makes the keys that are not there.
 func (d witnessKeyDir) make(name string) error {
 	for _, f := range witnessKeyFiles {
-		err := keyfile.Create(filepath.Join(string(d), f.name), func() (string, string, error) {
-			return cosignature.GenerateKey(rand.Reader, f.typ, name)
-		})
-		if err != nil {
+		skey, _, err := cosignature.GenerateKey(rand.Reader, f.typ, name)
+		if err == nil {
+			err = durable.Create(durable.System, filepath.Join(string(d), f.name), []byte(skey+"\n"), 0o600)
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
 			return fmt.Errorf("make the witness's keys: %w", err)
 		}
 	}
@@ -57,11 +60,11 @@ func (d witnessKeyDir) read() (ed25519, mldsa44 *cosignature.Signer, err error) 
 
 func (d witnessKeyDir) readKey(file string) (*cosignature.Signer, error) {
 	path := filepath.Join(string(d), file)
-	skey, err := keyfile.Read(path)
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
-	key, err := cosignature.NewSigner(skey, time.Now)
+	key, err := cosignature.NewSigner(strings.TrimSpace(string(text)), time.Now)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}

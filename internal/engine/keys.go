@@ -7,10 +7,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 
-	"github.com/stele-log/stele/internal/keyfile"
+	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/cosignature"
@@ -35,16 +36,17 @@ func (d logDir) record() publisher.Record { return publisher.Record(d.path("sign
 // create the log that failed or put there by hand, are kept if they are for
 // that origin.
 func (d logDir) makeKeys(origin string, mldsa44 bool) error {
-	if err := os.MkdirAll(string(d), 0o700); err != nil {
+	if err := durable.MkdirAll(durable.System, string(d), 0o700); err != nil {
 		return err
 	}
-	err := keyfile.Create(d.path(ed25519Key), func() (string, string, error) {
-		return checkpoint.GenerateKey(rand.Reader, origin)
-	})
+	skey, _, err := checkpoint.GenerateKey(rand.Reader, origin)
+	if err == nil {
+		err = d.addKey(ed25519Key, skey)
+	}
 	if err == nil && mldsa44 {
-		err = keyfile.Create(d.path(mldsa44Key), func() (string, string, error) {
-			return cosignature.GenerateKey(rand.Reader, cosignature.MLDSA44, origin)
-		})
+		if skey, _, err = cosignature.GenerateKey(rand.Reader, cosignature.MLDSA44, origin); err == nil {
+			err = d.addKey(mldsa44Key, skey)
+		}
 	}
 	if err != nil {
 		return err
@@ -53,17 +55,26 @@ func (d logDir) makeKeys(origin string, mldsa44 bool) error {
 	return err
 }
 
+// addKey writes a key that only its owner can read, unless there is one.
+func (d logDir) addKey(name, skey string) error {
+	err := durable.Create(durable.System, d.path(name), []byte(skey+"\n"), 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
 // readKeys reads the keys that sign for an origin, Ed25519 first.
 func (d logDir) readKeys(origin string) (signers []note.Signer, verifiers []note.Verifier, vkeys []string, err error) {
 	for _, name := range []string{ed25519Key, mldsa44Key} {
-		skey, err := keyfile.Read(d.path(name))
+		text, err := os.ReadFile(d.path(name))
 		if errors.Is(err, fs.ErrNotExist) && name == mldsa44Key {
 			continue
 		}
 		if err != nil {
 			return nil, nil, nil, err
 		}
-		signer, verifier, vkey, err := readKey(skey, origin)
+		signer, verifier, vkey, err := readKey(strings.TrimSpace(string(text)), origin)
 		if err != nil {
 			return nil, nil, nil, fmt.Errorf("%s: %w", d.path(name), err)
 		}
