@@ -1,3 +1,7 @@
+//go:build !windows
+
+// Tessera keeps files on Unix only.
+
 package witness_test
 
 import (
