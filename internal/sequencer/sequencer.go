@@ -139,6 +139,22 @@ func (s *Sequencer) QueuedBytes() int { return s.queue.waiting() }
 // stored: ErrBusy, ErrNotLeading, ErrUncertain, or the context's error, after
 // which the events may still be stored.
 func (s *Sequencer) Append(ctx context.Context, events []event.Event) ([]Result, error) {
+	p, err := s.Submit(events)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-p.Done():
+		return p.Results()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Submit queues events as Append does, and does not wait: what is submitted
+// first is stored first. The error is ErrBusy or ErrNotLeading, and nothing is
+// stored then.
+func (s *Sequencer) Submit(events []event.Event) (*Pending, error) {
 	r := &request{events: events, keys: make([]uint64, len(events)), done: make(chan struct{})}
 	for i, e := range events {
 		r.keys[i] = keyindex.EventKey(e.Source, e.ID)
@@ -147,13 +163,17 @@ func (s *Sequencer) Append(ctx context.Context, events []event.Event) ([]Result,
 	if err := s.queue.put(r); err != nil {
 		return nil, err
 	}
-	select {
-	case <-r.done:
-		return r.results, r.err
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	return &Pending{r}, nil
 }
+
+// A Pending is what was submitted together.
+type Pending struct{ r *request }
+
+// Done is closed once the events are durable, or are known not to be taken.
+func (p *Pending) Done() <-chan struct{} { return p.r.done }
+
+// Results returns, once Done is closed, what Append returns.
+func (p *Pending) Results() ([]Result, error) { return p.r.results, p.r.err }
 
 // Run takes the log's lease whenever it can be had and writes while it holds
 // it, until the context ends. What was queued by then is committed first.
