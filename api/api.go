@@ -27,7 +27,7 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// Config is what the API is made of.
+// Config configures the API.
 type Config struct {
 	Engine *engine.Engine
 	Store  storage.Store
@@ -39,6 +39,10 @@ type Config struct {
 
 	// Version is what the server says of itself.
 	Version string
+
+	// Stopping is done once the server has begun to stop: streams then end, and
+	// nobody waits long for receipts. If nil, that is never.
+	Stopping context.Context
 }
 
 const (
@@ -52,11 +56,21 @@ const (
 	// MaxWait is how long a request waits for a receipt at most.
 	MaxWait = 60 * time.Second
 
-	// maxTime is how long a request takes at most, but for an append, which takes
-	// as long as its commit.
+	// maxTime is how long a request takes at most once its body is read; streams
+	// have deadlines of their own.
 	maxTime = MaxWait + 30*time.Second
 
+	// maxBodyTime is how long a body with events takes at most.
+	maxBodyTime = 5 * time.Minute
+
+	// maxReplyTime is how long a client takes at most to read what was appended.
+	maxReplyTime = 2 * time.Minute
+
 	defaultWait = 30 * time.Second
+
+	// stopGrace is how long requests still wait for receipts when the server has
+	// begun to stop: the next checkpoint is mostly near.
+	stopGrace = 3 * time.Second
 )
 
 type server struct {
@@ -66,6 +80,9 @@ type server struct {
 
 // New returns the handler of all paths.
 func New(cfg Config) http.Handler {
+	if cfg.Stopping == nil {
+		cfg.Stopping = context.Background()
+	}
 	s := &server{Config: cfg, metrics: newMetrics(cfg.Engine)}
 	r := chi.NewRouter()
 	r.Use(s.metrics.observe, s.recover, secure, middleware.GetHead)
@@ -94,8 +111,7 @@ func New(cfg Config) http.Handler {
 	return r
 }
 
-// inTime ends a request's context when it has taken too long, since it does not
-// end when the client goes away.
+// inTime ends a request's context when it has taken too long.
 func inTime(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), maxTime)
@@ -164,7 +180,7 @@ var (
 	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
 )
 
-// secure keeps browsers from taking what a writer sent for a page.
+// secure stops browsers from rendering entries as HTML.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Set would make these anew for each reply.

@@ -13,6 +13,9 @@ import (
 )
 
 func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
+	if wantsStream(r) {
+		return s.streamEvents(w, r, l)
+	}
 	wait, err := waitTime(r)
 	if err != nil {
 		return err
@@ -21,14 +24,21 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	if err != nil {
 		return err
 	}
-	results, err := s.append(r.Context(), l, items, single)
+	ctx, cancel := context.WithTimeout(r.Context(), maxTime)
+	defer cancel()
+	results, err := store(ctx, l, items)
 	if err != nil {
 		return err
 	}
+	if single && results[0].err != nil {
+		return results[0].err
+	}
 	pending := false
 	if wait > 0 {
-		pending = s.addReceipts(r.Context(), l, results, wait)
+		pending = s.addReceipts(ctx, l, results, wait)
 	}
+	// The body may have taken most of the time that there is by default.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxReplyTime))
 	if single {
 		replySingle(w, l, &results[0], pending)
 	} else {
@@ -37,56 +47,27 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	return nil
 }
 
-// append stores the events that are valid. Of a single event, what is wrong
-// with it is the error; of a batch, it is in the results.
-func (s *server) append(ctx context.Context, l *engine.Log, items []event.Item, single bool) ([]appended, error) {
-	results := make([]appended, len(items))
-	events := make([]event.Event, 0, len(items))
-	for i := range items {
-		switch item := &items[i]; {
-		case item.Err == nil:
-			events = append(events, item.Event)
-		case single:
-			return nil, item.Err
-		default:
-			results[i] = refused(nil, item.Err)
-		}
-	}
+// store stores the events among the items of a request.
+func store(ctx context.Context, l *engine.Log, items []event.Item) ([]appended, error) {
+	events := validEvents(items)
 	if len(events) == 0 {
-		return results, nil
+		return outcomes(nil, items, nil), nil
 	}
 	stored, err := l.Sequencer.Append(ctx, events)
 	if err != nil {
 		return nil, err
 	}
-	for i := range items {
-		item := &items[i]
-		if item.Err != nil {
-			continue
-		}
-		res := stored[0]
-		stored = stored[1:]
-		switch {
-		case res.Conflict == nil:
-			results[i] = accepted(&item.Event, res)
-		case single:
-			return nil, res.Conflict
-		default:
-			results[i] = refused(&item.Event, res.Conflict)
-			results[i].problem.Item = &i
-		}
-	}
-	return results, nil
+	return outcomes(make([]appended, 0, len(items)), items, stored), nil
 }
 
 // addReceipts waits until all that was accepted is published and adds receipts.
 // It reports whether any is still pending.
 func (s *server) addReceipts(ctx context.Context, l *engine.Log, results []appended, wait time.Duration) (pending bool) {
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := s.waiting(ctx, wait)
 	defer cancel()
 	size := uint64(0)
 	for i := range results {
-		if results[i].problem == nil {
+		if results[i].err == nil {
 			size = max(size, results[i].result.Index+1)
 		}
 	}
@@ -96,7 +77,7 @@ func (s *server) addReceipts(ctx context.Context, l *engine.Log, results []appen
 	published, err := l.Publisher.Wait(ctx, size)
 	for i := range results {
 		a := &results[i]
-		if a.problem != nil {
+		if a.err != nil {
 			continue
 		}
 		if err == nil {
@@ -108,6 +89,14 @@ func (s *server) addReceipts(ctx context.Context, l *engine.Log, results []appen
 		}
 	}
 	return pending
+}
+
+// waiting returns a context for waiting: it ends after a time, or soon after the
+// server has begun to stop.
+func (s *server) waiting(ctx context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	stop := context.AfterFunc(s.Stopping, func() { time.AfterFunc(stopGrace, cancel) })
+	return ctx, func() { stop(); cancel() }
 }
 
 func whyPending(l *engine.Log, err error) string {
@@ -122,7 +111,7 @@ func whyPending(l *engine.Log, err error) string {
 }
 
 func replySingle(w http.ResponseWriter, l *engine.Log, a *appended, pending bool) {
-	status := a.status
+	status := a.status()
 	w.Header().Set("Location", "/logs/"+l.Name+"/events/"+strconv.FormatUint(a.result.Index, 10))
 	if pending {
 		status = http.StatusAccepted

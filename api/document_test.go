@@ -195,7 +195,7 @@ func (d *document) examples() []example {
 
 // schemaOf returns the schema of a body in JSON, which must be a component.
 func (d *document) schemaOf(contentType string, content any) *jsonschema.Schema {
-	if !strings.HasSuffix(contentType, "json") || strings.HasSuffix(contentType, "ndjson") {
+	if !strings.HasSuffix(contentType, "json") {
 		return nil
 	}
 	ref, _ := object(object(content)["schema"])["$ref"].(string)
@@ -327,9 +327,18 @@ func (d *document) checkContent(documented map[string]any, req *http.Request, re
 	if schema == nil {
 		return fmt.Errorf("the schema of %s is not a component", contentType)
 	}
-	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("body: %w", err)
+	texts := [][]byte{body}
+	if strings.HasSuffix(contentType, "ndjson") {
+		texts = slices.Collect(bytes.Lines(body))
 	}
-	return schema.Validate(v)
+	for _, text := range texts {
+		v, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
+		if err != nil {
+			return fmt.Errorf("body: %w", err)
+		}
+		if err := schema.Validate(v); err != nil {
+			return err
+		}
+	}
+	return nil
 }

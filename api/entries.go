@@ -48,7 +48,7 @@ func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *engine.Lo
 	if err != nil {
 		return err
 	}
-	published, err := covering(r.Context(), l, index, wait)
+	published, err := s.covering(r.Context(), l, index, wait)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *engine.Lo
 
 // covering returns the newest checkpoint that meets the log's witness policy if
 // it covers an entry, or else waits for one that does.
-func covering(ctx context.Context, l *engine.Log, index uint64, wait time.Duration) (*publisher.Published, error) {
+func (s *server) covering(ctx context.Context, l *engine.Log, index uint64, wait time.Duration) (*publisher.Published, error) {
 	if published, err := l.Publisher.Trusted(); err == nil && index < published.Size {
 		return published, nil
 	}
@@ -86,7 +86,7 @@ func covering(ctx context.Context, l *engine.Log, index uint64, wait time.Durati
 		return nil, statusError{http.StatusNotFound, fmt.Sprintf(
 			"entry %d is stored, but no checkpoint covers it yet; ask again in a second, or with ?wait=published", index)}
 	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
+	ctx, cancel := s.waiting(ctx, wait)
 	defer cancel()
 	return l.Publisher.Wait(ctx, index+1)
 }

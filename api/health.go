@@ -20,7 +20,9 @@ func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
 // and does not make the server unready: the others need it.
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	if err := s.Store.Ping(r.Context()); err != nil {
-		s.Logger.Error("database does not answer", "error", err)
+		if r.Context().Err() == nil {
+			s.Logger.Error("database does not answer", "error", err)
+		}
 		_ = reply(w, http.StatusServiceUnavailable, health{Status: "unavailable", Reason: "the database does not answer"})
 		return
 	}

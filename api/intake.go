@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/stele-log/stele/pkg/event"
 )
@@ -31,11 +34,28 @@ func readBody(w http.ResponseWriter, r *http.Request, to *bytes.Buffer) error {
 		// What is only announced may never come.
 		to.Grow(int(min(r.ContentLength, keptBuffer-bytes.MinRead)) + bytes.MinRead)
 	}
-	_, err := to.ReadFrom(http.MaxBytesReader(w, r.Body, MaxBody))
+	_, err := to.ReadFrom(&timedBody{http.MaxBytesReader(w, r.Body, MaxBody), http.NewResponseController(w), time.Now()})
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err != nil && !tooLarge {
 		return badRequest("the body ended early: " + err.Error())
 	}
 	return err
+}
+
+// A timedBody is a body that may take long, as long as it does not stall.
+type timedBody struct {
+	from    io.Reader
+	control *http.ResponseController
+	began   time.Time
+}
+
+func (b *timedBody) Read(p []byte) (int, error) {
+	now := time.Now()
+	deadline := now.Add(maxStall)
+	if last := b.began.Add(maxBodyTime); deadline.After(last) {
+		deadline = last
+	}
+	_ = b.control.SetReadDeadline(deadline) // if it fails so does reading
+	return b.from.Read(p)
 }
 
 func parseEvents(h http.Header, body []byte) (items []event.Item, single bool, err error) {
@@ -48,7 +68,7 @@ func parseEvents(h http.Header, body []byte) (items []event.Item, single bool, e
 		return parseOne(body)
 	case contentType == batchType:
 		return parseArray(body)
-	case contentType == linesType || contentType == "application/ndjson" || contentType == "application/jsonl":
+	case slices.Contains(linesTypes, contentType):
 		return parseLines(body)
 	case isBinary(h):
 		e, err := event.ParseBinary(h, body, anonymous)
@@ -69,6 +89,9 @@ const (
 	batchType = "application/cloudevents-batch+json"
 	linesType = "application/x-ndjson"
 )
+
+// linesTypes are the names that JSON lines go by.
+var linesTypes = []string{linesType, "application/ndjson", "application/jsonl"}
 
 // mediaType returns a Content-Type without its parameters, of which only a
 // charset other than UTF-8 matters.

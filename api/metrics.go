@@ -1,6 +1,8 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"sync"
@@ -17,6 +19,9 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+	streams  prometheus.Gauge
+	streamed *prometheus.CounterVec
 
 	mu        sync.RWMutex
 	observers map[series]prometheus.Observer // those of requests, which take longer to find than to use
@@ -37,8 +42,20 @@ func newMetrics(h *engine.Engine) *metrics {
 			Help:    "Time to answer a request, by route and status.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 30},
 		}, []string{"method", "route", "code"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "stele_http_requests_in_flight",
+			Help: "Requests that are not answered yet.",
+		}),
+		streams: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "stele_http_streams",
+			Help: "Streams of events that are open.",
+		}),
+		streamed: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "stele_http_streams_total",
+			Help: "Streams of events that have ended, by status: 499 if the client left without ending its stream.",
+		}, []string{"code"}),
 	}
-	m.registry.MustRegister(m.requests, logCollector{h}, witnessCollector{h},
+	m.registry.MustRegister(m.requests, m.inFlight, m.streams, m.streamed, logCollector{h}, witnessCollector{h},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -47,8 +64,17 @@ func newMetrics(h *engine.Engine) *metrics {
 func (m *metrics) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
+		m.inFlight.Inc()
+		defer m.inFlight.Dec()
 		ww := &statusWriter{ResponseWriter: w}
 		next.ServeHTTP(ww, r)
+		if errors.Is(r.Context().Err(), context.Canceled) {
+			ww.status = statusClientLeft
+		}
+		if ww.Header().Get("Content-Type") == linesType {
+			m.streamed.WithLabelValues(strconv.Itoa(ww.status)).Inc()
+			return
+		}
 		route := chi.RouteContext(r.Context()).RoutePattern()
 		m.observer(series{methodLabel(r.Method), route, ww.status}).Observe(time.Since(start).Seconds())
 	})
@@ -74,8 +100,11 @@ type statusWriter struct {
 	status int
 }
 
+// Unwrap is for [http.ResponseController].
+func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 func (w *statusWriter) WriteHeader(status int) {
-	if w.status == 0 {
+	if w.status == 0 && status >= 200 {
 		w.status = status
 	}
 	w.ResponseWriter.WriteHeader(status)
@@ -86,6 +115,16 @@ func (w *statusWriter) Write(b []byte) (int, error) {
 		w.status = http.StatusOK
 	}
 	return w.ResponseWriter.Write(b)
+}
+
+// statusClientLeft is the status under which requests are counted whose client
+// did not wait for the reply. It is never sent; proxies use it in the same way.
+const statusClientLeft = 499
+
+func noteClientLeft(w http.ResponseWriter) {
+	if w, ok := w.(*statusWriter); ok {
+		w.status = statusClientLeft
+	}
 }
 
 // methodLabel keeps those who make methods up from making time series.

@@ -141,6 +141,10 @@ func invalidEvent(e *event.Error) problem {
 // fail answers a request with an error.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p, known := problemOf(err)
+	if errors.Is(err, errClientLeft) || errors.Is(r.Context().Err(), context.Canceled) {
+		noteClientLeft(w)
+		return
+	}
 	if !known || p.Status == http.StatusInternalServerError {
 		s.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}

@@ -10,35 +10,61 @@ import (
 	"github.com/stele-log/stele/pkg/event"
 )
 
-// An appended says what became of one event. It is in the log unless there is a
-// problem.
+// An appended is the outcome of one event. It is in the log unless err is set.
 type appended struct {
-	status  int
 	event   *event.Event     // nil if it is none
 	result  sequencer.Result // of an event in the log
 	receipt []byte           // a tlog-proof
 	pending string           // why there is no receipt yet
-	problem *problem
+	err     error            // why it was refused
+	item    int              // position among those of the request
 }
 
-func accepted(e *event.Event, res sequencer.Result) appended {
-	a := appended{status: http.StatusCreated, event: e, result: res}
-	if res.Duplicate {
-		a.status = http.StatusOK
+// status returns the status that the event would have by itself.
+func (a *appended) status() int {
+	switch {
+	case a.err != nil:
+		p, _ := problemOf(a.err)
+		return p.Status
+	case a.result.Duplicate:
+		return http.StatusOK
 	}
-	return a
+	return http.StatusCreated
 }
 
-func refused(e *event.Event, err error) appended {
-	p, _ := problemOf(err)
-	return appended{status: p.Status, event: e, problem: &p}
+// validEvents returns the events among the items of a request.
+func validEvents(items []event.Item) []event.Event {
+	events := make([]event.Event, 0, len(items))
+	for i := range items {
+		if items[i].Err == nil {
+			events = append(events, items[i].Event)
+		}
+	}
+	return events
+}
+
+// outcomes appends to all what became of the items of a request, of which those
+// that are events were stored as the sequencer said.
+func outcomes(all []appended, items []event.Item, stored []sequencer.Result) []appended {
+	for i := range items {
+		a := appended{item: i}
+		if a.err = items[i].Err; a.err == nil {
+			a.event, a.result = &items[i].Event, stored[0]
+			if a.result.Conflict != nil {
+				a.err = a.result.Conflict
+			}
+			stored = stored[1:]
+		}
+		all = append(all, a)
+	}
+	return all
 }
 
 // appendMembers appends the members of the JSON object that openapi.yaml calls
 // Appended, a comma before each. A reply may have thousands of such objects, and
 // reflection would take several times as long to make them.
 func (a *appended) appendMembers(b []byte) []byte {
-	if a.problem == nil {
+	if a.err == nil {
 		b = append(b, `,"index":`...)
 		b = strconv.AppendUint(b, a.result.Index, 10)
 	}
@@ -46,7 +72,7 @@ func (a *appended) appendMembers(b []byte) []byte {
 		b = appendString(append(b, `,"id":`...), a.event.ID)
 		b = appendString(append(b, `,"source":`...), a.event.Source)
 	}
-	if a.problem == nil {
+	if a.err == nil {
 		b = append(b, `,"leaf_hash":"`...)
 		b, _ = a.result.Leaf.AppendText(b) // it does not fail
 		b = append(b, '"')
@@ -60,8 +86,12 @@ func (a *appended) appendMembers(b []byte) []byte {
 	if a.pending != "" {
 		b = appendString(append(b, `,"pending":`...), a.pending)
 	}
-	if a.problem != nil {
-		b = appendJSON(append(b, `,"problem":`...), a.problem)
+	if a.err != nil {
+		p, _ := problemOf(a.err)
+		if p.Index != nil {
+			p.Item = &a.item
+		}
+		b = appendJSON(append(b, `,"problem":`...), p)
 	}
 	return b
 }
@@ -71,6 +101,13 @@ func (a *appended) appendMembers(b []byte) []byte {
 func appendString[T string | []byte](b []byte, s T) []byte {
 	b, _ = jsontext.AppendQuote(b, s)
 	return b
+}
+
+// appendObject appends the JSON object of one event among many.
+func (a *appended) appendObject(b []byte) []byte {
+	b = append(b, `{"status":`...)
+	b = strconv.AppendInt(b, int64(a.status()), 10)
+	return append(a.appendMembers(b), '}')
 }
 
 // appendSingle appends the reply to a single event.
@@ -87,7 +124,7 @@ func appendBatch(b []byte, results []appended) []byte {
 	accepted, duplicates, rejected := 0, 0, 0
 	for i := range results {
 		switch a := &results[i]; {
-		case a.problem != nil:
+		case a.err != nil:
 			rejected++
 		case a.result.Duplicate:
 			duplicates++
@@ -106,9 +143,7 @@ func appendBatch(b []byte, results []appended) []byte {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(b, `{"status":`...)
-		b = strconv.AppendInt(b, int64(results[i].status), 10)
-		b = append(results[i].appendMembers(b), '}')
+		b = results[i].appendObject(b)
 	}
 	return append(b, "]}\n"...)
 }

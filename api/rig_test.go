@@ -5,17 +5,17 @@ import (
 	"encoding/json"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stele-log/stele/api"
 	"github.com/stele-log/stele/internal/engine"
-	"github.com/stele-log/stele/internal/httpserver"
+	"github.com/stele-log/stele/internal/server"
 	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/storage"
@@ -83,28 +83,30 @@ func newRig(t testing.TB, s settings) *rig {
 			t.Fatal(err)
 		}
 	}
+	stop, stopping := context.WithCancel(context.Background())
 	handler := api.New(api.Config{
-		Engine: h, Store: s.store, Logger: logger, OriginPrefix: "logs.example.com", Version: "test",
+		Engine: h, Store: s.store, Logger: logger, Stopping: stop, OriginPrefix: "logs.example.com", Version: "test",
 	})
-	server := httpserver.New(handler, logger)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := server.Listen(server.ListenConfig{Address: "127.0.0.1:0", Logger: logger})
 	if err != nil {
 		t.Fatal(err)
 	}
-	go func() { _ = server.Serve(listener) }()
-	url := "http://" + listener.Addr().String()
+	serving, stopServing := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- listener.Run(serving, handler, stopping) }()
+	url := listener.URL()
 	transport := &http.Transport{DisableCompression: true}
 	r := &rig{TB: t, url: url, log: url + "/logs/default", handler: handler, engine: h, dir: s.dir,
 		client: &http.Client{Transport: checked{t, transport, s.seen}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.Start(ctx)
-	r.stop = func() {
+	r.stop = sync.OnceFunc(func() {
 		transport.CloseIdleConnections()
-		server.Close()
-		_ = server.Shutdown(context.Background())
+		stopServing()
+		<-served
 		cancel()
 		h.Wait()
-	}
+	})
 	t.Cleanup(r.stop)
 	return r
 }

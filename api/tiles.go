@@ -64,12 +64,11 @@ func setTileHeaders(h http.Header) {
 	h.Set("Cache-Control", immutable)
 }
 
-// serveBundle serves an entry bundle. To who takes zstd it goes as it is
-// stored; frames that follow each other are one zstd stream (RFC 8878 section
-// 3.1).
+// serveBundle serves an entry bundle. Clients that accept zstd get the frames as
+// they are stored: frames in a row are one zstd stream (RFC 8878 section 3.1).
 func serveBundle(w http.ResponseWriter, r *http.Request, l *engine.Log, t tile.Tile) error {
 	w.Header().Set("Vary", "Accept-Encoding")
-	if accepts(r, "zstd") {
+	if accepts(r.Header["Accept-Encoding"], "zstd") {
 		frames, whole, err := l.Reader.Frames(r.Context(), t)
 		if err != nil {
 			return err
@@ -88,7 +87,7 @@ func serveBundle(w http.ResponseWriter, r *http.Request, l *engine.Log, t tile.T
 		return err
 	}
 	setTileHeaders(w.Header())
-	if !accepts(r, "gzip") {
+	if !accepts(r.Header["Accept-Encoding"], "gzip") {
 		sendBytes(w, http.StatusOK, data)
 		return nil
 	}
@@ -102,14 +101,15 @@ func serveBundle(w http.ResponseWriter, r *http.Request, l *engine.Log, t tile.T
 	return nil
 }
 
-// accepts reports whether the client takes a content coding by name.
+// accepts reports whether the values of an Accept header, or of one like it, take
+// something by name.
 //
-// SPEC: RFC 9110 section 12.5.3.
-func accepts(r *http.Request, coding string) bool {
-	for _, header := range r.Header.Values("Accept-Encoding") {
-		for part := range strings.SplitSeq(header, ",") {
-			name, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
-			if !strings.EqualFold(strings.TrimSpace(name), coding) {
+// SPEC: RFC 9110 section 12.5.
+func accepts(values []string, name string) bool {
+	for _, value := range values {
+		for part := range strings.SplitSeq(value, ",") {
+			named, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
+			if !strings.EqualFold(strings.TrimSpace(named), name) {
 				continue
 			}
 			q := strings.TrimRight(strings.ToLower(strings.ReplaceAll(weight, " ", "")), "0")

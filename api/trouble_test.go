@@ -162,7 +162,6 @@ func (p patient) Ping(ctx context.Context) error {
 	return p.Store.Ping(ctx)
 }
 
-// The server does not learn that a client has left, so it gives up by itself.
 func TestReadingHasADeadline(t *testing.T) {
 	t.Parallel()
 	p := patient{dbtest.SQLite(t)(), make(chan time.Duration, 1)}

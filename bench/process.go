@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -17,7 +16,6 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/bench/peer"
-	"github.com/stele-log/stele/internal/httpserver"
 )
 
 // A process is a server that runs by itself, so that it shares no garbage
@@ -107,13 +105,10 @@ func (l *lab) serveStele(database, data string, args ...string) (*process, error
 		"--listen", "127.0.0.1:0", "--origin-prefix", "logs.example.com", "--log-level", "warn"}, args...)...)
 }
 
-// The servers that this program is itself, as subcommands. With onSteles as the
-// last argument they run on the HTTP server that Stele runs on, not net/http's.
+// The servers that this program is itself, as subcommands.
 const (
 	serveEmpty   = "serve-empty"
 	serveTessera = "serve-tessera"
-
-	onSteles = "on-steles"
 )
 
 // serveSelf starts this program as one of its servers.
@@ -145,11 +140,6 @@ func serve(ctx context.Context, args []string) error {
 		return err
 	}
 	fmt.Printf("%s is ready at http://%s\n", args[0], listener.Addr())
-	if args[len(args)-1] == onSteles {
-		server := httpserver.New(handler, slog.New(slog.DiscardHandler))
-		context.AfterFunc(ctx, func() { _ = server.Shutdown(context.WithoutCancel(ctx)) })
-		return server.Serve(listener)
-	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
 	context.AfterFunc(ctx, func() { _ = server.Close() })
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {

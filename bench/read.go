@@ -34,7 +34,6 @@ const (
 	proofsAlone = "inclusion proofs, 64 MiB of tiles, one goroutine on one core"
 	receiptsGet = "receipts over HTTP, 64 connections"
 	emptyGet    = "empty handler, GET, 64 connections"
-	emptyGetOwn = emptyGet + ", on Stele's HTTP server"
 	entryReads  = "entries by index, 8 goroutines"
 	entryAlone  = "entries by index, one goroutine on one core"
 	checkAll    = "stele check"
@@ -55,7 +54,6 @@ func readGroup(l *lab) measure.Group {
 			{Name: entryAlone, Unit: "entries/s", Open: on(l.readEntriesAlone)},
 			{Name: receiptsGet, Unit: requests, Open: on(l.getReceipts)},
 			{Name: emptyGet, Unit: requests, Open: l.askNobody(getOK)},
-			{Name: emptyGetOwn, Unit: requests, Open: l.askNobody(getOK, onSteles)},
 			{Name: checkAll, Unit: "entries/s", Open: on(l.check)},
 			{Name: hashAll, Unit: "entries/s", Open: on(l.hash)},
 			{Name: bytesLog, Unit: "bytes", Open: on(l.weighLog)},
@@ -64,7 +62,6 @@ func readGroup(l *lab) measure.Group {
 		Rows: []measure.Row{
 			{What: "inclusion proofs in process, random indexes, log of " + size + ", warm tiles, one core", Subject: proofsWarm, Bar: 150_000},
 			{What: "receipts over HTTP, warm, against the empty handler", Subject: receiptsGet, Baseline: emptyGet, Bar: 0.4},
-			{What: "receipts over HTTP, warm, against the empty handler on the same HTTP server", Subject: receiptsGet, Baseline: emptyGetOwn},
 			{What: "one entry by its index, random, log of " + size + " on PostgreSQL, no cache, 8 goroutines", Subject: entryReads, Bar: 8000},
 			{What: "one entry by its index, one goroutine on one core", Subject: entryAlone},
 			{What: checkRow(l.sizes.small), Subject: checkAll, Baseline: hashAll},

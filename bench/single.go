@@ -26,11 +26,8 @@ var tesseraSingle = peer.Batching{Size: 192, Age: 50 * time.Millisecond}
 const (
 	steleSingle = "Stele over HTTP, 256 connections"
 	tesseraHTTP = "Tessera POSIX over HTTP, 256 connections"
-	trillianPG  = "Trillian on PostgreSQL, 256 clients in process"
 	trillianRPC = "Trillian on PostgreSQL, 256 clients by gRPC"
 	emptyPost   = "empty handler, POST, 256 connections"
-	tesseraOwn  = tesseraHTTP + ", on Stele's HTTP server"
-	emptyOwn    = emptyPost + ", on Stele's HTTP server"
 	steleLone   = "Stele over HTTP, one writer, median"
 	insertLone  = "INSERT of a row, one writer, median"
 	steleWait   = "Stele, from POST to receipt, p99"
@@ -43,20 +40,14 @@ func singleGroup(l *lab) measure.Group {
 		Name: "one event a request",
 		Contenders: []measure.Contender{
 			{Name: steleSingle, Unit: perSecond, Open: l.postSingly},
-			{Name: tesseraHTTP, Unit: perSecond, Open: l.postToTessera()},
-			{Name: tesseraOwn, Unit: perSecond, Open: l.postToTessera(onSteles)},
-			{Name: trillianPG, Unit: perSecond, Open: l.queueInTrillian},
+			{Name: tesseraHTTP, Unit: perSecond, Open: l.postToTessera},
 			{Name: trillianRPC, Unit: perSecond, Open: l.sendToTrillian},
 			{Name: emptyPost, Unit: requests, Open: l.askNobody(postOK)},
-			{Name: emptyOwn, Unit: requests, Open: l.askNobody(postOK, onSteles)},
 		},
 		Rows: []measure.Row{
 			{What: what + "Tessera POSIX over HTTP", Subject: steleSingle, Baseline: tesseraHTTP, Bar: 1.5},
-			{What: what + trillianPG, Subject: steleSingle, Baseline: trillianPG, Bar: 10},
-			{What: what + trillianRPC, Subject: steleSingle, Baseline: trillianRPC},
+			{What: what + trillianRPC, Subject: steleSingle, Baseline: trillianRPC, Bar: 10},
 			{What: what + "the empty handler", Subject: steleSingle, Baseline: emptyPost, Bar: 0.5},
-			{What: what + "Tessera POSIX on the same HTTP server", Subject: steleSingle, Baseline: tesseraOwn},
-			{What: what + "the empty handler on the same HTTP server", Subject: steleSingle, Baseline: emptyOwn},
 		},
 		Close: l.close,
 	}
@@ -126,26 +117,23 @@ func (l *lab) postSingly(ctx context.Context) (measure.Turn, error) {
 	return connected(server.url, writers, func(pool load.Pool) measure.Turn { return postingNew(pool).Rate }), nil
 }
 
-// postToTessera is turns of a server of Tessera, started with more arguments.
-func (l *lab) postToTessera(more ...string) func(context.Context) (measure.Turn, error) {
-	return func(context.Context) (measure.Turn, error) {
-		dir, err := l.folder()
-		if err != nil {
-			return nil, err
-		}
-		server, err := l.serveSelf(append([]string{serveTessera, dir}, more...)...)
-		if err != nil {
-			return nil, err
-		}
-		return postOK(server.url), nil
+// postToTessera is turns of a server of Tessera.
+func (l *lab) postToTessera(context.Context) (measure.Turn, error) {
+	dir, err := l.folder()
+	if err != nil {
+		return nil, err
 	}
+	server, err := l.serveSelf(serveTessera, dir)
+	if err != nil {
+		return nil, err
+	}
+	return postOK(server.url), nil
 }
 
-// askNobody is turns of a server of the empty handler, started with more
-// arguments.
-func (l *lab) askNobody(turn func(url string) measure.Turn, more ...string) func(context.Context) (measure.Turn, error) {
+// askNobody is turns of a server of the empty handler.
+func (l *lab) askNobody(turn func(url string) measure.Turn) func(context.Context) (measure.Turn, error) {
 	return func(context.Context) (measure.Turn, error) {
-		server, err := l.serveSelf(append([]string{serveEmpty}, more...)...)
+		server, err := l.serveSelf(serveEmpty)
 		if err != nil {
 			return nil, err
 		}
@@ -180,24 +168,16 @@ func (l *lab) openTrillian(ctx context.Context) (*peer.Trillian, error) {
 	return log, err
 }
 
-func (l *lab) queueInTrillian(ctx context.Context) (measure.Turn, error) {
-	log, err := l.openTrillian(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return queueing(log, log.Queue), nil
-}
-
 func (l *lab) sendToTrillian(ctx context.Context) (measure.Turn, error) {
 	log, err := l.openTrillian(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return queueing(log, log.Send), nil
+	return queueing(log), nil
 }
 
 // queueing is a turn in which each client queues one new event at a time.
-func queueing(log *peer.Trillian, queue func(ctx context.Context, leaf []byte) error) measure.Turn {
+func queueing(log *peer.Trillian) measure.Turn {
 	stream := events.New(1, events.UUIDv7)
 	streams := make([]*events.Stream, writers)
 	for w := range streams {
@@ -206,7 +186,7 @@ func queueing(log *peer.Trillian, queue func(ctx context.Context, leaf []byte) e
 	loop := measure.Loop{
 		Workers: writers,
 		Work: func(ctx context.Context, w int) (int, error) {
-			return 1, queue(ctx, streams[w].Lines(nil, 1))
+			return 1, log.Queue(ctx, streams[w].Lines(nil, 1))
 		},
 		Finish: log.AwaitSigned,
 	}

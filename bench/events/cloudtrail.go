@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/stele-log/stele/internal/importer"
+	"github.com/stele-log/stele/internal/ingest/cloudtrail"
 )
 
 // CloudTrail returns a stream over the CloudTrail records in the files of a
@@ -35,7 +35,7 @@ func readCloudTrail(pool []template, path string) ([]template, error) {
 		return nil, err
 	}
 	defer f.Close()
-	for text, err := range importer.CloudTrail(path, f) {
+	for text, err := range cloudtrail.Read(path, f) {
 		if err != nil {
 			continue // too large for an entry
 		}

@@ -137,14 +137,8 @@ func (t *Trillian) StartSigning(ctx context.Context) (stop func()) {
 	}
 }
 
-// Queue queues a leaf, durably, without gRPC.
+// Queue queues a leaf, durably, by gRPC, on the connection that all calls share.
 func (t *Trillian) Queue(ctx context.Context, leaf []byte) error {
-	_, err := t.server.QueueLeaf(ctx, t.request(leaf))
-	return t.count(err)
-}
-
-// Send queues a leaf, durably, by gRPC, on the connection that all calls share.
-func (t *Trillian) Send(ctx context.Context, leaf []byte) error {
 	_, err := t.client.QueueLeaf(ctx, t.request(leaf))
 	return t.count(err)
 }

@@ -38,19 +38,23 @@ func startLog(t *testing.T, data, tag string, n int) (url, vkey string) {
 	t.Helper()
 	var f serveFlags
 	f.register(&cobra.Command{}) // sets the defaults
-	f.data, f.listen, f.interval, f.originPrefix, f.cacheMiB = data, "127.0.0.1:0", minInterval, "log.example", 1
+	f.data, f.listen.Address, f.interval, f.originPrefix, f.cacheMiB = data, "127.0.0.1:0", minInterval, "log.example", 1
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := startServer(ctx, f, slog.New(slog.DiscardHandler))
+	s, release, err := f.start(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- s.wait(ctx) }()
+	go func() {
+		err := s.Run(ctx)
+		release()
+		ended <- err
+	}()
 	t.Cleanup(func() {
 		cancel()
 		<-ended
 	})
-	c, err := client.New(client.Config{URL: s.url})
+	c, err := client.New(client.Config{URL: s.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}

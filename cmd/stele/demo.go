@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stele-log/stele/internal/server"
 	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/proof"
@@ -74,22 +75,23 @@ func runDemo(ctx context.Context, f serveFlags, d demo, stderr io.Writer) error 
 	if err != nil {
 		return err
 	}
-	s, err := startServer(ctx, f, logger)
+	s, release, err := f.start(ctx, logger)
 	if err != nil {
 		return err
 	}
+	defer release()
 	// The server outlives the demo's own requests.
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	served := make(chan error, 1)
-	go func() { served <- s.wait(serving) }()
-	f.printReady(d.out, s)
+	go func() { served <- s.Run(serving) }()
+	f.printReady(d.out, s.URL())
 	err = d.run(ctx, s)
 	stop()
 	return errors.Join(err, <-served)
 }
 
-func (d *demo) run(ctx context.Context, s *server) error {
-	c, err := client.New(client.Config{URL: s.url, Log: defaultLog})
+func (d *demo) run(ctx context.Context, s *server.Server) error {
+	c, err := client.New(client.Config{URL: s.URL(), Log: defaultLog})
 	if err != nil {
 		return err
 	}

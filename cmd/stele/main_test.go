@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/stele-log/stele/internal/server"
 )
 
 func TestMain(m *testing.M) {
@@ -51,22 +53,26 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	f := testFlags(storeFlags{data: ts.MkAbs("data")})
 	ctx, cancel := context.WithCancel(context.Background())
-	s, err := startServer(ctx, f, slog.New(slog.DiscardHandler))
+	s, release, err := f.start(ctx, slog.New(slog.DiscardHandler))
 	ts.Check(err)
 	ended := make(chan error, 1)
-	go func() { ended <- s.wait(ctx) }()
+	go func() {
+		err := s.Run(ctx)
+		release()
+		ended <- err
+	}()
 	*ts.Value(stopKey{}).(*func()) = func() {
 		cancel()
 		ts.Check(<-ended)
 	}
 	ts.Defer(func() { stopScript(ts) })
-	ts.Setenv("STELE_URL", s.url)
+	ts.Setenv("STELE_URL", s.URL())
 }
 
 // testFlags are the flags of a server that tests run in their own process.
 func testFlags(store storeFlags) serveFlags {
 	return serveFlags{
-		storeFlags: store, listen: "127.0.0.1:0", interval: minInterval, originPrefix: "log.example",
+		storeFlags: store, listen: server.ListenConfig{Address: "127.0.0.1:0"}, interval: minInterval, originPrefix: "log.example",
 		cacheMiB: 1, migrateFirst: true, witness: witnessFlags{mode: modeQuorum, timeout: time.Second},
 	}
 }

@@ -50,13 +50,17 @@ func importReal(t *testing.T, data string, store storeFlags) []tree.Hash {
 	f.now = func() time.Time { return time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC) }
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	defer stop()
-	s, err := startServer(ctx, f, slog.New(slog.DiscardHandler))
+	s, release, err := f.start(ctx, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- s.wait(ctx) }()
-	c, err := client.New(client.Config{URL: s.url})
+	go func() {
+		err := s.Run(ctx)
+		release()
+		ended <- err
+	}()
+	c, err := client.New(client.Config{URL: s.URL()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,9 +73,9 @@ func importReal(t *testing.T, data string, store storeFlags) []tree.Hash {
 	if err != nil {
 		t.Fatal(err)
 	}
-	windows := []string{"import", "ndjson", filepath.Join(data, "windows-events.ndjson.gz"), "--url", s.url,
+	windows := []string{"import", "ndjson", filepath.Join(data, "windows-events.ndjson.gz"), "--url", s.URL(),
 		"--source", "//theshire.local/windows", "--time-field", "@timestamp", "--type-field", "Channel", "--subject-field", "Hostname"}
-	cloudTrail := append([]string{"import", "cloudtrail", "--url", s.url}, records...)
+	cloudTrail := append([]string{"import", "cloudtrail", "--url", s.URL()}, records...)
 	wantOutput(t, fmt.Sprintf("%d stored, 0 duplicates, 0 refused", cloudTrailRecords), cloudTrail...)
 	wantOutput(t, fmt.Sprintf("%d stored, 0 duplicates, 0 refused", windowsEvents), windows...)
 	wantOutput(t, fmt.Sprintf("0 stored, %d duplicates, 0 refused", cloudTrailRecords), cloudTrail...)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/stele-log/stele/internal/server"
 	"github.com/stele-log/stele/witness"
 	"github.com/stele-log/stele/witness/witnessdb"
 )
@@ -29,7 +29,7 @@ const (
 type witnessServeFlags struct {
 	witnessPlace
 	name        string
-	listen      string
+	listen      server.ListenConfig
 	newDatabase bool
 	logLists    []string
 	listsEvery  time.Duration
@@ -63,7 +63,7 @@ are for the operator.`,
 	f.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.name, "name", "", "the witness's name, in its keys and signatures, for ever")
-	flags.StringVar(&f.listen, "listen", "127.0.0.1:8081", "address to listen on; port 0 takes a free one")
+	registerListen(flags, &f.listen, "127.0.0.1:8081")
 	flags.StringArrayVar(&f.logLists, "log-list", nil, "URL or file of a log list to follow; can be given more than once")
 	flags.DurationVar(&f.listsEvery, "log-list-interval", time.Hour, "how often to read the log lists")
 	flags.BoolVar(&f.newDatabase, "new-database", false, "use a database that this witness, whose keys exist, has never used; only if the keys have never signed")
@@ -117,31 +117,13 @@ func (f *witnessServeFlags) run(cmd *cobra.Command) (err error) {
 
 // serve answers requests until the context ends.
 func (f *witnessServeFlags) serve(ctx context.Context, s *witness.Server, out io.Writer, logger *slog.Logger) error {
-	l, err := net.Listen("tcp", f.listen)
+	f.listen.Logger = logger
+	l, err := server.Listen(f.listen)
 	if err != nil {
-		return fmt.Errorf("%w; choose another address with --listen", err)
-	}
-	server := &http.Server{
-		Handler:           s,
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       20 * time.Second,
-		WriteTimeout:      time.Minute,
-		IdleTimeout:       5 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-	}
-	failed := make(chan error, 1)
-	go func() { failed <- server.Serve(l) }()
-	f.printReady(out, s, "http://"+l.Addr().String())
-	select {
-	case err := <-failed:
 		return err
-	case <-ctx.Done():
 	}
-	logger.Info("stopping: requests under way are answered first")
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
-	defer cancel()
-	return errors.Join(server.Shutdown(stopping), server.Close())
+	f.printReady(out, s, l.URL())
+	return l.Run(ctx, s, func() { logger.Info("stopping: requests under way are answered first") })
 }
 
 // printReady says who the witness is, and where.

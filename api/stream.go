@@ -1,0 +1,297 @@
+package api
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/sequencer"
+	"github.com/stele-log/stele/pkg/event"
+)
+
+const (
+	// heartbeatEvery is how long a stream of results is silent at most.
+	heartbeatEvery = 15 * time.Second
+
+	// maxIdle is how long a stream may bring no event.
+	maxIdle = 10 * time.Minute
+
+	// maxStall is how long the rest of a line, or a client that reads its
+	// results, may take.
+	maxStall = 30 * time.Second
+
+	// maxInFlight is the number of groups of a stream that are read and not
+	// answered. Beyond it nothing more is read.
+	maxInFlight = 8
+
+	// busyPause is how long a stream waits for room in the log's queue before it
+	// tries again.
+	busyPause = 20 * time.Millisecond
+)
+
+// A stream is a request whose lines are events and whose reply has a line for
+// each of them, written as soon as the event is durable.
+//
+//	body -> read: whole lines, many at a time -> Submit -> groups -> write -> reply
+//
+// One goroutine reads, and the handler's own writes. A client that does not read
+// its results is not read from either.
+type stream struct {
+	log      *engine.Log
+	body     *deadlineReader
+	lines    *lineReader
+	groups   chan *group   // read, in order; closed at the end
+	gone     chan struct{} // closed when nobody writes any more
+	stopping context.Context
+
+	end error // why reading ended, once groups is closed
+
+	out     *bufio.Writer
+	control *http.ResponseController
+	beat    *time.Ticker
+	results []appended // of a group, to be used again
+}
+
+// A group is the events of lines that came together.
+type group struct {
+	items   []event.Item
+	pending *sequencer.Pending // of those that are events; nil if there are none
+	err     error              // why the events were not taken; it ends the stream
+}
+
+// wantsStream reports whether a request is a stream: events come as lines, and
+// lines are asked for.
+func wantsStream(r *http.Request) bool {
+	if !r.ProtoAtLeast(1, 1) {
+		return false
+	}
+	contentType, err := mediaType(r.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(linesTypes, contentType) {
+		return false
+	}
+	return slices.ContainsFunc(linesTypes, func(name string) bool { return accepts(r.Header["Accept"], name) })
+}
+
+// streamEvents appends the events of a stream until the client ends it, the
+// server stops, or something fails that is not the fault of one event.
+func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
+	if r.URL.Query().Has("wait") {
+		return badRequest("a stream does not wait for receipts; ask for them by index, at events/{index}/receipt?wait=published")
+	}
+	control := http.NewResponseController(w)
+	if err := control.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	st := &stream{
+		log: l, stopping: s.Stopping, control: control,
+		body:   &deadlineReader{from: r.Body, control: control},
+		groups: make(chan *group, maxInFlight), gone: make(chan struct{}),
+		out: bufio.NewWriterSize(w, 32<<10), beat: time.NewTicker(heartbeatEvery),
+	}
+	st.lines = &lineReader{from: st.body}
+	defer st.beat.Stop()
+	startStream(w, r)
+	defer s.metrics.streams.Dec()
+	s.metrics.streams.Inc()
+	return st.run()
+}
+
+// startStream sends the reply's header.
+func startStream(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", linesType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Accel-Buffering", "no") // proxies pass lines on as they come
+	if r.ProtoMajor == 1 {
+		// What the client still sends after the end is no other request.
+		h.Set("Connection", "close")
+		if r.Header.Get("Expect") != "" {
+			w.WriteHeader(http.StatusContinue)
+		}
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+// run answers the stream to its end. The error is one that there is nobody to
+// tell.
+func (st *stream) run() error {
+	defer context.AfterFunc(st.stopping, st.body.stop)()
+	var reading sync.WaitGroup
+	reading.Go(st.read)
+	err := st.write()
+	close(st.gone)
+	st.body.stop()
+	reading.Wait()
+	if errors.Is(err, errClientLeft) {
+		return err
+	}
+	return nil
+}
+
+// read reads and queues events until the body ends or something fails.
+func (st *stream) read() {
+	defer close(st.groups)
+	for first := 1; ; {
+		text, err := st.lines.next()
+		g := &group{items: parseFrom(text, first)}
+		first += countLines(text)
+		if tooLong, ok := errors.AsType[*event.Error](err); ok {
+			tooLong.Line = first
+			first++
+			g.items = append(g.items, event.Item{Err: tooLong})
+			err = nil
+		}
+		if len(g.items) > 0 {
+			g.pending, g.err = st.submit(g.items)
+			select {
+			case st.groups <- g:
+			case <-st.gone:
+				return
+			}
+			if g.err != nil {
+				return
+			}
+		}
+		if err != nil {
+			st.end = st.explain(err, first)
+			return
+		}
+	}
+}
+
+// submit queues the events among items. While the log's queue is full it waits.
+func (st *stream) submit(items []event.Item) (*sequencer.Pending, error) {
+	events := validEvents(items)
+	if len(events) == 0 {
+		return nil, nil
+	}
+	for {
+		pending, err := st.log.Sequencer.Submit(events)
+		if !errors.Is(err, sequencer.ErrBusy) {
+			return pending, err
+		}
+		select {
+		case <-time.After(busyPause):
+		case <-st.gone:
+			return nil, err
+		case <-st.stopping.Done():
+			return nil, err
+		}
+	}
+}
+
+var (
+	errClientLeft = errors.New("the client has left")
+	errStopping   = statusError{http.StatusServiceUnavailable,
+		"the server is stopping; send what was not answered again, in a second or so"}
+)
+
+// explain returns what to end the stream with after an error in reading line n;
+// nil if the client has ended it.
+func (st *stream) explain(err error, n int) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil
+	case st.stopping.Err() != nil:
+		return errStopping
+	case errors.Is(err, os.ErrDeadlineExceeded) && st.lines.partial():
+		return statusError{http.StatusRequestTimeout, fmt.Sprintf("the rest of line %d has not come within %v", n, maxStall)}
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return statusError{http.StatusRequestTimeout, fmt.Sprintf("no event has come for %v; open another stream for the next", maxIdle)}
+	}
+	return errClientLeft
+}
+
+// write writes results in the order of the events until all is answered.
+func (st *stream) write() error {
+	for {
+		g, ok, err := receive(st, st.groups)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return st.writeEnd(st.end)
+		}
+		var stored []sequencer.Result
+		if g.pending != nil {
+			if _, _, err := receive(st, g.pending.Done()); err != nil {
+				return err
+			}
+			stored, g.err = g.pending.Results()
+		}
+		if g.err != nil {
+			return st.writeEnd(g.err)
+		}
+		if err := st.writeResults(g.items, stored); err != nil {
+			return err
+		}
+	}
+}
+
+// receive receives from a channel. Should that take time, the client gets what
+// there is for it first, and a heartbeat now and then.
+func receive[T any](st *stream, from <-chan T) (v T, ok bool, err error) {
+	select {
+	case v, ok = <-from:
+		return v, ok, nil
+	default:
+	}
+	if err := st.flush(); err != nil {
+		return v, false, err
+	}
+	for {
+		select {
+		case v, ok = <-from:
+			return v, ok, nil
+		case now := <-st.beat.C:
+			fmt.Fprintf(st.out, `{"heartbeat":%q}`+"\n", now.UTC().Format(time.RFC3339))
+			if err := st.flush(); err != nil {
+				return v, false, err
+			}
+		}
+	}
+}
+
+func (st *stream) writeResults(items []event.Item, stored []sequencer.Result) error {
+	st.results = outcomes(st.results[:0], items, stored)
+	for i := range st.results {
+		line := append(st.results[i].appendObject(st.out.AvailableBuffer()), '\n')
+		if len(line) > st.out.Available() {
+			if err := st.flush(); err != nil {
+				return err
+			}
+		}
+		if _, err := st.out.Write(line); err != nil {
+			return errClientLeft
+		}
+	}
+	return nil
+}
+
+// writeEnd ends the stream: with a line that says why if it was not the client.
+func (st *stream) writeEnd(why error) error {
+	if errors.Is(why, errClientLeft) {
+		return why
+	}
+	if why != nil {
+		p, _ := problemOf(why)
+		_, _ = st.out.Write(append(append([]byte(`{"end":`), appendJSON(nil, p)...), "}\n"...))
+	}
+	return st.flush()
+}
+
+func (st *stream) flush() error {
+	_ = st.control.SetWriteDeadline(time.Now().Add(maxStall)) // if it fails so does writing
+	if st.out.Flush() != nil || st.control.Flush() != nil {
+		return errClientLeft
+	}
+	return nil
+}

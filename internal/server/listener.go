@@ -1,0 +1,133 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"golang.org/x/net/netutil"
+)
+
+// The limits of every connection. A handler that needs longer for a body or a
+// reply moves the deadlines with an [http.ResponseController].
+const (
+	// MaxHeader is the size of the largest request line and header, in bytes.
+	MaxHeader = 16 << 10
+
+	// MaxConnections is the number of connections that are served at a time. One
+	// more waits to be accepted.
+	MaxConnections = 10_000
+
+	headerTimeout = 10 * time.Second
+	readTimeout   = time.Minute // of the header and the body
+	writeTimeout  = 3 * time.Minute
+	idleTimeout   = 2 * time.Minute
+
+	// Over HTTP/2 a connection on which nothing comes is asked whether it is
+	// alive.
+	pingAfter   = 30 * time.Second
+	pingTimeout = 15 * time.Second
+)
+
+// ListenConfig configures a [Listener].
+type ListenConfig struct {
+	Address string // host and port; port 0 takes a free one
+
+	// TLSCert and TLSKey are files in PEM, with the leaf first. They are read
+	// again when they change. Without them the listener speaks plain HTTP.
+	TLSCert, TLSKey string
+
+	Logger *slog.Logger
+}
+
+// A Listener accepts HTTP/1.1 and, over TLS, HTTP/2.
+type Listener struct {
+	net    net.Listener
+	http   *http.Server
+	scheme string
+}
+
+// Listen takes an address. Requests are answered once Serve runs.
+func Listen(cfg ListenConfig) (*Listener, error) {
+	l := &Listener{scheme: "http", http: &http.Server{
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    MaxHeader - headerSlop,
+		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
+	}}
+	if (cfg.TLSCert == "") != (cfg.TLSKey == "") {
+		return nil, errors.New("TLS needs a certificate and its key: give both --tls-cert and --tls-key")
+	}
+	if cfg.TLSCert != "" {
+		files, err := openCertificate(cfg.TLSCert, cfg.TLSKey, cfg.Logger)
+		if err != nil {
+			return nil, err
+		}
+		l.scheme = "https"
+		l.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}
+	}
+	var err error
+	if l.net, err = net.Listen("tcp", cfg.Address); err != nil {
+		return nil, fmt.Errorf("%w; choose another address with --listen", err)
+	}
+	return l, nil
+}
+
+// headerSlop is what net/http adds to MaxHeaderBytes.
+const headerSlop = 4096
+
+// URL returns where the listener is reached, by address and port.
+func (l *Listener) URL() string { return l.scheme + "://" + l.net.Addr().String() }
+
+// TLS reports whether connections are encrypted.
+func (l *Listener) TLS() bool { return l.http.TLSConfig != nil }
+
+// Loopback reports whether only this machine reaches the listener.
+func (l *Listener) Loopback() bool {
+	tcp, ok := l.net.Addr().(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// shutdownTimeout is how long requests under way may take to end.
+const shutdownTimeout = 8 * time.Second
+
+// Run answers requests until the context ends or the listener fails. When the
+// context ends it calls stopping, accepts no more requests, and waits until those
+// under way are answered; what takes too long is cut off, and that is an error.
+func (l *Listener) Run(ctx context.Context, h http.Handler, stopping func()) error {
+	l.http.Handler = h
+	failed := make(chan error, 1)
+	go func() { failed <- l.serve() }()
+	select {
+	case err := <-failed:
+		stopping()
+		return errors.Join(err, l.http.Close())
+	case <-ctx.Done():
+	}
+	stopping()
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer cancel()
+	if err := l.http.Shutdown(ending); err != nil {
+		return errors.Join(fmt.Errorf("some requests did not end within %v", shutdownTimeout), l.http.Close())
+	}
+	return nil
+}
+
+func (l *Listener) serve() error {
+	limited := netutil.LimitListener(l.net, MaxConnections)
+	if l.TLS() {
+		return l.http.ServeTLS(limited, "", "")
+	}
+	return l.http.Serve(limited)
+}
+
+// Close gives the address up; for a listener that Run was not called of.
+func (l *Listener) Close() error { return l.net.Close() }

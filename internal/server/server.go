@@ -1,0 +1,121 @@
+// Package server is a Stele server: the logs of a store, the API over them, and
+// the listener, started and stopped in order.
+//
+//	store -> engine -> api -> listener
+//
+// What always holds:
+//   - nothing is answered before each log is being written to, or is known not to
+//     be;
+//   - at the end requests come first: those under way are answered, streams of
+//     events end after what was read of them is answered, and only then do the
+//     logs end, once everything accepted is committed and published. The store
+//     is the caller's, who closes it after that.
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/stele-log/stele/api"
+	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/storage"
+)
+
+// Config configures a Server.
+type Config struct {
+	Listen ListenConfig
+	Engine engine.Config // its Store and Logger are those below
+	Store  storage.Store
+	Logger *slog.Logger
+
+	// OriginPrefix and a log's name make the origin of a log that is created
+	// without one.
+	OriginPrefix string
+
+	// FirstLog is the log to create where there is none.
+	FirstLog string
+
+	Version string // shown by /healthz
+}
+
+// A Server is one whose logs run.
+type Server struct {
+	engine   *engine.Engine
+	listener *Listener
+	handler  http.Handler
+	logger   *slog.Logger
+
+	stopping context.CancelFunc // tells long requests to end
+	stopLogs context.CancelFunc
+}
+
+// Start opens the logs in the store, of which there is then one at least, takes
+// the address, and runs the logs. Run answers requests, and ends what was started.
+func Start(ctx context.Context, cfg Config) (*Server, error) {
+	cfg.Engine.Store, cfg.Engine.Logger, cfg.Listen.Logger = cfg.Store, cfg.Logger, cfg.Logger
+	if cfg.Engine.Now == nil {
+		cfg.Engine.Now = time.Now
+	}
+	e, err := engine.Open(ctx, cfg.Engine)
+	if err != nil {
+		return nil, err
+	}
+	if len(e.Logs()) == 0 {
+		l, err := e.Create(ctx, engine.NewLog{Name: cfg.FirstLog, Origin: cfg.OriginPrefix + "/" + cfg.FirstLog})
+		if err != nil {
+			return nil, err
+		}
+		cfg.Logger.Info("log created", "log", l.Name, "origin", l.Origin)
+	}
+	l, err := Listen(cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{engine: e, listener: l, logger: cfg.Logger}
+	s.warnOfStrangers()
+	s.startLogs(cfg)
+	return s, nil
+}
+
+// warnOfStrangers warns where others than this machine reach the server.
+func (s *Server) warnOfStrangers() {
+	switch {
+	case s.listener.Loopback():
+	case s.listener.TLS():
+		s.logger.Warn("this server can be reached from other machines and has no authentication: put it behind a proxy that has",
+			"address", s.URL())
+	default:
+		s.logger.Warn("this server can be reached from other machines and has no authentication and no TLS: put it behind a proxy that has both",
+			"address", s.URL())
+	}
+}
+
+// startLogs runs the logs, and returns once each is being written to or is known
+// not to be.
+func (s *Server) startLogs(cfg Config) {
+	stopping, stop := context.WithCancel(context.Background())
+	s.stopping = stop
+	s.handler = api.New(api.Config{
+		Engine: s.engine, Store: cfg.Store, Logger: s.logger, Stopping: stopping,
+		OriginPrefix: cfg.OriginPrefix, Version: cfg.Version,
+	})
+	logs, stopLogs := context.WithCancel(context.Background())
+	s.stopLogs = stopLogs
+	s.engine.Start(logs)
+}
+
+// URL returns where the server is reached.
+func (s *Server) URL() string { return s.listener.URL() }
+
+// Run answers requests until the context ends or the listener fails, and then
+// ends in order: requests first, then the logs.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.engine.Wait()
+	defer s.stopLogs()
+	return s.listener.Run(ctx, s.handler, func() {
+		s.logger.Info("stopping: what was accepted is committed and published first")
+		s.stopping()
+	})
+}
