@@ -19,6 +19,8 @@ const (
 
 	// A receipt may be larger than its event.
 	maxBatchReceipts = 100
+
+	linesType = "application/x-ndjson"
 )
 
 // A Result says what became of one event.
@@ -177,15 +179,38 @@ func (b *batch) body() []byte {
 
 // A reply is the server's answer to a batch.
 type reply struct {
-	Results []struct {
-		Index     *uint64   `json:"index"`
-		Source    string    `json:"source"`
-		LeafHash  tree.Hash `json:"leaf_hash"`
-		Duplicate bool      `json:"duplicate"`
-		Receipt   string    `json:"receipt"`
-		Pending   string    `json:"pending"`
-		Problem   *Problem  `json:"problem"`
-	} `json:"results"`
+	Results []outcome `json:"results"`
+}
+
+// An outcome is the server's answer for one event.
+type outcome struct {
+	Index     *uint64   `json:"index"`
+	Source    string    `json:"source"`
+	LeafHash  tree.Hash `json:"leaf_hash"`
+	Duplicate bool      `json:"duplicate"`
+	Receipt   string    `json:"receipt"`
+	Pending   string    `json:"pending"`
+	Problem   *Problem  `json:"problem"`
+}
+
+// note notes the outcome in a result.
+func (o *outcome) note(r *Result) error {
+	switch {
+	case o.Problem == nil && o.Index == nil:
+		return errors.New("the server's answer for an event has neither index nor problem")
+	case o.Problem != nil:
+		// The line is one of the request, which the caller does not know.
+		if _, detail, ok := strings.Cut(o.Problem.Detail, ": "); ok && strings.HasPrefix(o.Problem.Detail, "line ") {
+			o.Problem.Detail = detail
+		}
+		r.Err = refused(o.Problem)
+		return nil
+	}
+	r.Source, r.Index, r.LeafHash, r.Duplicate, r.Pending = o.Source, *o.Index, o.LeafHash, o.Duplicate, o.Pending
+	if o.Receipt != "" {
+		r.Receipt = []byte(o.Receipt)
+	}
+	return nil
 }
 
 // send sends a batch and notes what became of its events in results. After an
@@ -196,7 +221,7 @@ func (c *Client) send(ctx context.Context, b batch, results []Result) error {
 		path += "?wait=published"
 	}
 	body, err := c.do(ctx, request{
-		method: http.MethodPost, path: path, contentType: "application/x-ndjson", body: b.body(),
+		method: http.MethodPost, path: path, contentType: linesType, body: b.body(),
 	})
 	if err != nil {
 		return err
@@ -208,25 +233,15 @@ func (c *Client) send(ctx context.Context, b batch, results []Result) error {
 	if len(answer.Results) != len(b.lines) {
 		return fmt.Errorf("the server answered for %d events, want %d", len(answer.Results), len(b.lines))
 	}
-	for i, a := range answer.Results {
-		if a.Problem == nil && a.Index == nil {
-			return fmt.Errorf("the server's answer for event %d has neither index nor problem", b.at[i])
+	noted := make([]Result, len(b.lines))
+	for i := range answer.Results {
+		noted[i].ID = results[b.at[i]].ID
+		if err := answer.Results[i].note(&noted[i]); err != nil {
+			return err
 		}
 	}
-	for i, a := range answer.Results {
-		r := &results[b.at[i]]
-		if a.Problem != nil {
-			// The line is one of the batch, which the caller does not know.
-			if _, detail, ok := strings.Cut(a.Problem.Detail, ": "); ok && strings.HasPrefix(a.Problem.Detail, "line ") {
-				a.Problem.Detail = detail
-			}
-			r.Err = refused(a.Problem)
-			continue
-		}
-		r.Source, r.Index, r.LeafHash, r.Duplicate, r.Pending = a.Source, *a.Index, a.LeafHash, a.Duplicate, a.Pending
-		if a.Receipt != "" {
-			r.Receipt = []byte(a.Receipt)
-		}
+	for i, r := range noted {
+		results[b.at[i]] = r
 	}
 	return nil
 }

@@ -60,12 +60,13 @@ const (
 
 // A Client writes to one log of a server, and reads from it.
 type Client struct {
-	http     *http.Client
-	base     string // the server's URL, without slash at the end
-	log      string
-	retryFor time.Duration
-	retrying func(error, time.Duration)
-	receipts bool // wait for receipts when appending
+	http      *http.Client
+	streaming *http.Client // without a limit of time for all of an exchange
+	base      string       // the server's URL, without slash at the end
+	log       string
+	retryFor  time.Duration
+	retrying  func(error, time.Duration)
+	receipts  bool // wait for receipts when appending
 }
 
 // New returns a Client. It does not connect yet.
@@ -101,6 +102,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	c.http.Transport = authorized{c.http.Transport, u.Scheme, u.Host, cfg.Token}
+	streaming := *c.http
+	streaming.Timeout = 0
+	c.streaming = &streaming
 	return c, nil
 }
 

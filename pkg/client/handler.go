@@ -24,7 +24,8 @@ type HandlerConfig struct {
 	// by the server, if empty.
 	Source string
 
-	// Queue is how many records may wait to be sent; 10,000 if 0.
+	// Queue is how many records may wait to be in the log, sent or not; 10,000 if
+	// 0.
 	Queue int
 
 	// Wait is how long logging blocks, at most, while the queue is full; a second
@@ -44,8 +45,9 @@ type HandlerConfig struct {
 // [slog.JSONHandler] does. Where that would give an object two members of one
 // name, the second is called name_2, and so on.
 //
-// Records are queued and sent in order from another goroutine, in batches. While
-// the server does not answer they stay in the queue. When the queue is full,
+// Records are queued and sent in order from another goroutine, as
+// [Client.Stream] sends them. While the server does not answer they stay in the
+// queue. When the queue is full,
 // logging blocks for a limited time; what is lost then, and what the server
 // refuses, is reported and counted. Close the Handler before the program ends.
 type Handler struct {

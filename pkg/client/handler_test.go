@@ -137,7 +137,7 @@ func TestHandlerBlocksForALimitedTime(t *testing.T) {
 		s := &server{fail: func(http.ResponseWriter, *http.Request, int) bool { drop(); return true }}
 		var errs errorList
 		h := client.NewHandler(client.HandlerConfig{
-			Client: newClient(t, s, client.Config{}), OnError: errs.add, Queue: 2, Wait: 3 * time.Second})
+			Client: newClient(t, s, client.Config{}), OnError: errs.add, Queue: 3, Wait: 3 * time.Second})
 		log := slog.New(h)
 		log.Info("on its way")
 		synctest.Wait()

@@ -2,8 +2,8 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,7 +16,8 @@ type queue struct {
 	onError func(error)
 	lost    atomic.Uint64
 
-	mu     sync.RWMutex // held for writing to close items
+	room   chan struct{} // holds a token for each record that is queued or pending
+	mu     sync.RWMutex  // held for writing to close items
 	closed bool
 	items  chan item
 
@@ -35,7 +36,7 @@ func newQueue(cfg HandlerConfig) *queue {
 	ctx, stop := context.WithCancel(context.Background())
 	q := &queue{
 		client: cfg.Client, wait: cfg.Wait, onError: cfg.OnError,
-		items: make(chan item, cfg.Queue), stop: stop, done: make(chan struct{}),
+		room: make(chan struct{}, cfg.Queue), items: make(chan item, cfg.Queue), stop: stop, done: make(chan struct{}),
 	}
 	go q.run(ctx)
 	return q
@@ -56,21 +57,29 @@ func (q *queue) put(ctx context.Context, event []byte) error {
 	if q.closed {
 		return q.lose(1, ErrClosed)
 	}
-	it := item{event: event}
+	if err := q.makeRoom(ctx); err != nil {
+		return q.lose(1, err)
+	}
+	q.items <- item{event: event}
+	return nil
+}
+
+// makeRoom waits for room for a record, for a limited time.
+func (q *queue) makeRoom(ctx context.Context) error {
 	select {
-	case q.items <- it:
+	case q.room <- struct{}{}:
 		return nil
 	default:
 	}
 	full := time.NewTimer(q.wait)
 	defer full.Stop()
 	select {
-	case q.items <- it:
+	case q.room <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return q.lose(1, fmt.Errorf("the queue is full: %w", ctx.Err()))
+		return fmt.Errorf("the queue is full: %w", ctx.Err())
 	case <-full.C:
-		return q.lose(1, fmt.Errorf("the queue was full for %v", q.wait))
+		return fmt.Errorf("the queue was full for %v", q.wait)
 	}
 }
 
@@ -122,69 +131,21 @@ func (q *queue) close(ctx context.Context) error {
 	return nil
 }
 
-// run sends what is queued until the queue is closed. What comes while a batch
-// is on its way makes the next one.
+// run sends what is queued until the queue is closed.
 func (q *queue) run(ctx context.Context) {
 	defer close(q.done)
 	defer q.stop()
-	for first := range q.items {
-		events, flushed := q.collect(first)
-		q.send(ctx, events)
-		if flushed != nil {
-			close(flushed)
-		}
-	}
-}
-
-// collect returns the events that are queued, from the first item on, up to a
-// batch of them or a mark.
-func (q *queue) collect(first item) (events [][]byte, flushed chan struct{}) {
-	for it := first; ; {
-		if it.flushed != nil {
-			return events, it.flushed
-		}
-		if events = append(events, it.event); len(events) == maxBatch {
-			return events, nil
-		}
-		select {
-		case next, ok := <-q.items:
-			if !ok {
-				return events, nil
-			}
-			it = next
-		default:
-			return events, nil
-		}
-	}
-}
-
-// send sends events until they are in the log or lost, in spite of failures
-// that may pass.
-func (q *queue) send(ctx context.Context, events [][]byte) {
-	for len(events) > 0 {
-		results, err := q.client.AppendJSON(ctx, events...)
-		if err == nil {
-			return
-		}
-		var left [][]byte
-		for i, r := range results {
-			switch {
-			case r.Err == nil:
-			case errors.Is(r.Err, ErrRefused):
-				_ = q.lose(1, r.Err)
-			default:
-				left = append(left, events[i])
-			}
-		}
-		events = left
-		p, answered := errors.AsType[*Problem](err)
+	p := &pending{queue: q}
+	for !p.ended {
+		err := p.send(ctx)
 		switch {
-		case len(left) == 0:
-		case ctx.Err() != nil, answered && !p.mayPass():
-			_ = q.lose(len(left), err)
-			return
+		case err == nil:
+		case ctx.Err() != nil:
+			p.loseAll(ctx.Err())
+		case !mayPass(err):
+			p.lose(err)
 		default:
-			q.onError(fmt.Errorf("log handler: %d records and what is queued are delayed: %w", len(left), err))
+			q.onError(fmt.Errorf("log handler: %d records and what is queued are delayed: %w", len(p.events), err))
 			// The client has tried for long, unless it was told not to.
 			q.pause(ctx)
 		}
@@ -196,4 +157,127 @@ func (q *queue) pause(ctx context.Context) {
 	case <-time.After(q.wait):
 	case <-ctx.Done():
 	}
+}
+
+// A pending is what was taken out of the queue and is neither in the log nor
+// lost.
+type pending struct {
+	queue *queue
+	ended bool // the queue is closed, and nothing is pending
+
+	mu     sync.Mutex
+	events [][]byte
+	marks  []mark
+}
+
+// A mark is closed once the events before it are answered.
+type mark struct {
+	before  int // events
+	flushed chan struct{}
+}
+
+// send streams what is pending and what is queued to the log until the queue is
+// closed, or it fails.
+func (p *pending) send(ctx context.Context) error {
+	taking, stop := context.WithCancel(ctx)
+	taken := make(chan struct{})
+	events := func(yield func([]byte) bool) {
+		defer close(taken)
+		p.take(taking, yield)
+	}
+	defer func() {
+		stop()
+		<-taken
+	}()
+	for r, err := range p.queue.client.Stream(ctx, events) {
+		if err != nil {
+			return err
+		}
+		p.answered(1)
+		if r.Err != nil {
+			_ = p.queue.lose(1, r.Err)
+		}
+	}
+	p.ended = true
+	return nil
+}
+
+// take yields the events that are pending, and then those that it takes out of
+// the queue, until the queue is closed.
+func (p *pending) take(ctx context.Context, yield func([]byte) bool) {
+	p.mu.Lock()
+	again := slices.Clone(p.events)
+	p.mu.Unlock()
+	for _, e := range again {
+		if !yield(e) {
+			return
+		}
+	}
+	for {
+		select {
+		case it, ok := <-p.queue.items:
+			if !ok {
+				return
+			}
+			if !p.add(it) {
+				continue
+			}
+			if !yield(it.event) {
+				return
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// add adds an item of the queue. It reports whether it is an event.
+func (p *pending) add(it item) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if it.flushed == nil {
+		p.events = append(p.events, it.event)
+		return true
+	}
+	p.marks = append(p.marks, mark{len(p.events), it.flushed})
+	p.closeMarks()
+	return false
+}
+
+// answered forgets the first n events.
+func (p *pending) answered(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.events = p.events[n:]
+	for range n {
+		<-p.queue.room
+	}
+	for i := range p.marks {
+		p.marks[i].before -= n
+	}
+	p.closeMarks()
+}
+
+func (p *pending) closeMarks() {
+	for len(p.marks) > 0 && p.marks[0].before <= 0 {
+		close(p.marks[0].flushed)
+		p.marks = p.marks[1:]
+	}
+}
+
+// lose gives up what is pending.
+func (p *pending) lose(err error) {
+	if n := len(p.events); n > 0 {
+		_ = p.queue.lose(n, err)
+		p.answered(n)
+	}
+}
+
+// loseAll gives up what is pending and all that is queued.
+func (p *pending) loseAll(err error) {
+	for it := range p.queue.items {
+		p.add(it)
+	}
+	p.lose(err)
+	p.ended = true
 }

@@ -49,49 +49,78 @@ func unmarshal(body []byte, v any) error {
 	return nil
 }
 
-// do sends a request, again if need be, and returns the body of the answer.
-// What the server does not do is a [*Problem].
+// do sends a request, again if need be, and returns the body of the answer. The
+// error is a [*Problem] if the server answered and did not do it.
 func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
-	start, wait := time.Now(), firstWait
+	backoff := c.newBackoff()
 	for {
-		body, again, err := c.try(ctx, r)
+		body, err := c.try(ctx, r)
 		if err == nil {
 			return body, nil
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if !again || r.once {
+		if !mayPass(err) || r.once {
 			return nil, err
 		}
-		var least time.Duration // that the server asks for
-		if p, ok := errors.AsType[*Problem](err); ok {
-			least = p.retryAfter
-		}
-		left := c.retryFor - time.Since(start)
-		if left <= least {
+		if err := backoff.pause(ctx, err); err != nil {
 			return nil, err
 		}
-		// Jitter keeps clients that failed together from coming back together.
-		pause := min(least+wait/2+rand.N(wait/2), left)
-		if c.retrying != nil {
-			c.retrying(err, pause)
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w; before that: %w", ctx.Err(), err)
-		}
-		wait = min(2*wait, maxWait)
 	}
 }
 
-// try sends a request once. After an error, again says whether another try may
-// go better.
-func (c *Client) try(ctx context.Context, r request) (body []byte, again bool, err error) {
+// A backoff says when to try again, and for how long.
+type backoff struct {
+	client *Client
+	start  time.Time // of the first try
+	wait   time.Duration
+}
+
+func (c *Client) newBackoff() *backoff { return &backoff{c, time.Now(), firstWait} }
+
+// pause waits before the next try after one that failed with err. It returns an
+// error, mostly that, if there is to be none.
+func (b *backoff) pause(ctx context.Context, err error) error {
+	var least time.Duration // that the server asks for
+	if p, ok := errors.AsType[*Problem](err); ok {
+		least = p.retryAfter
+	}
+	left := b.client.retryFor - time.Since(b.start)
+	if left <= least {
+		return err
+	}
+	// Jitter keeps clients that failed together from coming back together.
+	pause := min(least+b.wait/2+rand.N(b.wait/2), left)
+	if b.client.retrying != nil {
+		b.client.retrying(err, pause)
+	}
+	select {
+	case <-time.After(pause):
+	case <-ctx.Done():
+		return fmt.Errorf("%w; before that: %w", ctx.Err(), err)
+	}
+	b.wait = min(2*b.wait, maxWait)
+	return nil
+}
+
+// mayPass reports whether a request that failed may be answered if it is sent
+// again.
+func mayPass(err error) bool {
+	if p, answered := errors.AsType[*Problem](err); answered {
+		return p.mayPass()
+	}
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	return !untrusted && !errors.Is(err, errTooLong)
+}
+
+var errTooLong = fmt.Errorf("the answer has more than %d bytes", maxReply)
+
+// try sends a request once.
+func (c *Client) try(ctx context.Context, r request) (body []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, bytes.NewReader(r.body))
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if r.contentType != "" {
 		req.Header.Set("Content-Type", r.contentType)
@@ -99,20 +128,18 @@ func (c *Client) try(ctx context.Context, r request) (body []byte, again bool, e
 	req.Header.Set("User-Agent", "stele-client")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-		return nil, !untrusted, err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, maxReply+1))
 	if err != nil {
-		return nil, true, fmt.Errorf("%s %s: read the answer: %w", r.method, c.base+r.path, err)
+		return nil, fmt.Errorf("%s %s: read the answer: %w", r.method, c.base+r.path, err)
 	}
 	if len(body) > maxReply {
-		return nil, false, fmt.Errorf("%s %s: the answer has more than %d bytes", r.method, c.base+r.path, maxReply)
+		return nil, fmt.Errorf("%s %s: %w", r.method, c.base+r.path, errTooLong)
 	}
 	if resp.StatusCode/100 != 2 {
-		p := problemIn(resp, body)
-		return nil, p.mayPass(), p
+		return nil, problemIn(resp, body)
 	}
-	return body, false, nil
+	return body, nil
 }

@@ -1,0 +1,296 @@
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"mime"
+	"net/http"
+	"sync"
+	"time"
+)
+
+const (
+	// A stream has at most so many events, and about so many bytes of them, that
+	// are not answered.
+	maxUnanswered      = 8192
+	maxUnansweredBytes = 4 << 20
+
+	// maxSilence is how long a server may say nothing, not even that it lives.
+	maxSilence = time.Minute
+
+	// maxHeaderWait is how long a server may take to begin its answer. A proxy
+	// that waits for the end of a request before it passes it on never begins.
+	maxHeaderWait = 10 * time.Second
+
+	// maxAnswer is the size of the longest line of an answer, in bytes.
+	maxAnswer = 1 << 20
+)
+
+// Stream appends events as they come, each as [Client.AppendJSON] would, and
+// yields a Result for each, in order, as soon as it is in the log or refused.
+// They go over one request that stays open, and their results come back on it
+// while others are sent; a server that is slow slows events down. An event is
+// sent again, as [Config] says, until it is answered, and is stored once.
+//
+// An error that is yielded is the last: it says why the events that are not
+// answered may not be in the log. If the context ends, it is the context's.
+//
+// The events are ranged over by another goroutine, a few thousand ahead of the
+// results. It ends at the next event once the results are not wanted any more.
+// Where a proxy does not let requests and answers cross, they go in batches.
+//
+// Receipts are not waited for, see [Client.WithReceipts].
+func (c *Client) Stream(ctx context.Context, events iter.Seq[[]byte]) iter.Seq2[Result, error] {
+	return func(yield func(Result, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		s := &stream{client: c, yield: yield, more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+		go s.pull(ctx, events)
+		if err := s.run(ctx); err != nil && !s.left {
+			yield(Result{}, fmt.Errorf("append: %w", err))
+		}
+	}
+}
+
+// A stream sends events until each is answered.
+type stream struct {
+	client *Client
+	yield  func(Result, error) bool
+	left   bool // the caller wants no more results
+	slow   bool // one batch after the other
+
+	more chan struct{} // holds a token if waiting or ended may have changed
+	room chan struct{} // holds a token if events were answered
+
+	mu      sync.Mutex
+	waiting []streamed // not sent in this try
+	sent    []streamed // sent in this try, not answered
+	bytes   int        // of both
+	ended   bool       // no more events come
+	try     *streamBody
+}
+
+// run sends and receives, in as many requests as it takes.
+func (s *stream) run(ctx context.Context) error {
+	backoff := s.client.newBackoff()
+	for {
+		if done, err := s.await(ctx); done || err != nil {
+			return err
+		}
+		answered, err := s.exchange(ctx)
+		if s.left || ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if answered {
+			backoff = s.client.newBackoff()
+		}
+		if err == nil {
+			continue
+		}
+		if !mayPass(err) {
+			return err
+		}
+		if err := backoff.pause(ctx, err); err != nil {
+			return err
+		}
+	}
+}
+
+// await waits until there is an event to send. It reports whether there will be
+// none.
+func (s *stream) await(ctx context.Context) (done bool, err error) {
+	for {
+		if !s.yieldRefused() {
+			return true, nil
+		}
+		s.mu.Lock()
+		some, ended := len(s.waiting)+len(s.sent) > 0, s.ended
+		s.mu.Unlock()
+		if some || ended {
+			return !some, nil
+		}
+		select {
+		case <-s.more:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+// exchange does one request. It reports whether it brought any answer.
+func (s *stream) exchange(ctx context.Context) (answered bool, err error) {
+	s.restart()
+	if s.slow {
+		return s.batch(ctx)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(maxHeaderWait, func() { cancel(errSilent) })
+	defer silence.Stop()
+	resp, err := s.open(ctx)
+	if errors.Is(context.Cause(ctx), errSilent) || errors.Is(err, errNoStream) {
+		s.slow = true
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewReaderSize(resp.Body, 64<<10)
+	for {
+		silence.Reset(maxSilence)
+		text, err := readAnswer(lines)
+		if err == io.EOF {
+			return answered, s.checkEnd()
+		}
+		if err == nil {
+			err = s.answer(text)
+			answered = answered || err == nil
+		}
+		if errors.Is(context.Cause(ctx), errSilent) {
+			err = fmt.Errorf("the server has not answered for %v", maxSilence)
+		}
+		if errors.Is(err, errIdle) {
+			return answered, nil
+		}
+		if err != nil || s.left {
+			return answered, err
+		}
+	}
+}
+
+var (
+	errSilent   = errors.New("silent")
+	errNoStream = errors.New("not answered as a stream")
+	errIdle     = errors.New("no event was sent for long")
+)
+
+// open begins a request whose body is what waits, and what comes.
+func (s *stream) open(ctx context.Context) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.client.base+s.client.path("/events"), s.try)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", linesType)
+	req.Header.Set("Accept", linesType)
+	req.Header.Set("User-Agent", "stele-client")
+	resp, err := s.client.streaming.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	contentType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch {
+	case resp.StatusCode == http.StatusOK && contentType == linesType:
+		return resp, nil
+	case resp.StatusCode/100 == 2:
+		err = errNoStream
+	default:
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		err = problemIn(resp, body)
+	}
+	return nil, errors.Join(err, resp.Body.Close())
+}
+
+// readAnswer reads a line of an answer, without its end.
+func readAnswer(lines *bufio.Reader) ([]byte, error) {
+	var text []byte
+	for {
+		part, err := lines.ReadSlice('\n')
+		text = append(text, part...)
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull) && len(text) <= maxAnswer:
+			continue
+		case errors.Is(err, io.EOF) && len(text) > 0:
+			return nil, io.ErrUnexpectedEOF
+		case err != nil:
+			return nil, err
+		}
+		return bytes.TrimSuffix(text, []byte{'\n'}), nil
+	}
+}
+
+// An answerLine is a line of an answer: the outcome of an event, a heartbeat, or
+// why the server ends the stream.
+type answerLine struct {
+	outcome
+	Heartbeat string   `json:"heartbeat"`
+	End       *Problem `json:"end"`
+}
+
+// answer takes a line of the server's answer.
+func (s *stream) answer(text []byte) error {
+	var a answerLine
+	if err := unmarshal(text, &a); err != nil {
+		return err
+	}
+	switch {
+	case a.End != nil && a.End.Status == http.StatusRequestTimeout:
+		return errIdle
+	case a.End != nil:
+		return a.End
+	case a.Heartbeat != "":
+		s.yieldRefused()
+		return nil
+	}
+	if !s.yieldRefused() {
+		return nil
+	}
+	s.mu.Lock()
+	if len(s.sent) == 0 {
+		s.mu.Unlock()
+		return errors.New("the server answered for an event that was not sent, is it Stele?")
+	}
+	e := s.sent[0]
+	s.mu.Unlock()
+	r := Result{ID: e.id}
+	if err := a.note(&r); err != nil {
+		return err
+	}
+	s.answered(1)
+	s.left = !s.yield(r, nil)
+	return nil
+}
+
+// checkEnd is called when the server has ended its answer.
+func (s *stream) checkEnd() error {
+	s.yieldRefused()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.sent) > 0 {
+		return fmt.Errorf("the server ended its answer without %d of its results", len(s.sent))
+	}
+	return nil
+}
+
+// batch sends what waits in a request of its own.
+func (s *stream) batch(ctx context.Context) (answered bool, err error) {
+	var b batch
+	s.mu.Lock()
+	n := 0
+	for ; n < len(s.waiting) && s.waiting[n].err == nil && !b.isFull(s.client, s.waiting[n].line); n++ {
+		l := s.waiting[n].line
+		l.text = bytes.TrimSuffix(l.text, []byte{'\n'})
+		b.add(n, l)
+	}
+	s.sent, s.waiting = s.waiting[:n:n], s.waiting[n:]
+	results := make([]Result, n)
+	for i, e := range s.sent {
+		results[i].ID = e.id
+	}
+	s.mu.Unlock()
+	if err := s.client.send(ctx, b, results); err != nil {
+		return false, err
+	}
+	s.answered(n)
+	for _, r := range results {
+		if s.left = s.left || !s.yield(r, nil); s.left {
+			break
+		}
+	}
+	return true, nil
+}
