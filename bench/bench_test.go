@@ -30,7 +30,7 @@ func TestQuick(t *testing.T) {
 	rows := []string{"SQLite, in process"}
 	if cluster := os.Getenv("STELE_TEST_POSTGRES"); cluster != "" {
 		args = append(args, "-postgres", cluster, "-stele", buildStele(t), "-trillian-schema", trillianSchema(t))
-		rows = append(rows, "batches of 4096, against CopyFrom", "against the empty handler", "256 clients in process", "256 clients by gRPC",
+		rows = append(rows, "batches of 4096, against CopyFrom", "4 streams, against CopyFrom", "from line to result", "against the empty handler", "256 clients by gRPC",
 			"a lone sequential writer", "inclusion proofs", "stele check", "bytes in the database", "resident memory", "random ids")
 	}
 	var page, progress bytes.Buffer

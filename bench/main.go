@@ -7,6 +7,7 @@
 //
 //	append.go   many events at once, to PostgreSQL, against tables written by hand
 //	sqlite.go   many events at once, against Tessera, neither with a server
+//	stream.go   events acknowledged one by one on streams, against CopyFrom and Tessera
 //	single.go   one event a request, against Tessera, Trillian and no work at all
 //	read.go     proofs, receipts, entries, `stele check`, bytes on disk
 //	grow.go     what changes at 50 million entries
@@ -139,7 +140,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 func groups(l *lab) []measure.Group {
 	return []measure.Group{
-		appendGroup(l), embeddedGroup(l), singleGroup(l), latencyGroup(l), readGroup(l), checkGroup(l), readLargeGroup(l),
+		appendGroup(l), embeddedGroup(l), streamGroup(l), singleGroup(l), latencyGroup(l), readGroup(l), checkGroup(l), readLargeGroup(l),
 		growGroup(l, events.UUIDv7, "ids by time"), growGroup(l, events.UUIDv4, "random ids"),
 	}
 }
