@@ -14,7 +14,7 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// GathererConfig is what a Gatherer is made of.
+// GathererConfig configures a Gatherer.
 type GathererConfig struct {
 	Pool   *Pool
 	Policy *policy.Policy  // its witnesses need URLs; its logs do not count
@@ -43,7 +43,7 @@ type Gatherer struct {
 	policy    *policy.Policy // for the log
 	origin    string
 	verifiers []note.Verifier // of the log
-	askers    []*asker
+	clients   []*witnessClient
 }
 
 // NewGatherer returns a Gatherer that knows nothing of the witnesses yet.
@@ -72,9 +72,9 @@ func NewGatherer(cfg GathererConfig) (*Gatherer, error) {
 	return g, nil
 }
 
-// Met reports whether a signed checkpoint meets the policy, and how many of its
-// witnesses have cosigned it.
-func (g *Gatherer) Met(msg []byte) (cosignatures int, ok bool) {
+// QuorumMet reports whether a signed checkpoint meets the policy, and how many of
+// its witnesses have cosigned it.
+func (g *Gatherer) QuorumMet(msg []byte) (cosignatures int, ok bool) {
 	r, err := g.policy.Check(msg)
 	if missing, ok := errors.AsType[*policy.QuorumError](err); ok {
 		return len(missing.Signed), false
@@ -113,21 +113,21 @@ func (g *Gatherer) Gather(ctx context.Context, msg []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("gather cosignatures: %w", err)
 	}
-	r := round{head: c.Head, text: n.Text, msg: signedBy(n.Text, n.Sigs)}
+	r := request{head: c.Head, text: n.Text, msg: signedBy(n.Text, n.Sigs)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	votes := make(chan vote, len(g.askers))
-	for _, a := range g.askers {
-		if !g.cfg.Pool.start(func() { votes <- a.ask(ctx, r) }) {
+	responses := make(chan response, len(g.clients))
+	for _, w := range g.clients {
+		if !g.cfg.Pool.start(func() { responses <- w.ask(ctx, r) }) {
 			return nil, errors.New("gather cosignatures: the server is stopping")
 		}
 	}
-	return g.collect(ctx, r, votes)
+	return g.collect(ctx, r, responses)
 }
 
-// collect takes votes until the policy is met or no more will come.
-func (g *Gatherer) collect(ctx context.Context, r round, votes <-chan vote) ([]byte, error) {
-	got := map[*asker]vote{}
+// collect takes responses until the policy is met or no more will come.
+func (g *Gatherer) collect(ctx context.Context, r request, responses <-chan response) ([]byte, error) {
+	got := map[*witnessClient]response{}
 	for {
 		full := g.assemble(r, got)
 		_, err := g.policy.Check(full)
@@ -137,15 +137,15 @@ func (g *Gatherer) collect(ctx context.Context, r round, votes <-chan vote) ([]b
 		if _, missing := errors.AsType[*policy.QuorumError](err); !missing {
 			return nil, fmt.Errorf("gather cosignatures: %w", err)
 		}
-		if len(got) == len(g.askers) {
+		if len(got) == len(g.clients) {
 			return full, g.unmet(err, got)
 		}
 		select {
-		case v := <-votes:
-			if contradiction, ok := errors.AsType[*ContradictionError](v.err); ok {
+		case resp := <-responses:
+			if contradiction, ok := errors.AsType[*ContradictionError](resp.err); ok {
 				return nil, contradiction
 			}
-			got[v.from] = v
+			got[resp.from] = resp
 		case <-ctx.Done():
 			return full, g.unmet(err, got)
 		}
@@ -154,43 +154,30 @@ func (g *Gatherer) collect(ctx context.Context, r round, votes <-chan vote) ([]b
 
 // assemble returns the checkpoint with the cosignatures so far, in the policy's
 // order.
-func (g *Gatherer) assemble(r round, got map[*asker]vote) []byte {
+func (g *Gatherer) assemble(r request, got map[*witnessClient]response) []byte {
 	var sigs []note.Signature
-	for _, a := range g.askers {
-		sigs = append(sigs, got[a].sigs...)
+	for _, w := range g.clients {
+		sigs = append(sigs, got[w].sigs...)
 	}
 	return append(r.msg[:len(r.msg):len(r.msg)], formatSignatures(sigs)...)
 }
 
-func (g *Gatherer) unmet(quorum error, got map[*asker]vote) *GatherError {
+func (g *Gatherer) unmet(quorum error, got map[*witnessClient]response) *GatherError {
 	e := &GatherError{Quorum: quorum}
-	for _, a := range g.askers {
-		v, voted := got[a]
-		if !voted {
-			v.err, v.again = errNoAnswer, time.Now()
+	for _, w := range g.clients {
+		resp, answered := got[w]
+		if !answered {
+			resp.err, resp.again = errNoAnswer, time.Now()
 		}
-		if v.err == nil {
+		if resp.err == nil {
 			continue
 		}
-		e.Failures = append(e.Failures, fmt.Errorf("%s: %w", a.names, v.err))
-		if e.Again.IsZero() || v.again.Before(e.Again) {
-			e.Again = v.again
+		e.Failures = append(e.Failures, fmt.Errorf("%s: %w", w.names, resp.err))
+		if e.Again.IsZero() || resp.again.Before(e.Again) {
+			e.Again = resp.again
 		}
 	}
 	return e
-}
-
-// signedBy returns the note with those signatures.
-func signedBy(text string, sigs []note.Signature) []byte {
-	return append([]byte(text+"\n"), formatSignatures(sigs)...)
-}
-
-func formatSignatures(sigs []note.Signature) []byte {
-	var b []byte
-	for _, s := range sigs {
-		b = append(b, "— "+s.Name+" "+s.Base64+"\n"...)
-	}
-	return b
 }
 
 // Probe asks each witness what it has cosigned last, where it has a monitoring
@@ -201,13 +188,13 @@ func formatSignatures(sigs []note.Signature) []byte {
 // It finds what keeps no trace on this server: that its database, and with it
 // the record of what was signed, was rolled back.
 func (g *Gatherer) Probe(ctx context.Context, head tree.Head) error {
-	found := make(chan error, len(g.askers))
-	for _, a := range g.askers {
-		if !g.cfg.Pool.start(func() { found <- a.probe(ctx, head) }) {
+	found := make(chan error, len(g.clients))
+	for _, w := range g.clients {
+		if !g.cfg.Pool.start(func() { found <- w.probe(ctx, head) }) {
 			return errors.New("ask witnesses: the server is stopping")
 		}
 	}
-	for range g.askers {
+	for range g.clients {
 		if err := <-found; err != nil {
 			return err
 		}
@@ -223,9 +210,9 @@ type WitnessStats struct {
 
 // Stats returns what each witness knows of the log, in the policy's order.
 func (g *Gatherer) Stats() []WitnessStats {
-	stats := make([]WitnessStats, len(g.askers))
-	for i, a := range g.askers {
-		stats[i] = WitnessStats{a.client.url, a.seen.Load()}
+	stats := make([]WitnessStats, len(g.clients))
+	for i, w := range g.clients {
+		stats[i] = WitnessStats{w.client.url, w.seen.Load()}
 	}
 	return stats
 }

@@ -123,7 +123,7 @@ func TestTwoDeadWitnessesAreMissedUntilOneReturns(t *testing.T) {
 		if wait := time.Until(unmet.Again); wait > time.Second {
 			t.Errorf("to be tried again in %v", wait)
 		}
-		if n, ok := g.Met(msg); n != 1 || ok {
+		if n, ok := g.QuorumMet(msg); n != 1 || ok {
 			t.Errorf("%d cosignatures, met: %t, want the one that there is", n, ok)
 		}
 	}
@@ -528,7 +528,7 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 	if n := r.w[0].Asked(); n != 1 {
 		t.Errorf("asked %d times", n)
 	}
-	if got := r.pool.Stats()[0].Requests[witness.Unwell]; got != 1 {
+	if got := r.pool.Stats()[0].Requests[witness.Unavailable]; got != 1 {
 		t.Errorf("counted %d", got)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// PoolConfig is what a Pool is made of.
+// PoolConfig configures a Pool.
 type PoolConfig struct {
 	Timeout    time.Duration // of one exchange with a witness; 5 s if it is 0
 	MinBackoff time.Duration // after one failure; doubles with each more; 500 ms if it is 0

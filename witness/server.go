@@ -27,7 +27,7 @@ const (
 	textSize  = "text/x.tlog.size"
 )
 
-// ServerConfig is what a [Server] is made of.
+// ServerConfig configures a [Server].
 type ServerConfig struct {
 	// Ed25519 and MLDSA44 are the witness's keys, of one name. They belong to no
 	// other witness, log or mirror.
@@ -87,7 +87,8 @@ func checkSigners(ed25519, mldsa44 *cosignature.Signer) error {
 // VKeys returns the witness's verifier keys, Ed25519 first.
 func (s *Server) VKeys() []string { return []string{s.cfg.Ed25519.VKey(), s.cfg.MLDSA44.VKey()} }
 
-// ServeHTTP implements http.Handler.
+var _ http.Handler = (*Server)(nil)
+
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
 // An answer is what a request is answered with.
@@ -178,8 +179,8 @@ func (s *Server) handleHealth(w http.ResponseWriter, r *http.Request) {
 	answer{status: http.StatusOK, body: "ok\n"}.write(w)
 }
 
-// internal returns the answer to who cannot help it, and logs why.
+// internal returns a 500 without details, and logs the error.
 func (s *Server) internal(doing string, err error, args ...any) answer {
 	s.cfg.Logger.Error(doing, append(args, "error", err)...)
-	return refuse(http.StatusInternalServerError, "%s: the witness has a problem of its own", doing)
+	return refuse(http.StatusInternalServerError, "%s: internal error", doing)
 }

@@ -49,7 +49,7 @@ func (p *Publisher) makeGatherer() (err error) {
 func (p *Publisher) judge(c storage.Checkpoint, head tree.Head) *Published {
 	published := &Published{Checkpoint: c, Head: head, Met: true}
 	if p.gatherer != nil {
-		published.Cosignatures, published.Met = p.gatherer.Met(c.Note)
+		published.Cosignatures, published.Met = p.gatherer.QuorumMet(c.Note)
 	}
 	return published
 }

@@ -1,0 +1,67 @@
+package witness
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// An Outcome is how a request to a witness ended.
+type Outcome int
+
+// The outcomes, in the order of [ClientStats.Requests].
+const (
+	Answered    Outcome = iota // 200
+	NotFound                   // 404: it does not know the log, or has no checkpoint of it
+	Conflict                   // 409: it has another size on record
+	Refused                    // any other 4xx, and redirects
+	Unavailable                // 429 and 5xx
+	Failed                     // no response, or not in time
+	outcomes
+)
+
+func (o Outcome) String() string {
+	return [...]string{"answered", "not_found", "conflict", "refused", "unavailable", "failed"}[o]
+}
+
+func outcomeOf(status int, err error) Outcome {
+	switch {
+	case err != nil:
+		return Failed
+	case status == http.StatusOK:
+		return Answered
+	case status == http.StatusNotFound:
+		return NotFound
+	case status == http.StatusConflict:
+		return Conflict
+	case status == http.StatusTooManyRequests || status >= 500:
+		return Unavailable
+	}
+	return Refused
+}
+
+type clientStats struct {
+	requests [outcomes]atomic.Uint64
+	latency  atomic.Int64 // nanoseconds
+}
+
+func (s *clientStats) count(o Outcome, latency time.Duration) {
+	s.requests[o].Add(1)
+	s.latency.Store(int64(latency))
+}
+
+// ClientStats count how a witness has answered, all logs together.
+type ClientStats struct {
+	URL      string
+	Requests map[Outcome]uint64
+	Latency  time.Duration // of the last request
+}
+
+// Stats returns what was counted since the client was made.
+func (c *Client) Stats() ClientStats {
+	s := ClientStats{c.url, map[Outcome]uint64{}, time.Duration(c.stats.latency.Load())}
+	for o := range outcomes {
+		s.Requests[o] = c.stats.requests[o].Load()
+	}
+	return s
+}
