@@ -65,7 +65,7 @@ func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *engine.Lo
 // covering returns the newest checkpoint that meets the log's witness policy if
 // it covers an entry, or else waits for one that does.
 func (s *server) covering(ctx context.Context, l *engine.Log, index uint64, wait time.Duration) (*publisher.Published, error) {
-	if published, err := l.Publisher.Trusted(); err == nil && index < published.Size {
+	if published, err := l.Publisher.LatestCosigned(); err == nil && index < published.Size {
 		return published, nil
 	}
 	head, err := l.Stored.Head(ctx)

@@ -150,7 +150,8 @@ func (f *serveFlags) start(ctx context.Context, logger *slog.Logger) (s *server.
 		Store: store, Logger: logger, OriginPrefix: f.prefix(), FirstLog: defaultLog, Version: buildVersion(),
 		Listen: f.listen,
 		Engine: engine.Config{
-			Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, Now: f.now, Witnesses: witnesses,
+			Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, Now: f.now,
+			Witnesses: witnesses, WitnessPool: f.witness.pool(),
 		},
 	})
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/witness"
 )
@@ -31,15 +31,15 @@ func (f *witnessFlags) register(cmd *cobra.Command) {
 	flags.DurationVar(&f.timeout, "witness-timeout", 5*time.Second, "how long to wait for a witness, 100ms or more")
 }
 
-// load returns what the flags say.
-func (f *witnessFlags) load() (w engine.Witnessing, err error) {
+// load returns who must cosign, by the flags.
+func (f *witnessFlags) load() (w publisher.Witnessing, err error) {
 	if f.mode != modeQuorum && f.mode != modeOpen {
 		return w, fmt.Errorf("--witness-policy-mode is %s or %s, not %q", modeQuorum, modeOpen, f.mode)
 	}
 	if f.timeout < 100*time.Millisecond {
 		return w, fmt.Errorf("--witness-timeout is 100ms or more")
 	}
-	w = engine.Witnessing{Open: f.mode == modeOpen, Pool: witness.PoolConfig{Timeout: f.timeout}}
+	w.Open = f.mode == modeOpen
 	if f.policy == "" {
 		return w, nil
 	}
@@ -57,3 +57,6 @@ func (f *witnessFlags) load() (w engine.Witnessing, err error) {
 	}
 	return w, nil
 }
+
+// pool configures how witnesses are asked.
+func (f *witnessFlags) pool() witness.PoolConfig { return witness.PoolConfig{Timeout: f.timeout} }

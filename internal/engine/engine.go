@@ -26,7 +26,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/witness"
 )
@@ -39,7 +39,7 @@ var (
 	ErrBadName = errors.New("bad name")
 )
 
-// Config is what an Engine is made of.
+// Config configures an Engine.
 type Config struct {
 	Store    storage.Store
 	Dir      string        // keys and records
@@ -49,20 +49,10 @@ type Config struct {
 	Logger   *slog.Logger
 	Now      func() time.Time
 
-	Witnesses Witnessing
-}
-
-// Witnessing says who must cosign the checkpoints of logs.
-type Witnessing struct {
-	// Policy is for each log that has none of its own; nil asks for no
-	// witness.
-	Policy *policy.Policy
-
-	// Open publishes checkpoints that do not meet the policy too; see
-	// publisher.Witnessing.
-	Open bool
-
-	Pool witness.PoolConfig
+	// Witnesses cosign for each log; a log can have a policy of its own, in its
+	// folder. All are asked through one pool.
+	Witnesses   publisher.Witnessing
+	WitnessPool witness.PoolConfig
 }
 
 // An Engine holds the logs of one server.
@@ -81,7 +71,7 @@ type Engine struct {
 // Open opens every log in the store.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{cfg: cfg, cache: storage.NewCache(cfg.Cache), logs: map[string]*Log{},
-		witnesses: witness.NewPool(cfg.Witnesses.Pool)}
+		witnesses: witness.NewPool(cfg.WitnessPool)}
 	infos, err := cfg.Store.Logs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list logs: %w", err)

@@ -21,7 +21,7 @@ const (
 	settleTime = 10 * time.Second
 
 	// witnessedSettleTime is that of a log whose checkpoints wait for
-	// witnesses: it is to take events while they are away.
+	// witnesses: it must accept events while they are away.
 	witnessedSettleTime = time.Second
 )
 
@@ -69,10 +69,11 @@ func (e *Engine) assemble(ctx context.Context, l *Log) error {
 	if err != nil {
 		return err
 	}
-	l.Witnessed = witnesses != nil
+	l.Witnessed = witnesses.Policy != nil
 	l.Publisher, err = publisher.New(ctx, publisher.Config{
 		Log: l.Stored, Nodes: l.Reader, Record: dir.record(), Logger: logger, Now: e.cfg.Now,
-		Interval: e.cfg.Interval, Signers: signers, Verifiers: verifiers, Witnesses: witnesses, VKeys: vkeys,
+		Interval: e.cfg.Interval, Signers: signers, Verifiers: verifiers, Witnesses: witnesses,
+		Pool: e.witnesses, VKeys: vkeys,
 	})
 	if err != nil {
 		return err
@@ -87,21 +88,19 @@ func (e *Engine) assemble(ctx context.Context, l *Log) error {
 	return nil
 }
 
-// witnessing returns who must cosign the checkpoints of the log in a folder, or
-// nil.
-func (e *Engine) witnessing(dir logDir) (*publisher.Witnessing, error) {
-	w := &publisher.Witnessing{Policy: e.cfg.Witnesses.Policy, Pool: e.witnesses, Open: e.cfg.Witnesses.Open}
+// witnessing returns who must cosign the checkpoints of the log in a folder: the
+// engine's witnesses, or those of a policy in the folder.
+func (e *Engine) witnessing(dir logDir) (publisher.Witnessing, error) {
+	w := e.cfg.Witnesses
 	text, err := os.ReadFile(dir.path(policyFile))
-	switch {
-	case errors.Is(err, fs.ErrNotExist) && w.Policy == nil:
-		return nil, nil
-	case errors.Is(err, fs.ErrNotExist):
+	if errors.Is(err, fs.ErrNotExist) {
 		return w, nil
-	case err != nil:
-		return nil, err
+	}
+	if err != nil {
+		return w, err
 	}
 	if w.Policy, err = policy.Parse(text); err != nil {
-		return nil, fmt.Errorf("%s: %w", dir.path(policyFile), err)
+		return w, fmt.Errorf("%s: %w", dir.path(policyFile), err)
 	}
 	return w, nil
 }
@@ -139,7 +138,7 @@ func (l *Log) settle(ctx context.Context) {
 		defer cancel()
 	}
 	if l.Sequencer.Leading() {
-		_, _ = l.Publisher.Wait(ctx, 0) // why it failed, it says itself
+		_, _ = l.Publisher.Wait(ctx, 0) // it logs itself why it failed
 	}
 }
 

@@ -12,10 +12,12 @@ import (
 	"github.com/stele-log/stele/witness"
 )
 
-// Witnessing says who must cosign a log's checkpoints.
+// Witnessing says who must cosign a log's checkpoints. The zero Witnessing asks
+// for no witness.
 type Witnessing struct {
-	Policy *policy.Policy // its logs do not count: it is for this one
-	Pool   *witness.Pool
+	// Policy names the witnesses and the quorum; nil asks for none. Its logs do
+	// not count: it is for the log that it is given to.
+	Policy *policy.Policy
 
 	// Open lets a checkpoint be published that does not meet the policy, once
 	// each witness has answered or the pool's timeout is over. Its head is
@@ -37,27 +39,27 @@ const (
 	headTimeout = 5 * time.Second // to read the newest head
 )
 
-func (p *Publisher) makeGatherer() (err error) {
-	p.gatherer, err = witness.NewGatherer(witness.GathererConfig{
-		Pool: p.cfg.Witnesses.Pool, Policy: p.cfg.Witnesses.Policy, Log: p.cfg.VKeys, Nodes: p.cfg.Nodes,
+func (p *Publisher) openWitnesses() (err error) {
+	p.witnesses, err = witness.NewGatherer(witness.GathererConfig{
+		Pool: p.cfg.Pool, Policy: p.cfg.Witnesses.Policy, Log: p.cfg.VKeys, Nodes: p.cfg.Nodes,
 		Contradicted: p.contradicted,
 	})
 	return err
 }
 
-// judge says how a checkpoint that is stored stands to the policy.
+// judge compares a checkpoint that is stored with the policy.
 func (p *Publisher) judge(c storage.Checkpoint, head tree.Head) *Published {
-	published := &Published{Checkpoint: c, Head: head, Met: true}
-	if p.gatherer != nil {
-		published.Cosignatures, published.Met = p.gatherer.QuorumMet(c.Note)
+	published := &Published{Checkpoint: c, Head: head, QuorumMet: true}
+	if p.witnesses != nil {
+		published.Cosignatures, published.QuorumMet = p.witnesses.QuorumMet(c.Note)
 	}
 	return published
 }
 
-// findTrusted finds the newest of the last checkpoints that meets the policy.
-func (p *Publisher) findTrusted(ctx context.Context) error {
+// findCosigned finds the newest of the last checkpoints that meets the policy.
+func (p *Publisher) findCosigned(ctx context.Context) error {
 	last := p.latest.Load()
-	if last == nil || last.Met {
+	if last == nil || last.QuorumMet {
 		return nil
 	}
 	stored, err := p.cfg.Log.Checkpoints(ctx, last.Number-min(last.Number, lookBack), lookBack)
@@ -69,8 +71,11 @@ func (p *Publisher) findTrusted(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if published.Met {
-			p.trusted.Store(published)
+		if published.QuorumMet {
+			p.change(func(s *state) {
+				p.cosigned.Store(published)
+				s.cosigned = published.Head
+			})
 			return nil
 		}
 	}
@@ -80,39 +85,40 @@ func (p *Publisher) findTrusted(ctx context.Context) error {
 // probe asks witnesses, once, whether they know another history than the one
 // that has the head, before anything is signed.
 func (p *Publisher) probe(ctx context.Context, head tree.Head) error {
-	if p.gatherer == nil || p.probed {
+	if p.witnesses == nil || p.probed {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	if err := p.gatherer.Probe(ctx, head); err != nil {
+	if err := p.witnesses.Probe(ctx, head); err != nil {
 		return p.refusalOr(err)
 	}
 	p.probed = true
 	return nil
 }
 
-// cosign gathers cosignatures of what was signed and recorded.
+// cosign gathers cosignatures of what was signed and recorded. The error is a
+// [*witness.GatherError] if the policy is not met and the checkpoint must not be
+// published for that reason.
 func (p *Publisher) cosign(ctx context.Context, msg []byte, head tree.Head) ([]byte, error) {
-	if p.gatherer == nil {
+	if p.witnesses == nil {
 		return msg, nil
 	}
-	gathering, cancel := context.WithTimeout(ctx, p.cfg.Witnesses.Pool.Timeout())
+	gathering, cancel := context.WithTimeout(ctx, p.cfg.Pool.Timeout())
 	defer cancel()
-	full, err := p.gatherer.Gather(gathering, msg)
+	full, err := p.witnesses.Gather(gathering, msg)
 	missing, ok := errors.AsType[*witness.GatherError](err)
 	if !ok || ctx.Err() != nil {
 		return full, p.refusalOr(err)
 	}
-	p.mu.Lock()
-	p.stalled = missing
-	p.mu.Unlock()
+	p.change(func(s *state) {
+		p.stalled = missing
+		s.askAgain = missing.Again
+	})
 	last := p.latest.Load()
 	if !p.cfg.Witnesses.Open || last != nil && last.Head == head {
-		p.again = missing.Again
 		return nil, err
 	}
-	p.askAgain = missing.Again
 	p.unmet.Add(1)
 	p.cfg.Logger.Warn("checkpoint does not meet the witness policy and is published all the same, as "+
 		"the policy's mode is open", "tree_size", head.Size, "error", err)
@@ -129,10 +135,10 @@ func (p *Publisher) contradicted(c *witness.ContradictionError) {
 		defer cancel()
 		head, err := p.cfg.Log.Head(ctx)
 		if err != nil || head.Size >= c.Size {
-			return // it is said again, if it still holds
+			return // the witness repeats it, if it still holds
 		}
 	}
-	signed, err := p.lastSigned()
+	signed, err := p.signer.lastSigned(p.latest.Load())
 	p.refuse(&RefusalError{Signed: signed, Head: c.Ours, Reason: errors.Join(c, err)})
 }
 
@@ -153,27 +159,4 @@ func (p *Publisher) Stalled() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.stalled
-}
-
-// Unmet returns the number of checkpoints published since New that do not meet
-// the policy.
-func (p *Publisher) Unmet() uint64 { return p.unmet.Load() }
-
-// Lag returns for how long a committed head has been waiting for a checkpoint
-// that meets the policy; 0 if none is.
-func (p *Publisher) Lag() time.Duration {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.since.IsZero() {
-		return 0
-	}
-	return time.Since(p.since)
-}
-
-// Witnesses returns what each witness knows of the log, in the policy's order.
-func (p *Publisher) Witnesses() []witness.WitnessStats {
-	if p.gatherer == nil {
-		return nil
-	}
-	return p.gatherer.Stats()
 }

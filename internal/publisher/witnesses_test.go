@@ -60,7 +60,7 @@ func newWitnessedRig(t *testing.T, store storage.Store) *witnessedRig {
 	r.policy = witnesstest.Policy(t, 2, r.w, vkey)
 	pool := witness.NewPool(witness.PoolConfig{Timeout: 300 * time.Millisecond, MinBackoff: time.Millisecond, MaxBackoff: 10 * time.Millisecond})
 	t.Cleanup(pool.Close)
-	r.config.Witnesses = &publisher.Witnessing{Policy: r.policy, Pool: pool}
+	r.config.Witnesses, r.config.Pool = publisher.Witnessing{Policy: r.policy}, pool
 	return r
 }
 
@@ -74,7 +74,7 @@ func (r *witnessedRig) waitMet(t *testing.T, p *publisher.Publisher, head tree.H
 		t.Fatal(err)
 	}
 	result, err := r.policy.Check(got.Note)
-	if err != nil || result.Head != head || !got.Met || got.Cosignatures != len(result.Cosignatures) {
+	if err != nil || result.Head != head || !got.QuorumMet || got.Cosignatures != len(result.Cosignatures) {
 		t.Fatalf("got %+v, %v, want one of %v that meets the policy", got, err, head)
 	}
 }
@@ -145,7 +145,7 @@ func TestOpenModePublishesWithoutAndThenWith(t *testing.T) {
 			return err == nil && last.Head == head
 		})
 		last, _ := p.Latest()
-		if last.Met || last.Cosignatures != 1 || p.Unmet() == 0 {
+		if last.QuorumMet || last.Cosignatures != 1 || p.Unmet() == 0 {
 			t.Errorf("%+v, %d unmet", last, p.Unmet())
 		}
 		expectNothing(t, p, head.Size) // that a receipt could be made under
@@ -174,7 +174,7 @@ func TestOpenModePublishesWithoutAndThenWith(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if last, err := p.Trusted(); err != nil || last.Head != head {
+		if last, err := p.LatestCosigned(); err != nil || last.Head != head {
 			t.Errorf("after a restart receipts are made under %v, %v, want %v", last, err, head)
 		}
 	})
@@ -183,7 +183,7 @@ func TestOpenModePublishesWithoutAndThenWith(t *testing.T) {
 func TestPolicyForALogThatWasPublishedWithout(t *testing.T) {
 	eachWitnessed(t, func(t *testing.T, r *witnessedRig) {
 		with := r.config.Witnesses
-		r.config.Witnesses = nil
+		r.config.Witnesses = publisher.Witnessing{}
 		p, stop := r.start(t)
 		head := r.grow(t, p, 300)
 		r.wait(t, p, head.Size)
@@ -245,7 +245,8 @@ func TestWitnessesFindARollbackThatLeftNoTrace(t *testing.T) {
 			// The same log, restored to its first 10 entries, goes on otherwise.
 			restored := newRig(t, dbtest.SQLite(t)())
 			restored.config.Signers, restored.config.Verifiers = r.config.Signers, r.config.Verifiers
-			restored.config.VKeys, restored.config.Witnesses = r.config.VKeys, r.config.Witnesses
+			restored.config.VKeys = r.config.VKeys
+			restored.config.Witnesses, restored.config.Pool = r.config.Witnesses, r.config.Pool
 			restored.restore(t, 10, c.grown)
 			if err := os.WriteFile(string(restored.config.Record), backup, 0o600); err != nil {
 				t.Fatal(err)

@@ -1,0 +1,173 @@
+package publisher
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/witness"
+)
+
+// maxRetryDelay bounds how long after a failure the next attempt is made, unless
+// witnesses are missing, which have times of their own.
+const maxRetryDelay = time.Second
+
+// act does what the schedule asks for, for the newest committed head. A failure
+// changes the schedule.
+func (p *Publisher) act(ctx context.Context, u urgency) {
+	p.mu.Lock()
+	head := p.state.committed
+	p.mu.Unlock()
+	var err error
+	if u == verify {
+		err = p.verify(ctx, head)
+	} else {
+		err = p.publish(ctx, head)
+	}
+	if err == nil {
+		return
+	}
+	again := time.Now().Add(min(p.cfg.Interval, maxRetryDelay))
+	if missing, ok := errors.AsType[*witness.GatherError](err); ok {
+		again = missing.Again
+	}
+	switch _, refused := errors.AsType[*RefusalError](err); {
+	case refused:
+		p.refuse(err)
+	case errors.Is(err, errOvertaken):
+		p.forget(head)
+	default:
+		p.change(func(s *state) { s.failed(u, again) })
+		if ctx.Err() == nil {
+			p.cfg.Logger.Error("checkpoint not published, trying again", "error", err)
+		}
+	}
+}
+
+// verify proves the head that is found at the start consistent with what was
+// signed last, also if that head is public and nothing is to be signed: a
+// database that was rolled back may fit its own newest checkpoint.
+func (p *Publisher) verify(ctx context.Context, head tree.Head) error {
+	if err := p.signer.mayFollow(ctx, head, p.latest.Load()); err != nil {
+		return err
+	}
+	p.change(func(s *state) { s.verified = true })
+	return nil
+}
+
+// publish takes a head through all the steps up to public.
+func (p *Publisher) publish(ctx context.Context, head tree.Head) error {
+	start := time.Now()
+	p.change(func(s *state) { s.began = start })
+	if err := p.overtaken(ctx, head); err != nil {
+		return err
+	}
+	if err := p.probe(ctx, head); err != nil {
+		return err
+	}
+	msg, err := p.signer.sign(ctx, head, p.latest.Load())
+	if err != nil {
+		return err
+	}
+	if msg, err = p.cosign(ctx, msg, head); err != nil {
+		return err
+	}
+	made, err := p.store(ctx, msg, head)
+	if err != nil {
+		return err
+	}
+	p.published.Add(1)
+	p.show(made)
+	p.cfg.Logger.Info("checkpoint published", "tree_size", made.Size, "number", made.Number,
+		"cosignatures", made.Cosignatures, "elapsed", time.Since(start))
+	return nil
+}
+
+// errOvertaken says that another server, which has taken over, has published a
+// larger tree.
+var errOvertaken = errors.New("another server publishes the log")
+
+// overtaken returns errOvertaken if a larger tree is public than the head's, and
+// in the database too. If it is public only, the database was rolled back.
+func (p *Publisher) overtaken(ctx context.Context, head tree.Head) error {
+	last := p.latest.Load()
+	if last == nil || last.Size <= head.Size {
+		return nil
+	}
+	newest, err := p.cfg.Log.Head(ctx)
+	if err != nil {
+		return err
+	}
+	if newest.Size < last.Size {
+		return &RefusalError{Signed: last.Head, Head: head, Reason: errRolledBack}
+	}
+	return errOvertaken
+}
+
+// store stores a checkpoint under the next number. If that is taken, the newest
+// stored checkpoint is shown, and store fails.
+func (p *Publisher) store(ctx context.Context, msg []byte, head tree.Head) (*Published, error) {
+	// A witness that the quorum did not need may have spoken up meanwhile.
+	if err := p.Refusal(); err != nil {
+		return nil, err
+	}
+	c := storage.Checkpoint{Size: head.Size, Note: msg, Published: p.cfg.Now().UTC().Truncate(time.Microsecond)}
+	if last := p.latest.Load(); last != nil {
+		c.Number = last.Number + 1
+	}
+	err := p.cfg.Log.AddCheckpoint(ctx, c)
+	if errors.Is(err, storage.ErrStale) {
+		err = errors.Join(err, p.Refresh(ctx))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store checkpoint: %w", err)
+	}
+	return p.judge(c, head), nil
+}
+
+// show makes a checkpoint the newest and wakes those who wait.
+func (p *Publisher) show(c *Published) {
+	p.change(func(s *state) {
+		p.latest.Store(c)
+		s.public = c.Head
+		if c.QuorumMet {
+			p.cosigned.Store(c)
+			s.cosigned = c.Head
+			p.stalled = nil
+			p.lagging = time.Time{} // what was committed meanwhile lags from now on, a little late
+		}
+		s.waiting = false
+		p.renew()
+	})
+}
+
+// refuse ends the signing.
+func (p *Publisher) refuse(err error) {
+	p.change(func(s *state) {
+		if s.refused {
+			return
+		}
+		p.cfg.Logger.Error("checkpoint refused; nothing more is signed for this log", "error", err)
+		s.refused, p.refusal = true, err
+		p.renew()
+	})
+}
+
+// forget takes back that the log has reached a head, since another server is
+// writing to it.
+func (p *Publisher) forget(head tree.Head) {
+	p.change(func(s *state) {
+		if s.committed == head {
+			s.committed = tree.Head{}
+		}
+	})
+}
+
+// renew wakes all callers of Wait. It is called with mu held.
+func (p *Publisher) renew() {
+	close(p.renewed)
+	p.renewed = make(chan struct{})
+}
