@@ -15,7 +15,8 @@ import (
 	"github.com/stele-log/stele/internal/engine"
 )
 
-// metrics are the server's, per request and per log.
+// metrics are those of requests and streams; the registry collects those of logs
+// from the engine too.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
@@ -33,7 +34,7 @@ type series struct {
 	status        int
 }
 
-func newMetrics(h *engine.Engine) *metrics {
+func newMetrics(e *engine.Engine) *metrics {
 	m := &metrics{
 		registry:  prometheus.NewRegistry(),
 		observers: map[series]prometheus.Observer{},
@@ -55,7 +56,7 @@ func newMetrics(h *engine.Engine) *metrics {
 			Help: "Streams of events that have ended, by status: 499 if the client left without ending its stream.",
 		}, []string{"code"}),
 	}
-	m.registry.MustRegister(m.requests, m.inFlight, m.streams, m.streamed, logCollector{h}, witnessCollector{h},
+	m.registry.MustRegister(m.requests, m.inFlight, m.streams, m.streamed, e,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -134,96 +135,4 @@ func methodLabel(method string) string {
 		return method
 	}
 	return "other"
-}
-
-// A logCollector reads each log's counters when it is asked.
-type logCollector struct{ engine *engine.Engine }
-
-// logMetrics says what is collected of a log that is not broken.
-var logMetrics = []struct {
-	desc  *prometheus.Desc
-	typ   prometheus.ValueType
-	value func(*engine.Log) float64
-}{
-	{desc("entries_total", "Entries stored since the start."), prometheus.CounterValue,
-		func(l *engine.Log) float64 { return float64(l.Sequencer.Stats().Entries.Load()) }},
-	{desc("commits_total", "Batches committed since the start."), prometheus.CounterValue,
-		func(l *engine.Log) float64 { return float64(l.Sequencer.Stats().Commits.Load()) }},
-	{desc("duplicates_total", "Events that were stored already."), prometheus.CounterValue,
-		func(l *engine.Log) float64 { return float64(l.Sequencer.Stats().Duplicates.Load()) }},
-	{desc("conflicts_total", "Events refused because an entry has their source and id and other content."),
-		prometheus.CounterValue, func(l *engine.Log) float64 { return float64(l.Sequencer.Stats().Conflicts.Load()) }},
-	{desc("sequencing_failures_total", "Times that sequencing stopped and began anew."), prometheus.CounterValue,
-		func(l *engine.Log) float64 { return float64(l.Sequencer.Stats().Failures.Load()) }},
-	{desc("queue_bytes", "Bytes of entries that wait to be stored."), prometheus.GaugeValue,
-		func(l *engine.Log) float64 { return float64(l.Sequencer.QueuedBytes()) }},
-	{desc("leading", "1 if this server writes to the log."), prometheus.GaugeValue,
-		func(l *engine.Log) float64 { return oneIf(l.Sequencer.Leading()) }},
-	{desc("checkpoints_total", "Checkpoints published since the start."), prometheus.CounterValue,
-		func(l *engine.Log) float64 { return float64(l.Publisher.Count()) }},
-	{desc("published_tree_size", "Size of the newest checkpoint's tree."), prometheus.GaugeValue, publishedTreeSize},
-	{desc("signing_refused", "1 if nothing more is signed, because the log's history is not the one signed before, or one that a witness knows."),
-		prometheus.GaugeValue, func(l *engine.Log) float64 { return oneIf(l.Publisher.Refusal() != nil) }},
-	{desc("cosignatures", "Witnesses of the log's policy that have cosigned the newest checkpoint."),
-		prometheus.GaugeValue, cosignatures},
-	{desc("publication_lag_seconds", "For how long entries have been waiting for a checkpoint that meets the log's witness policy."),
-		prometheus.GaugeValue, func(l *engine.Log) float64 { return l.Publisher.Lag().Seconds() }},
-	{desc("checkpoints_unmet_total", "Checkpoints published since the start that do not meet the log's witness policy."),
-		prometheus.CounterValue, func(l *engine.Log) float64 { return float64(l.Publisher.Unmet()) }},
-	{desc("witnesses_missing", "1 if the newest head was not cosigned as the log's witness policy asks for."),
-		prometheus.GaugeValue, func(l *engine.Log) float64 { return oneIf(l.Publisher.Stalled() != nil) }},
-	{desc("leaf_index_lag", "Entries that the index of leaf hashes does not cover yet."), prometheus.GaugeValue,
-		func(l *engine.Log) float64 { return float64(l.Leaves.Lag()) }},
-}
-
-var broken = desc("broken", "1 if the log cannot be opened.")
-
-func desc(name, help string) *prometheus.Desc {
-	return prometheus.NewDesc("stele_log_"+name, help, []string{"log"}, nil)
-}
-
-func oneIf(b bool) float64 {
-	if b {
-		return 1
-	}
-	return 0
-}
-
-func publishedTreeSize(l *engine.Log) float64 {
-	published, err := l.Publisher.Latest()
-	if err != nil {
-		return 0
-	}
-	return float64(published.Size)
-}
-
-func cosignatures(l *engine.Log) float64 {
-	published, err := l.Publisher.Latest()
-	if err != nil {
-		return 0
-	}
-	return float64(published.Cosignatures)
-}
-
-func (c logCollector) Describe(ch chan<- *prometheus.Desc) {
-	ch <- broken
-	ch <- witnessSize
-	for _, m := range logMetrics {
-		ch <- m.desc
-	}
-}
-
-func (c logCollector) Collect(ch chan<- prometheus.Metric) {
-	for _, l := range c.engine.Logs() {
-		ch <- prometheus.MustNewConstMetric(broken, prometheus.GaugeValue, oneIf(l.Broken != nil), l.Name)
-		if l.Broken != nil {
-			continue
-		}
-		for _, m := range logMetrics {
-			ch <- prometheus.MustNewConstMetric(m.desc, m.typ, m.value(l), l.Name)
-		}
-		for _, w := range l.Publisher.Witnesses() {
-			ch <- prometheus.MustNewConstMetric(witnessSize, prometheus.GaugeValue, float64(w.Size), l.Name, w.URL)
-		}
-	}
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // An Outcome is how a request to a witness ended.
@@ -64,4 +66,29 @@ func (c *Client) Stats() ClientStats {
 		s.Requests[o] = c.stats.requests[o].Load()
 	}
 	return s
+}
+
+var _ prometheus.Collector = (*Pool)(nil)
+
+var (
+	requestsDesc = prometheus.NewDesc("stele_witness_requests_total",
+		"Requests to a witness, by how they ended.", []string{"witness", "outcome"}, nil)
+	latencyDesc = prometheus.NewDesc("stele_witness_last_latency_seconds",
+		"Time that the last request to a witness took.", []string{"witness"}, nil)
+)
+
+// Describe sends what is collected, of any pool.
+func (p *Pool) Describe(ch chan<- *prometheus.Desc) {
+	ch <- requestsDesc
+	ch <- latencyDesc
+}
+
+// Collect sends how each witness has answered, all logs together.
+func (p *Pool) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range p.Stats() {
+		for outcome, n := range s.Requests {
+			ch <- prometheus.MustNewConstMetric(requestsDesc, prometheus.CounterValue, float64(n), s.URL, outcome.String())
+		}
+		ch <- prometheus.MustNewConstMetric(latencyDesc, prometheus.GaugeValue, s.Latency.Seconds(), s.URL)
+	}
 }

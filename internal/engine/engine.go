@@ -113,9 +113,6 @@ func (e *Engine) Wait() {
 	e.witnesses.Close()
 }
 
-// Witnesses returns how each witness has answered, all logs together.
-func (e *Engine) Witnesses() []witness.ClientStats { return e.witnesses.Stats() }
-
 // Log returns the log of that name, or ErrUnknown.
 func (e *Engine) Log(name string) (*Log, error) {
 	e.mu.RLock()

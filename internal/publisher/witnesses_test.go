@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/internal/test/witnesstest"
@@ -98,6 +100,24 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
+// metric returns the value of one of the publisher's metrics.
+func metric(t *testing.T, p *publisher.Publisher, name string) float64 {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(p)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetCounter().GetValue() + f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("there is no metric %s", name)
+	return 0
+}
+
 func TestNothingIsPublishedWithoutTheQuorum(t *testing.T) {
 	eachWitnessed(t, func(t *testing.T, r *witnessedRig) {
 		r.w[0].Kill()
@@ -116,8 +136,11 @@ func TestNothingIsPublishedWithoutTheQuorum(t *testing.T) {
 		if err := p.Stalled(); err == nil || !strings.Contains(err.Error(), "missing: w1, w2") {
 			t.Errorf("it says %v", err)
 		}
-		if p.Lag() == 0 || p.Refusal() != nil {
-			t.Errorf("lag %v, refusal %v", p.Lag(), p.Refusal())
+		if metric(t, p, "stele_log_publication_lag_seconds") == 0 || metric(t, p, "stele_log_witnesses_missing") != 1 {
+			t.Error("the metrics do not say that the newest head waits for witnesses")
+		}
+		if err := p.Refusal(); err != nil {
+			t.Errorf("it refuses: %v", err)
 		}
 
 		r.w[0].Honest()
@@ -127,8 +150,8 @@ func TestNothingIsPublishedWithoutTheQuorum(t *testing.T) {
 			return err == nil && last.Head == head
 		})
 		r.waitMet(t, p, head)
-		if p.Stalled() != nil || p.Lag() != 0 {
-			t.Errorf("afterwards: %v, lag %v", p.Stalled(), p.Lag())
+		if lag := metric(t, p, "stele_log_publication_lag_seconds"); p.Stalled() != nil || lag != 0 {
+			t.Errorf("afterwards: %v, lag %v", p.Stalled(), lag)
 		}
 	})
 }
@@ -145,8 +168,8 @@ func TestOpenModePublishesWithoutAndThenWith(t *testing.T) {
 			return err == nil && last.Head == head
 		})
 		last, _ := p.Latest()
-		if last.QuorumMet || last.Cosignatures != 1 || p.Unmet() == 0 {
-			t.Errorf("%+v, %d unmet", last, p.Unmet())
+		if last.QuorumMet || last.Cosignatures != 1 || metric(t, p, "stele_log_checkpoints_unmet_total") == 0 {
+			t.Errorf("%+v, of which none is counted or the policy is met", last)
 		}
 		expectNothing(t, p, head.Size) // that a receipt could be made under
 		again, _ := p.Latest()
@@ -176,6 +199,25 @@ func TestOpenModePublishesWithoutAndThenWith(t *testing.T) {
 		}
 		if last, err := p.LatestCosigned(); err != nil || last.Head != head {
 			t.Errorf("after a restart receipts are made under %v, %v, want %v", last, err, head)
+		}
+	})
+}
+
+func TestOpenModePublishesTheNextHeadWhileWitnessesAreLeftAlone(t *testing.T) {
+	eachWitnessed(t, func(t *testing.T, r *witnessedRig) {
+		pool := witness.NewPool(witness.PoolConfig{MinBackoff: time.Hour, MaxBackoff: time.Hour})
+		t.Cleanup(pool.Close)
+		r.config.Witnesses.Open, r.config.Pool = true, pool
+		for _, w := range r.w {
+			w.Kill()
+		}
+		p, _ := r.start(t)
+		for range 3 {
+			head := r.grow(t, p, 10)
+			eventually(t, "the head is public", func() bool {
+				last, err := p.Latest()
+				return err == nil && last.Head == head
+			})
 		}
 	})
 }

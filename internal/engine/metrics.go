@@ -1,0 +1,28 @@
+package engine
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+var _ prometheus.Collector = (*Engine)(nil)
+
+var broken = prometheus.NewDesc("stele_log_broken", "1 if the log cannot be opened.", []string{"log"}, nil)
+
+// Describe sends nothing, so that the registry takes the metrics of logs that
+// are created after it was asked.
+func (e *Engine) Describe(chan<- *prometheus.Desc) {}
+
+// Collect sends the metrics of all logs and of the witnesses that they share.
+func (e *Engine) Collect(ch chan<- prometheus.Metric) {
+	for _, l := range e.Logs() {
+		if l.Broken != nil {
+			ch <- prometheus.MustNewConstMetric(broken, prometheus.GaugeValue, 1, l.Name)
+			continue
+		}
+		ch <- prometheus.MustNewConstMetric(broken, prometheus.GaugeValue, 0, l.Name)
+		for _, c := range []prometheus.Collector{l.Sequencer, l.Publisher, l.Leaves} {
+			c.Collect(ch)
+		}
+	}
+	e.witnesses.Collect(ch)
+}
