@@ -375,9 +375,11 @@ func oldConflict(w http.ResponseWriter, req *http.Request, honest http.Handler) 
 func TestContradictionAfterTheQuorumIsHeardOf(t *testing.T) {
 	t.Parallel()
 	r := newGatherRig(t)
-	release := make(chan struct{})
+	released := make(chan struct{})
+	release := sync.OnceFunc(func() { close(released) })
+	t.Cleanup(release) // the witness's server ends only then, also if the test fails
 	r.w[2].Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		<-release
+		<-released
 		conflict("1000\n")(w, nil)
 	})
 	heard := make(chan *witness.ContradictionError, 1)
@@ -387,7 +389,7 @@ func TestContradictionAfterTheQuorumIsHeardOf(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.mustGather(g, 5)
-	close(release)
+	release()
 	if e := <-heard; e.Size != 1000 || !e.Larger() {
 		t.Errorf("heard of %v", e)
 	}
