@@ -7,8 +7,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+
+	"github.com/stele-log/stele/internal/test/dbtest"
 )
 
 // The benchmarks measure the handler, without what net/http does for a
@@ -100,4 +103,43 @@ func (r *rig) answer(req *http.Request) {
 	if w.Code >= 300 {
 		r.Errorf("%s %s: %d", req.Method, req.URL, w.Code)
 	}
+}
+
+// BenchmarkStream appends on four streams over real connections; an operation is
+// one event.
+func BenchmarkStream(b *testing.B) {
+	const streams, batch = 4, 64
+	r := newRig(b, settings{store: dbtest.Postgres(b)()})
+	var ids atomic.Uint64
+	var open [streams]*openStream
+	for i := range open {
+		open[i] = r.stream()
+	}
+	each := b.N/streams/batch + 1
+	b.ReportAllocs()
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for _, s := range open {
+		wg.Go(func() {
+			body, renew := invoices(batch, "", "\n", "\n", &ids)
+			for range each {
+				renew()
+				if _, err := s.to.Write(body); err != nil {
+					b.Error(err)
+					break
+				}
+			}
+			s.to.Close()
+		})
+		wg.Go(func() {
+			for range each * batch {
+				if _, err := s.lines.ReadSlice('\n'); err != nil {
+					b.Error(err)
+					break
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64(streams*each*batch)/b.Elapsed().Seconds(), "events/s")
 }
