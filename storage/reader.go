@@ -38,7 +38,7 @@ func NewCache(bytes int) *Cache {
 }
 
 // A Reader serves a stored log as tiles, as nodes for proofs, and entry by
-// entry. It is a [tile.Reader] and a [tree.TileNodesReader] over everything that is
+// entry. It is a [tile.Reader] and a [tree.NodeReader] over everything that is
 // committed, published or not, and it trusts the database: what must not be
 // taken on its word is checked by who reads. Safe for concurrent use.
 type Reader struct {
@@ -63,7 +63,7 @@ func (r *Reader) ReadTile(ctx context.Context, t tile.Tile) ([]byte, error) {
 	if t.Level == tile.Entries {
 		return r.readBundle(ctx, t)
 	}
-	nodes, err := r.ReadTileNodes(ctx, t)
+	nodes, err := r.ReadNodes(ctx, t)
 	if err != nil {
 		return nil, asNotExist(err)
 	}
@@ -71,21 +71,9 @@ func (r *Reader) ReadTile(ctx context.Context, t tile.Tile) ([]byte, error) {
 	return nodes.Tile()[:end:end], nil
 }
 
-// ReadNode returns the root of the full subtree over the 2^height entries from
-// index<<height on.
-func (r *Reader) ReadNode(ctx context.Context, height uint, index uint64) (tree.Hash, error) {
-	t, h, i := tree.Locate(height, index)
-	nodes, err := r.ReadTileNodes(ctx, t)
-	if err != nil {
-		return tree.Hash{}, err
-	}
-	node, _ := nodes.Node(h, i)
-	return node, nil
-}
-
 // ReadLeaf returns the leaf hash of the entry at index.
 func (r *Reader) ReadLeaf(ctx context.Context, index uint64) (tree.Hash, error) {
-	return r.ReadNode(ctx, 0, index)
+	return tree.ReadNode(ctx, r, 0, index)
 }
 
 // ReadEntry returns the entry at index, or fs.ErrNotExist.
@@ -158,14 +146,14 @@ func (r *Reader) bundleChunks(ctx context.Context, t tile.Tile) ([]Chunk, error)
 	return chunks, nil
 }
 
-// ReadTileNodes returns a tile at least as wide as t, from the cache if it can.
-func (r *Reader) ReadTileNodes(ctx context.Context, t tile.Tile) (*tree.Nodes, error) {
+// ReadNodes returns a tile at least as wide as t, from the cache if it can.
+func (r *Reader) ReadNodes(ctx context.Context, t tile.Tile) (*tree.Nodes, error) {
 	key := cacheKey{r.origin, t.Level, t.Index}
 	cached, _ := r.cache.tiles.Get(key)
 	if cached != nil && cached.Width() >= t.Width {
 		return cached, nil
 	}
-	nodes, err := r.readNodes(ctx, t, cached)
+	nodes, err := r.loadNodes(ctx, t, cached)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", t, err)
 	}
@@ -173,9 +161,9 @@ func (r *Reader) ReadTileNodes(ctx context.Context, t tile.Tile) (*tree.Nodes, e
 	return nodes, nil
 }
 
-// readNodes reads a tile at least as wide as t: the stored tile if it is full by
+// loadNodes reads a tile at least as wide as t: the stored tile if it is full by
 // now, or else the partial tile, which begins with what is known of it.
-func (r *Reader) readNodes(ctx context.Context, t tile.Tile, known *tree.Nodes) (*tree.Nodes, error) {
+func (r *Reader) loadNodes(ctx context.Context, t tile.Tile, known *tree.Nodes) (*tree.Nodes, error) {
 	data, err := r.log.Tile(ctx, t.Level, t.Index)
 	if err == nil {
 		return tree.ParseNodes(data, tile.Width)

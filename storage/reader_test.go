@@ -211,7 +211,7 @@ func TestReaderServesEntriesAndNodes(t *testing.T) {
 		rows := m.hashes[0] // of all full subtrees, by height
 		for height := uint(0); len(rows) > 0; height++ {
 			for i, want := range rows {
-				if got, err := r.ReadNode(t.Context(), height, uint64(i)); err != nil || got != want {
+				if got, err := tree.ReadNode(t.Context(), r, height, uint64(i)); err != nil || got != want {
 					t.Fatalf("node %d at height %d is %s, error %v", i, height, got, err)
 				}
 			}

@@ -20,6 +20,7 @@ import (
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/cosignature"
 	"github.com/stele-log/stele/pkg/proof"
+	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/witness"
 	"github.com/stele-log/stele/witness/witnessdb"
@@ -150,9 +151,15 @@ func newBranch(name string, fork, n int) branch {
 	return b
 }
 
-// ReadNode implements tree.NodeReader.
-func (b branch) ReadNode(_ context.Context, height uint, index uint64) (tree.Hash, error) {
-	return b.root(index<<height, (index+1)<<height), nil
+// ReadNodes returns the nodes of a tile.
+func (b branch) ReadNodes(_ context.Context, t tile.Tile) (*tree.Nodes, error) {
+	hashes := make([]tree.Hash, t.Width)
+	for i := range hashes {
+		height := 8 * t.Level
+		from := (t.Index*tile.Width + uint64(i)) << height
+		hashes[i] = b.root(from, from+1<<height)
+	}
+	return tree.NewNodes(hashes), nil
 }
 
 func (b branch) root(from, to uint64) tree.Hash {

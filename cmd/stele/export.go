@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 
-	lru "github.com/hashicorp/golang-lru/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/stele-log/stele/internal/durable"
@@ -118,10 +117,7 @@ func (e *headsExport) write(ctx context.Context, to io.Writer) error {
 	if err != nil {
 		return err
 	}
-	nodes, err := newNodeCache(e.reader, newest.Size)
-	if err != nil {
-		return err
-	}
+	nodes := tree.TileNodes(e.reader, newest.Size)
 	if err := e.checkpoints(ctx, w, nodes, start, newest.Size); err != nil {
 		return err
 	}
@@ -184,43 +180,4 @@ func ownKeys(p *policy.Policy, origin string) *policy.Policy {
 		return p // cannot be: the keys are the policy's
 	}
 	return own
-}
-
-// A nodeCache reads nodes for many proofs, the newest of which need the same
-// tiles.
-type nodeCache struct {
-	reader tile.Reader
-	size   uint64
-	tiles  *lru.Cache[tile.Tile, *tree.Nodes]
-}
-
-const cachedTiles = 256 // of 16 KiB with their inner nodes
-
-func newNodeCache(reader tile.Reader, size uint64) (*nodeCache, error) {
-	tiles, err := lru.New[tile.Tile, *tree.Nodes](cachedTiles)
-	return &nodeCache{reader, size, tiles}, err
-}
-
-// ReadNode implements tree.NodeReader.
-func (n *nodeCache) ReadNode(ctx context.Context, height uint, index uint64) (tree.Hash, error) {
-	want, h, i := tree.Locate(height, index)
-	t, ok := tile.At(want.Level, want.Index, n.size)
-	if !ok || t.Width < want.Width {
-		return tree.Hash{}, fmt.Errorf("subtree of 2^%d entries at %d is not in a tree of size %d", height, index, n.size)
-	}
-	nodes, ok := n.tiles.Get(t)
-	if !ok {
-		data, err := n.reader.ReadTile(ctx, t)
-		if err != nil {
-			return tree.Hash{}, fmt.Errorf("read %s: %w", t, err)
-		}
-		hashes, err := tree.SplitTile(data, t.Width)
-		if err != nil {
-			return tree.Hash{}, fmt.Errorf("%s: %w", t, err)
-		}
-		nodes = tree.NewNodes(hashes)
-		n.tiles.Add(t, nodes)
-	}
-	node, _ := nodes.Node(h, i)
-	return node, nil
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/cosignature"
 	"github.com/stele-log/stele/pkg/proof"
+	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/witness"
 )
@@ -38,11 +39,9 @@ func newHistory(name string, n int) history {
 	return h
 }
 
-// ReadNode implements tree.NodeReader.
-func (h history) ReadNode(_ context.Context, height uint, index uint64) (tree.Hash, error) {
-	var f tree.Frontier
-	f.Append(h[index<<height : (index+1)<<height])
-	return f.Head().Root, nil
+// ReadNodes returns the nodes of a tile at level 0: histories are short.
+func (h history) ReadNodes(_ context.Context, t tile.Tile) (*tree.Nodes, error) {
+	return tree.NewNodes(h[t.Start():][:t.Width]), nil
 }
 
 func (h history) head(size uint64) tree.Head {

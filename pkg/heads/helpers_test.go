@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/stele-log/stele/pkg/heads"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/proof"
+	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
 )
 
@@ -82,11 +84,17 @@ func (s *signed) head(size uint64) tree.Head {
 	return f.Head()
 }
 
-// ReadNode implements tree.NodeReader.
-func (s *signed) ReadNode(_ context.Context, height uint, index uint64) (tree.Hash, error) {
-	var f tree.Frontier
-	f.Append(s.leafHashes[index<<height : (index+1)<<height])
-	return f.Head().Root, nil
+// ReadNodes returns the nodes of a tile.
+func (s *signed) ReadNodes(_ context.Context, t tile.Tile) (*tree.Nodes, error) {
+	hashes := s.leafHashes[t.Start():]
+	if t.Level == 1 {
+		var above []tree.Hash
+		for full := range slices.Chunk(hashes[:t.Width*tile.Width], tile.Width) {
+			above = append(above, tree.TileRoot(full))
+		}
+		hashes = above
+	}
+	return tree.NewNodes(hashes[:t.Width]), nil
 }
 
 // checkpoint returns checkpoint number n, of that size, after one of size

@@ -30,22 +30,13 @@ func newRows(leaves []tree.Hash) rows {
 	return r
 }
 
-func (r rows) ReadNode(_ context.Context, height uint, index uint64) (tree.Hash, error) {
-	if height >= uint(len(r)) || index >= uint64(len(r[height])) {
-		return tree.Hash{}, fmt.Errorf("height %d, index %d: %w", height, index, fs.ErrNotExist)
-	}
-	return r[height][index], nil
-}
-
-// tiled gives the nodes of rows also as tiles, never wider than asked for.
-type tiled struct{ rows }
-
-func (r tiled) ReadTileNodes(_ context.Context, t tile.Tile) (*tree.Nodes, error) {
+// ReadNodes returns the nodes of a tile, never of a wider one.
+func (r rows) ReadNodes(_ context.Context, t tile.Tile) (*tree.Nodes, error) {
 	start, height := t.Index*tile.Width, 8*t.Level
-	if height >= len(r.rows) || start+uint64(t.Width) > uint64(len(r.rows[height])) {
+	if height >= len(r) || start+uint64(t.Width) > uint64(len(r[height])) {
 		return nil, fmt.Errorf("%s: %w", t, fs.ErrNotExist)
 	}
-	return tree.NewNodes(r.rows[height][start : start+uint64(t.Width)]), nil
+	return tree.NewNodes(r[height][start : start+uint64(t.Width)]), nil
 }
 
 func entry(i uint64) []byte { return fmt.Appendf(nil, "entry %d", i) }

@@ -86,32 +86,24 @@ func read(ctx context.Context, r tree.NodeReader, nodes proof.Nodes) ([]tree.Has
 	return append(hashes[:begin+1], hashes[end:]...), nil
 }
 
-// readNodes sets the hash of each node. Where r gives whole tiles it takes from
-// one all nodes that follow each other: those of a proof come by height.
-func readNodes(ctx context.Context, r tree.NodeReader, ids []compact.NodeID, hashes []tree.Hash) (err error) {
-	tiles, _ := r.(tree.TileNodesReader)
-	for n := 0; n < len(ids); {
-		id := ids[n]
-		if tiles == nil {
-			hashes[n], err = r.ReadNode(ctx, id.Level, id.Index)
-			n++
-		} else {
-			var read int
-			read, err = readTile(ctx, tiles, ids[n:], hashes[n:])
-			n += read
-		}
+// readNodes sets the hash of each node. From one tile it takes all nodes that
+// follow each other: those of a proof come by height.
+func readNodes(ctx context.Context, r tree.NodeReader, ids []compact.NodeID, hashes []tree.Hash) error {
+	for len(ids) > 0 {
+		n, err := readTile(ctx, r, ids, hashes)
 		if err != nil {
-			return fmt.Errorf("read subtree of 2^%d entries at %d: %w", id.Level, id.Index, err)
+			return fmt.Errorf("read subtree of 2^%d entries at %d: %w", ids[0].Level, ids[0].Index, err)
 		}
+		ids, hashes = ids[n:], hashes[n:]
 	}
 	return nil
 }
 
 // readTile sets the hashes of the first node and of those that follow it in the
 // same tile, and returns how many.
-func readTile(ctx context.Context, r tree.TileNodesReader, ids []compact.NodeID, hashes []tree.Hash) (n int, err error) {
+func readTile(ctx context.Context, r tree.NodeReader, ids []compact.NodeID, hashes []tree.Hash) (n int, err error) {
 	t, h, i := tree.Locate(ids[0].Level, ids[0].Index)
-	nodes, err := r.ReadTileNodes(ctx, t)
+	nodes, err := r.ReadNodes(ctx, t)
 	if err != nil {
 		return 0, err
 	}

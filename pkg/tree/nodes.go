@@ -4,24 +4,32 @@ import (
 	"context"
 	"fmt"
 
+	lru "github.com/hashicorp/golang-lru/v2"
+
 	"github.com/stele-log/stele/pkg/tile"
 )
 
-// A NodeReader gives the hashes of full subtrees, of which proofs are made.
+// A NodeReader gives the hashes of full subtrees, from which proofs are made, by
+// the tile: a proof takes many from each of a few tiles.
 type NodeReader interface {
-	// ReadNode returns the root of the full subtree over the 2^height entries
-	// from index<<height on.
-	ReadNode(ctx context.Context, height uint, index uint64) (Hash, error)
+	// ReadNodes returns the nodes of a tile, or of a wider one that t is a
+	// prefix of.
+	ReadNodes(ctx context.Context, t tile.Tile) (*Nodes, error)
 }
 
-// A TileNodesReader is a [NodeReader] that can give the nodes of a whole tile: a
-// proof takes many from each of a few tiles.
-type TileNodesReader interface {
-	NodeReader
-
-	// ReadTileNodes returns the nodes of a tile, or of a wider one that t is a
-	// prefix of.
-	ReadTileNodes(ctx context.Context, t tile.Tile) (*Nodes, error)
+// ReadNode returns the root of the full subtree over the 2^height entries from
+// index<<height on.
+func ReadNode(ctx context.Context, r NodeReader, height uint, index uint64) (Hash, error) {
+	t, h, i := Locate(height, index)
+	nodes, err := r.ReadNodes(ctx, t)
+	if err != nil {
+		return Hash{}, err
+	}
+	node, ok := nodes.Node(h, i)
+	if !ok {
+		return Hash{}, fmt.Errorf("%s has only %d hashes", t, nodes.Width())
+	}
+	return node, nil
 }
 
 // Nodes are the hashes of a tile together with those of the full subtrees
@@ -112,37 +120,49 @@ func Locate(height uint, index uint64) (t tile.Tile, h uint, i uint64) {
 	}, h, i
 }
 
-// TileNodes returns a NodeReader over the tiles of a tree of the given size. It
-// keeps the tiles it has read, and is made for one proof or a few.
+// cachedTiles is how many tiles TileNodes keeps, of 16 KiB with their inner
+// nodes: the proofs that are made one after the other share most of theirs.
+const cachedTiles = 256
+
+// TileNodes returns a [NodeReader] over the tiles of a tree of the given size.
+// Nothing is proven. It keeps the tiles that were used last, up to 4 MiB. It is
+// safe for concurrent use.
 func TileNodes(r tile.Reader, size uint64) NodeReader {
-	return &tileNodes{r: r, size: size, tiles: map[tile.Tile]*Nodes{}}
+	tiles, err := lru.New[tile.Tile, *Nodes](cachedTiles)
+	if err != nil {
+		panic(err) // only a size below 1 is refused
+	}
+	return tileNodes{r, size, tiles}
 }
 
 type tileNodes struct {
 	r     tile.Reader
 	size  uint64
-	tiles map[tile.Tile]*Nodes
+	tiles *lru.Cache[tile.Tile, *Nodes]
 }
 
-func (n *tileNodes) ReadNode(ctx context.Context, height uint, index uint64) (Hash, error) {
-	want, h, i := Locate(height, index)
-	t, ok := tile.At(want.Level, want.Index, n.size)
-	if !ok || t.Width < want.Width {
-		return Hash{}, fmt.Errorf("subtree of 2^%d entries at %d is not in a tree of size %d", height, index, n.size)
+func (n tileNodes) ReadNodes(ctx context.Context, want tile.Tile) (*Nodes, error) {
+	t, err := whole(want, n.size)
+	if err != nil {
+		return nil, err
 	}
-	nodes, ok := n.tiles[t]
+	nodes, ok := n.tiles.Get(t)
 	if !ok {
-		data, err := n.r.ReadTile(ctx, t)
+		hashes, err := ReadTile(ctx, n.r, t)
 		if err != nil {
-			return Hash{}, fmt.Errorf("read %s: %w", t, err)
-		}
-		hashes, err := SplitTile(data, t.Width)
-		if err != nil {
-			return Hash{}, fmt.Errorf("%s: %w", t, err)
+			return nil, err
 		}
 		nodes = NewNodes(hashes)
-		n.tiles[t] = nodes
+		n.tiles.Add(t, nodes)
 	}
-	node, _ := nodes.Node(h, i)
-	return node, nil
+	return nodes, nil
+}
+
+// whole returns a tile as wide as the tree of that size has it.
+func whole(t tile.Tile, size uint64) (tile.Tile, error) {
+	at, ok := tile.At(t.Level, t.Index, size)
+	if !ok || at.Width < t.Width {
+		return at, fmt.Errorf("%s is not in a tree of size %d", t, size)
+	}
+	return at, nil
 }

@@ -119,7 +119,7 @@ func TestTileNodesReadsEachFullSubtree(t *testing.T) {
 				if last > 300 && index > 10 && index+10 < last {
 					continue
 				}
-				got, err := nodes.ReadNode(t.Context(), height, index)
+				got, err := tree.ReadNode(t.Context(), nodes, height, index)
 				if index >= last {
 					if err == nil {
 						t.Fatalf("size %d: height %d, index %d is %s", size, height, index, got)
@@ -140,15 +140,15 @@ func TestTileNodesReadsEachFullSubtree(t *testing.T) {
 func TestTileNodesRefuses(t *testing.T) {
 	t.Parallel()
 	nodes := tree.TileNodes(tiles{}, 300)
-	_, err := nodes.ReadNode(t.Context(), 0, 299)
+	_, err := tree.ReadNode(t.Context(), nodes, 0, 299)
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("without the tile the error is %v", err)
 	}
 	for _, height := range []uint{8, 9, 63, 64, 65, 1 << 20} {
-		_, err := nodes.ReadNode(t.Context(), height, 1)
+		_, err := tree.ReadNode(t.Context(), nodes, height, 1)
 		wantError(t, err, "is not in a tree of size 300")
 	}
 	short := tiles{tile.Tile{Width: 2}: make([]byte, 63)}
-	_, err = tree.TileNodes(short, 2).ReadNode(t.Context(), 0, 0)
+	_, err = tree.ReadNode(t.Context(), tree.TileNodes(short, 2), 0, 0)
 	wantError(t, err, "tile has 63 bytes, want 64")
 }

@@ -76,18 +76,13 @@ func (p *Proven) Root(ctx context.Context, level int, index uint64) (Hash, error
 	return above[index%tile.Width], nil
 }
 
-// ReadNode implements NodeReader.
-func (p *Proven) ReadNode(ctx context.Context, height uint, index uint64) (Hash, error) {
-	t, h, i := Locate(height, index)
+// ReadNodes returns the nodes of a tile, as wide as the tree has it.
+func (p *Proven) ReadNodes(ctx context.Context, t tile.Tile) (*Nodes, error) {
 	hashes, err := p.Hashes(ctx, t.Level, t.Index)
 	if err != nil {
-		return Hash{}, err
+		return nil, err
 	}
-	node, ok := NewNodes(hashes).Node(h, i)
-	if !ok {
-		return Hash{}, fmt.Errorf("subtree of 2^%d entries at %d is not in a tree of size %d", height, index, p.head.Size)
-	}
-	return node, nil
+	return NewNodes(hashes), nil
 }
 
 // ReadTile reads the hashes of a tile. Nothing is proven.

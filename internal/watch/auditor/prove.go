@@ -55,7 +55,7 @@ func prefixRoot(ctx context.Context, nodes tree.NodeReader, size uint64) (root t
 		if size>>height&1 == 0 {
 			continue
 		}
-		peak, err := nodes.ReadNode(ctx, height, size>>height-1)
+		peak, err := tree.ReadNode(ctx, nodes, height, size>>height-1)
 		if err != nil {
 			return root, err
 		}
@@ -208,7 +208,7 @@ func findEntry(ctx context.Context, r tile.Reader, from uint64, head tree.Head) 
 		}
 		for j, data := range entries {
 			index := t.Start() + uint64(j)
-			leaf, err := nodes.ReadNode(ctx, 0, index)
+			leaf, err := tree.ReadNode(ctx, nodes, 0, index)
 			if err != nil {
 				return e, false, err
 			}
