@@ -28,11 +28,7 @@ func newModel(size uint64) *model {
 		}
 	}
 	for level := 0; f.Partial(level) != nil; level++ {
-		var data []byte
-		for _, h := range f.Partial(level) {
-			data = append(data, h[:]...)
-		}
-		m.add(level, data)
+		m.add(level, tree.JoinTile(f.Partial(level)))
 	}
 	return m
 }
@@ -47,16 +43,13 @@ func (m *model) add(level int, data []byte) {
 }
 
 // tile returns the bytes of a tile or bundle.
-func (m *model) tile(t *testing.T, at tile.Tile) (data []byte) {
+func (m *model) tile(t *testing.T, at tile.Tile) []byte {
 	t.Helper()
 	first := at.Index * tile.Width
 	if at.Level == tile.Entries {
 		return bundleOf(t, m.entries[first:first+uint64(at.Width)])
 	}
-	for _, h := range m.hashes[at.Level][first : first+uint64(at.Width)] {
-		data = append(data, h[:]...)
-	}
-	return data
+	return tree.JoinTile(m.hashes[at.Level][first : first+uint64(at.Width)])
 }
 
 // check fails the test unless a reader has each tile and each bundle of a log

@@ -86,12 +86,8 @@ func (l *memLog) writeTiles(t *testing.T) {
 		}
 	}
 	for level := 0; f.Partial(level) != nil; level++ {
-		var data []byte
-		for _, h := range f.Partial(level) {
-			data = append(data, h[:]...)
-		}
 		if at, ok := tile.At(level, size>>(8*(level+1)), size); ok {
-			l.put(at.Path(), data)
+			l.put(at.Path(), tree.JoinTile(f.Partial(level)))
 		}
 	}
 }

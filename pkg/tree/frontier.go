@@ -106,13 +106,9 @@ func (f *Frontier) add(level int, h Hash, full *[]FullTile) {
 	if len(f.partial[level]) < tile.Width {
 		return
 	}
-	data := make([]byte, 0, tile.Width*HashSize)
-	for _, h := range f.partial[level] {
-		data = append(data, h[:]...)
-	}
 	*full = append(*full, FullTile{
 		Tile: tile.Tile{Level: level, Index: f.size >> (8 * (level + 1)), Width: tile.Width},
-		Data: data,
+		Data: JoinTile(f.partial[level]),
 	})
 	f.partial[level] = f.partial[level][:0]
 }
@@ -126,12 +122,9 @@ func ReadFrontier(ctx context.Context, r tile.Reader, size uint64) (*Frontier, e
 		hashes := make([]Hash, 0, tile.Width)
 		n := size >> (8 * level)
 		if t, ok := tile.At(level, n/tile.Width, size); ok {
-			data, err := r.ReadTile(ctx, t)
-			if err != nil {
+			var err error
+			if hashes, err = ReadTile(ctx, r, t); err != nil {
 				return nil, fmt.Errorf("read frontier of size %d: %w", size, err)
-			}
-			if hashes, err = SplitTile(data, t.Width); err != nil {
-				return nil, fmt.Errorf("read frontier of size %d: %s: %w", size, t, err)
 			}
 		}
 		f.partial = append(f.partial, hashes)
@@ -154,39 +147,6 @@ func peaks(hashes []Hash) []Hash {
 	return roots
 }
 
-// fullRoot returns the root over a power of two of hashes, up to 256.
-func fullRoot(hashes []Hash) Hash {
-	var above [tile.Width / 2]Hash
-	row := hashes
-	for len(row) > 1 {
-		for i := range len(row) / 2 {
-			above[i] = NodeHash(row[2*i], row[2*i+1])
-		}
-		row = above[:len(row)/2]
-	}
-	return row[0]
-}
-
-// SplitTile returns the hashes of a tile's bytes. It fails unless there are
-// exactly width of them.
-func SplitTile(data []byte, width int) ([]Hash, error) {
-	if err := checkTile(data, width); err != nil {
-		return nil, err
-	}
-	hashes := make([]Hash, width, tile.Width)
-	for i := range hashes {
-		hashes[i] = Hash(data[i*HashSize:])
-	}
-	return hashes, nil
-}
-
-func checkTile(data []byte, width int) error {
-	if len(data) != width*HashSize {
-		return fmt.Errorf("tile has %d bytes, want %d for %d hashes", len(data), width*HashSize, width)
-	}
-	return nil
-}
-
 // Partial returns the hashes of the tile at a level that is not full yet: none
 // if the last one is full, and nil if the tree has no tile at that level. They
 // must not be changed, and may change with the next Append.
@@ -196,6 +156,3 @@ func (f *Frontier) Partial(level int) []Hash {
 	}
 	return f.partial[level]
 }
-
-// TileRoot returns the hash of a full tile, which stands in the tile above it.
-func TileRoot(hashes []Hash) Hash { return fullRoot(hashes) }

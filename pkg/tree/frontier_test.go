@@ -170,7 +170,7 @@ func TestReadFrontierRefuses(t *testing.T) {
 	t.Parallel()
 	other := newTlogTree(t, 300)
 	_, err := tree.ReadFrontier(t.Context(), tiles{}, 300)
-	wantError(t, err, "read frontier of size 300: tile/0/001.p/44")
+	wantError(t, err, "read frontier of size 300: read tile/0/001.p/44")
 	cut := other.readTiles(t, 300)
 	at := tile.Tile{Level: 0, Index: 1, Width: 44}
 	cut[at] = cut[at][:1000]

@@ -84,16 +84,3 @@ func (p *Proven) ReadNodes(ctx context.Context, t tile.Tile) (*Nodes, error) {
 	}
 	return NewNodes(hashes), nil
 }
-
-// ReadTile reads the hashes of a tile. Nothing is proven.
-func ReadTile(ctx context.Context, r tile.Reader, t tile.Tile) ([]Hash, error) {
-	data, err := r.ReadTile(ctx, t)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", t, err)
-	}
-	hashes, err := SplitTile(data, t.Width)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", t, err)
-	}
-	return hashes, nil
-}

@@ -200,11 +200,7 @@ func writeTiles(t *testing.T, leaves []tree.Hash, full []tree.FullTile) {
 			if !ok {
 				break
 			}
-			var data []byte
-			for _, h := range hashes[index*tile.Width:][:tl.Width] {
-				data = append(data, h[:]...)
-			}
-			write(t, filepath.Join(logDir, tl.Path()), data)
+			write(t, filepath.Join(logDir, tl.Path()), tree.JoinTile(hashes[index*tile.Width:][:tl.Width]))
 		}
 	}
 }

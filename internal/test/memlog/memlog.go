@@ -114,9 +114,7 @@ func (l *Log) ReadTile(_ context.Context, t tile.Tile) (data []byte, err error) 
 			}
 		}
 	} else {
-		for _, h := range l.levels[t.Level][start : start+t.Width] {
-			data = append(data, h[:]...)
-		}
+		data = tree.JoinTile(l.levels[t.Level][start : start+t.Width])
 	}
 	if l.Change != nil {
 		data = l.Change(t, data)

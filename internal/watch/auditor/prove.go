@@ -173,7 +173,7 @@ func rebuild(ctx context.Context, r tile.Reader, head tree.Head, size uint64, ha
 	}
 	for level := 0; f.Partial(level) != nil; level++ {
 		if t, ok := tile.At(level, head.Size>>(8*(level+1)), head.Size); ok {
-			tiles[t] = joinHashes(f.Partial(level))
+			tiles[t] = tree.JoinTile(f.Partial(level))
 		}
 	}
 	return tiles, nil

@@ -291,13 +291,5 @@ func (p partials) ReadTile(_ context.Context, t tile.Tile) ([]byte, error) {
 	if t.Level >= len(p) {
 		return nil, fmt.Errorf("%s: %w", t, fs.ErrNotExist)
 	}
-	return joinHashes(p[t.Level]), nil
-}
-
-func joinHashes(hashes []tree.Hash) []byte {
-	data := make([]byte, 0, len(hashes)*tree.HashSize)
-	for _, h := range hashes {
-		data = append(data, h[:]...)
-	}
-	return data
+	return tree.JoinTile(p[t.Level]), nil
 }

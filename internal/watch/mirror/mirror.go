@@ -251,15 +251,11 @@ func (m *Mirror) copy(ctx context.Context, p *tree.Proven, w *writer, old state)
 		return fmt.Errorf("the entries have %v, the checkpoint signs %v", got, p.Head())
 	}
 	for level := 0; edge.Partial(level) != nil; level++ {
-		var data []byte
-		for _, h := range edge.Partial(level) {
-			data = append(data, h[:]...)
-		}
 		t, ok := tile.At(level, p.Head().Size>>(8*(level+1)), p.Head().Size)
 		if !ok {
 			continue // the last tile of the level is full
 		}
-		if err := w.put(t.Path(), data); err != nil {
+		if err := w.put(t.Path(), tree.JoinTile(edge.Partial(level))); err != nil {
 			return err
 		}
 	}
