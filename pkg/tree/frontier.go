@@ -78,6 +78,18 @@ func (f *Frontier) AppendTile(root Hash) []FullTile {
 	return full
 }
 
+// AppendBundle adds those entries of a bundle that the tree lacks, as Append
+// does, and takes the bundle's root where it can. The tree must end within the
+// bundle or where it begins.
+func (f *Frontier) AppendBundle(b Bundle) []FullTile {
+	if !b.Tile.IsFull() || f.size != b.Tile.Start() {
+		return f.Append(b.Leaves[f.size-b.Tile.Start():])
+	}
+	leaves := b.Tile
+	leaves.Level = 0
+	return append([]FullTile{{leaves, b.Root, JoinTile(b.Leaves)}}, f.AppendTile(b.Root)...)
+}
+
 // join adds the root of a full subtree of 2^height entries to the peaks.
 func (f *Frontier) join(height int, node Hash, full *[]FullTile) {
 	size := f.size + 1<<height
