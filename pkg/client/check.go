@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -91,15 +92,15 @@ func (c *checker) disagree(signed tree.Head) error {
 }
 
 // append adds a bundle to the tree and compares the tiles that it makes full.
-func (c *checker) append(ctx context.Context, b hashedBundle) error {
-	for leaves := b.leaves; len(leaves) > 0; {
+func (c *checker) append(ctx context.Context, b tree.Bundle) error {
+	for leaves := b.Leaves; len(leaves) > 0; {
 		n := len(leaves)
 		if c.due != nil {
 			n = int(min(uint64(n), c.due.Size-c.frontier.Size()))
 		}
 		var full []tree.FullTile
 		if n == tile.Width {
-			full = c.frontier.AppendTile(b.root)
+			full = c.frontier.AppendTile(b.Root)
 		} else {
 			full = c.frontier.Append(leaves[:n])
 		}
@@ -120,28 +121,36 @@ func (c *checker) append(ctx context.Context, b hashedBundle) error {
 }
 
 // blame says which of the first entry that does not have the leaf hash stored,
-// and the tile that stores it, is not what it was, where the tile above can tell.
-func (c *checker) blame(ctx context.Context, b hashedBundle, stored []tree.Hash) error {
-	i := 0
-	for b.leaves[i] == stored[i] {
-		i++
-	}
-	index := b.t.Start() + uint64(i)
-	hashes := b.t
+// and the tile that stores it, is not the one in the tree, if the tiles above
+// are.
+func (c *checker) blame(ctx context.Context, b tree.Bundle, stored []tree.Hash) error {
+	i := firstDifference(b.Leaves, stored)
+	index := b.Tile.Start() + uint64(i)
+	hashes := b.Tile
 	hashes.Level = 0
-	differ := fmt.Sprintf("the entry's leaf hash is %s, %s has %s", b.leaves[i], hashes, stored[i])
-	above, ok := tile.At(1, b.t.Index/tile.Width, c.head.Size)
-	if b.t.IsFull() && ok {
-		parent, err := tree.ReadTile(ctx, c.r, above)
-		switch {
-		case err != nil:
-		case parent[b.t.Index%tile.Width] == b.root:
-			return fmt.Errorf("entry %d: %s was changed at hash %d: %s", index, hashes, i, differ)
-		case parent[b.t.Index%tile.Width] == tree.TileRoot(stored):
-			return fmt.Errorf("entry %d was changed: %s", index, differ)
-		}
+	differ := fmt.Sprintf("the entry's leaf hash is %s, %s has %s", b.Leaves[i], hashes, stored[i])
+	p, err := tree.NewProven(ctx, c.r, c.head)
+	if err == nil {
+		err = p.Check(ctx, b)
+	}
+	var changed *tree.EntryError
+	switch {
+	case err == nil:
+		return fmt.Errorf("entry %d: %s was changed at hash %d: %s", index, hashes, i, differ)
+	case errors.As(err, &changed):
+		return fmt.Errorf("entry %d was changed: %s", changed.Index, differ)
 	}
 	return fmt.Errorf("entry %d: the entry or its tile was changed: %s", index, differ)
+}
+
+// firstDifference returns the first index at which two tiles differ, or their
+// width.
+func firstDifference(a, b []tree.Hash) int {
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	return i
 }
 
 // tile compares a full tile above level 0 with the one that the log has; those
@@ -180,14 +189,13 @@ func (c *checker) compare(ctx context.Context, t tile.Tile, want []tree.Hash) er
 		return err
 	}
 	below := uint64(1) << (8 * t.Level)
-	for i := range want {
-		if got[i] != want[i] {
-			first := t.Start() + uint64(i)*below
-			return fmt.Errorf("%s was changed at hash %d, over entries %d to %d: it has %s, the entries give %s",
-				t, i, first, first+below-1, got[i], want[i])
-		}
+	i := firstDifference(want, got)
+	if i == len(want) {
+		return nil
 	}
-	return nil
+	first := t.Start() + uint64(i)*below
+	return fmt.Errorf("%s was changed at hash %d, over entries %d to %d: it has %s, the entries give %s",
+		t, i, first, first+below-1, got[i], want[i])
 }
 
 // advance compares the checkpoints of the history that have the size reached,

@@ -63,46 +63,16 @@ func ReadEntries(ctx context.Context, r tile.Reader, head tree.Head, start, end 
 	}
 }
 
-// readProven reads a bundle and proves it.
+// readProven reads the entries of a bundle and proves them.
 func readProven(ctx context.Context, r tile.Reader, p *tree.Proven, t tile.Tile) ([][]byte, error) {
-	entries, leaves, err := readBundle(ctx, r, t)
+	b, err := tree.ReadBundle(ctx, r, t)
 	if err != nil {
+		return nil, inEntries(t, err)
+	}
+	if err := p.Check(ctx, b); err != nil {
 		return nil, err
 	}
-	if t.IsFull() {
-		root, err := p.Root(ctx, 0, t.Index)
-		if err != nil {
-			return nil, err
-		}
-		if tree.TileRoot(leaves) == root {
-			return entries, nil
-		}
-	}
-	want, err := p.Hashes(ctx, 0, t.Index)
-	if err != nil {
-		return nil, err
-	}
-	for i, leaf := range leaves {
-		if leaf != want[i] {
-			return nil, fmt.Errorf("entry %d is not the one in the tree: its leaf hash is %s, want %s",
-				t.Start()+uint64(i), leaf, want[i])
-		}
-	}
-	return entries, nil
-}
-
-// readBundle reads a bundle's entries and hashes them.
-func readBundle(ctx context.Context, r tile.Reader, t tile.Tile) ([][]byte, []tree.Hash, error) {
-	data, err := r.ReadTile(ctx, t)
-	if err != nil {
-		return nil, nil, inEntries(t, fmt.Errorf("read %s: %w", t, err))
-	}
-	leaves, err := tree.LeafHashes(data, t.Width)
-	if err != nil {
-		return nil, nil, inEntries(t, fmt.Errorf("%s: %w", t, err))
-	}
-	entries, err := tile.SplitBundle(data, t.Width)
-	return entries, leaves, err
+	return tile.SplitBundle(b.Data, t.Width)
 }
 
 // inEntries says of an error which entries it is about.

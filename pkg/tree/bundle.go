@@ -32,7 +32,8 @@ func HashBundle(t tile.Tile, data []byte) (Bundle, error) {
 	return b, nil
 }
 
-// ReadBundle reads and hashes a bundle. Nothing is proven: the caller does that.
+// ReadBundle reads and hashes a bundle. Nothing is proven: that is for
+// [Proven.Check].
 func ReadBundle(ctx context.Context, r tile.Reader, t tile.Tile) (Bundle, error) {
 	data, err := r.ReadTile(ctx, t)
 	if err != nil {

@@ -233,3 +233,137 @@ func TestAppendBundleIsAppend(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckNamesTheFirstEntryThatIsNotInTheTree(t *testing.T) {
+	t.Parallel()
+	const size = 66_000
+	other := newTlogTree(t, size)
+	r, head := other.readTiles(t, size), other.head(t, size)
+	p, err := tree.NewProven(t.Context(), r, head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []uint64{0, 1, 255, 256, 40_000, 65_535, 65_536, 65_792, 65_999} {
+		name, _ := tile.At(tile.Entries, at/tile.Width, size)
+		end := name.Start() + uint64(name.Width)
+		b, err := tree.HashBundle(name, bundleOf(t, name.Start(), end))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Check(t.Context(), b); err != nil {
+			t.Errorf("%s is refused: %v", name, err)
+		}
+		data := bundleOf(t, name.Start(), at)
+		for i := at; i < end; i++ { // all from there on are others
+			data, _ = tile.AppendEntry(data, entry(i+1))
+		}
+		if b, err = tree.HashBundle(name, data); err != nil {
+			t.Fatal(err)
+		}
+		want := tree.EntryError{Index: at, Leaf: tree.LeafHash(entry(at + 1)), Want: tree.LeafHash(entry(at))}
+		var got *tree.EntryError
+		if err := p.Check(t.Context(), b); !errors.As(err, &got) || *got != want {
+			t.Errorf("entry %d is another: %v", at, err)
+		}
+	}
+}
+
+// A bundle that was read when the log was smaller is part of a wider one.
+func TestCheckOfANarrowBundle(t *testing.T) {
+	t.Parallel()
+	const size = 700
+	other := newTlogTree(t, size)
+	p, err := tree.NewProven(t.Context(), other.readTiles(t, size), other.head(t, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		index, from, to uint64
+		want            string
+	}{
+		{0, 0, 10, ""},
+		{1, 256, 500, ""},
+		{2, 512, 600, ""},
+		{2, 512, 700, ""},
+		{1, 257, 501, "entry 256 is not the one in the tree"},
+		{2, 512, 701, "tile/entries/002.p/189 is not in a tree of size 700"},
+		{2, 512, 768, "tile/entries/002 is not in a tree of size 700"},
+		{3, 700, 732, "is not in a tree of size 700"},
+	} {
+		name := tile.Tile{Level: tile.Entries, Index: test.index, Width: int(test.to - test.from)}
+		b, err := tree.HashBundle(name, bundleOf(t, test.from, test.to))
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch err := p.Check(t.Context(), b); {
+		case test.want != "":
+			wantError(t, err, test.want)
+		case err != nil:
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A server's own hashes of the wrong entries do not make them right.
+func TestCheckTakesNoTileOnTheReadersWord(t *testing.T) {
+	t.Parallel()
+	const size = 66_000
+	other := newTlogTree(t, size)
+	head := other.head(t, size)
+	name := tile.Tile{Level: tile.Entries, Index: 3, Width: tile.Width}
+	b, err := tree.HashBundle(name, bundleOf(t, 1, 257))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaves, above := tile.Tile{Index: 3, Width: tile.Width}, tile.Tile{Level: 1, Width: tile.Width}
+	for _, test := range []struct {
+		name   string
+		change func(tiles)
+		want   string
+	}{
+		{"leaf hashes", func(r tiles) { r[leaves] = tree.JoinTile(b.Leaves) },
+			"entries 768 to 1023 are not those in the tree, and which of them cannot be told: tile/0/003 is not the one"},
+		{"leaf hashes and those above", func(r tiles) {
+			r[leaves] = tree.JoinTile(b.Leaves)
+			r[above] = bytes.Clone(r[above])
+			copy(r[above][3*tree.HashSize:], b.Root[:])
+		}, "tile/1/000 is not the one in the tree"},
+		{"no leaf hashes", func(r tiles) { delete(r, leaves) }, "entries 768 to 1023 are not those in the tree"},
+	} {
+		r := other.readTiles(t, size)
+		test.change(r)
+		p, err := tree.NewProven(t.Context(), r, head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = p.Check(t.Context(), b)
+		wantError(t, err, test.want)
+		if named := (*tree.EntryError)(nil); errors.As(err, &named) {
+			t.Errorf("%s: entry %d is named", test.name, named.Index)
+		}
+	}
+}
+
+// Bundles that are in the tree are proven without the tiles of their leaves, and
+// each tile above is read once.
+func TestCheckReadsFewTiles(t *testing.T) {
+	t.Parallel()
+	const size = 66_000
+	other := newTlogTree(t, size)
+	r := &counting{tiles: withBundles(t, other.readTiles(t, size), size)}
+	p, err := tree.NewProven(t.Context(), r, other.head(t, size))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for b, err := range tree.Bundles(t.Context(), r.tiles, 0, size) {
+		if err == nil {
+			err = p.Check(t.Context(), b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.n != 4 {
+		t.Errorf("%d tiles are read, want the 3 at the edge and 1 above the bundles", r.n)
+	}
+}

@@ -19,8 +19,8 @@ type Proven struct {
 }
 
 type provenTile struct {
-	index  uint64
-	hashes []Hash
+	index uint64
+	nodes *Nodes
 }
 
 // NewProven reads the tiles at the right edge, and fails unless they are those
@@ -39,20 +39,28 @@ func NewProven(ctx context.Context, r tile.Reader, head Head) (*Proven, error) {
 // Head returns the head of the tree.
 func (p *Proven) Head() Head { return p.head }
 
-// Hashes returns the hashes of a tile, as wide as the tree has it. They must not
-// be changed.
-func (p *Proven) Hashes(ctx context.Context, level int, index uint64) ([]Hash, error) {
-	t, ok := tile.At(level, index, p.head.Size)
-	if !ok {
-		return nil, fmt.Errorf("there is no tile %d at level %d in a tree of %d entries", index, level, p.head.Size)
+// ReadNodes returns the nodes of a tile, as wide as the tree has it.
+func (p *Proven) ReadNodes(ctx context.Context, t tile.Tile) (*Nodes, error) {
+	t, err := whole(t, p.head.Size)
+	if err != nil {
+		return nil, err
 	}
+	if last, ok := p.last[t.Level]; ok && last.index == t.Index {
+		return last.nodes, nil
+	}
+	nodes, err := p.prove(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	p.last[t.Level] = provenTile{t.Index, nodes}
+	return nodes, nil
+}
+
+func (p *Proven) prove(ctx context.Context, t tile.Tile) (*Nodes, error) {
 	if !t.IsFull() {
-		return p.edge.Partial(level), nil
+		return NewNodes(p.edge.Partial(t.Level)), nil
 	}
-	if last, ok := p.last[level]; ok && last.index == index {
-		return last.hashes, nil
-	}
-	root, err := p.Root(ctx, level, index)
+	want, err := p.root(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -60,27 +68,59 @@ func (p *Proven) Hashes(ctx context.Context, level int, index uint64) ([]Hash, e
 	if err != nil {
 		return nil, err
 	}
-	if got := TileRoot(hashes); got != root {
-		return nil, fmt.Errorf("%s is not the one in the tree: its hash is %s, want %s", t, got, root)
+	nodes := NewNodes(hashes)
+	if got, _ := nodes.Node(8, 0); got != want {
+		return nil, fmt.Errorf("%s is not the one in the tree: its hash is %s, want %s", t, got, want)
 	}
-	p.last[level] = provenTile{index, hashes}
-	return hashes, nil
+	return nodes, nil
 }
 
-// Root returns the hash of a full tile, which stands in the tile above it.
-func (p *Proven) Root(ctx context.Context, level int, index uint64) (Hash, error) {
-	above, err := p.Hashes(ctx, level+1, index/tile.Width)
-	if err != nil {
-		return Hash{}, err
-	}
-	return above[index%tile.Width], nil
+// root returns the hash of a full tile, which stands in the tile above it.
+func (p *Proven) root(ctx context.Context, t tile.Tile) (Hash, error) {
+	return ReadNode(ctx, p, uint(8*(t.Level+1)), t.Index)
 }
 
-// ReadNodes returns the nodes of a tile, as wide as the tree has it.
-func (p *Proven) ReadNodes(ctx context.Context, t tile.Tile) (*Nodes, error) {
-	hashes, err := p.Hashes(ctx, t.Level, t.Index)
-	if err != nil {
-		return nil, err
+// An EntryError names an entry that is not the one in the tree.
+type EntryError struct {
+	Index uint64
+	Leaf  Hash // of the entry
+	Want  Hash // the leaf hash in the tree, which is proven
+}
+
+func (e *EntryError) Error() string {
+	return fmt.Sprintf("entry %d is not the one in the tree: its leaf hash is %s, want %s", e.Index, e.Leaf, e.Want)
+}
+
+// Check fails unless all entries of a bundle are those in the tree. The error is
+// an [*EntryError] about the first that is not, where the tiles can tell.
+func (p *Proven) Check(ctx context.Context, b Bundle) error {
+	leaves := b.Tile
+	leaves.Level = 0
+	if !leaves.In(p.head.Size) {
+		return fmt.Errorf("%s is not in a tree of size %d", b.Tile, p.head.Size)
 	}
-	return NewNodes(hashes), nil
+	// A full bundle is proven by its root, and no tile of leaf hashes is read.
+	if b.Tile.IsFull() {
+		want, err := p.root(ctx, leaves)
+		if err != nil {
+			return err
+		}
+		if b.Root == want {
+			return nil
+		}
+	}
+	nodes, err := p.ReadNodes(ctx, leaves)
+	if err != nil && b.Tile.IsFull() {
+		err = fmt.Errorf("entries %d to %d are not those in the tree, and which of them cannot be told: %w",
+			b.Tile.Start(), b.Tile.Start()+tile.Width-1, err)
+	}
+	if err != nil {
+		return err
+	}
+	for i, leaf := range b.Leaves {
+		if want, _ := nodes.Node(0, uint64(i)); leaf != want {
+			return &EntryError{b.Tile.Start() + uint64(i), leaf, want}
+		}
+	}
+	return nil
 }

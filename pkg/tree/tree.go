@@ -1,5 +1,6 @@
 // Package tree is the Merkle tree of RFC 6962 over SHA-256: leaf hashes in,
-// heads and full tiles out. It does no I/O.
+// heads and full tiles out. It does no I/O of its own; what reads a log reads
+// through the [tile.Reader] that it is given.
 //
 //	leaf  = SHA-256(0x00 || entry)
 //	node  = SHA-256(0x01 || left || right)
@@ -8,12 +9,15 @@
 // The tree of n > 1 entries splits after the largest power of two below n, so
 // each full subtree, once complete, is part of every later tree. A [Frontier]
 // holds what is needed to grow one: the full subtrees at its right edge, and
-// the tiles that are not full yet.
+// the tiles that are not full yet. [Bundles] reads a log's entries and hashes
+// them, and [Proven] tells whether they are those of a tree.
 //
 // What always holds:
 //   - a Frontier grown in any batches gives the same tiles and the same head;
 //   - the work to append is one node hash an entry, the memory a Frontier takes
-//     does not depend on the size of its tree (at most 64 KiB).
+//     does not depend on the size of its tree (at most 64 KiB);
+//   - leaf hashes come from entries that are hashed here; what a reader serves as
+//     hashes is taken for those of a tree only by a Proven.
 //
 // Proofs about a tree are in the package proof.
 package tree

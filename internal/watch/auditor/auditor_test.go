@@ -146,6 +146,30 @@ func TestAWrongEntryIsFound(t *testing.T) {
 	}
 }
 
+// A bundle that the tiles cannot judge does not keep the auditor from one that
+// they can.
+func TestAWrongTileDoesNotHideAWrongEntry(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t, origin).grow("a", 300)
+	f := newFront(t, h.handler)
+	r := newRig(t, []string{h.vkey}, f.url)
+	r.mustOnce()
+	h.grow("a", 1000)
+	changed := func(w http.ResponseWriter, r *http.Request) {
+		body := h.get(strings.TrimPrefix(r.URL.Path, "/logs/default"))
+		body = bytes.Replace(body, []byte(`"a600"`), []byte(`"b600"`), 1)
+		_, _ = w.Write(bytes.Replace(body, []byte(`"a900"`), []byte(`"b900"`), 1))
+	}
+	f.serve(instead(instead(h.handler, "/tile/entries/", changed), "/tile/0/002", fixed(h.get("/tile/0/000"))))
+	if err := r.once(); !errors.Is(err, auditor.ErrContradiction) {
+		t.Fatalf("the audit says %v: %s", err, r.kinds())
+	}
+	got := r.contradictions()
+	if len(got) != 1 || got[0].Kind != contradiction.Entry || got[0].Index != 900 {
+		t.Errorf("contradictions: %+v", got)
+	}
+}
+
 func TestStateThatIsDamagedIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t, origin).grow("a", 300)

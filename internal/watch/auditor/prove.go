@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"runtime"
 
 	"github.com/stele-log/stele/pkg/contradiction"
 	"github.com/stele-log/stele/pkg/proof"
@@ -68,73 +67,6 @@ func prefixRoot(ctx context.Context, nodes tree.NodeReader, size uint64) (root t
 	return root, nil
 }
 
-// A bundle is the leaf hashes of an entry bundle, or why there are none.
-type bundle struct {
-	t      tile.Tile
-	leaves []tree.Hash
-	err    error
-}
-
-// readLeaves reads and hashes the entry bundles of a tree of size to from the
-// one with the entry at index from on: in parallel, and handed to use in order,
-// from the entry at index from on.
-func readLeaves(ctx context.Context, r tile.Reader, from, to uint64, use func([]tree.Hash) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ahead := make(chan chan bundle, 8*runtime.GOMAXPROCS(0))
-	go func() {
-		defer close(ahead)
-		for i := from / tile.Width; ctx.Err() == nil; i++ {
-			t, ok := tile.At(tile.Entries, i, to)
-			if !ok {
-				return
-			}
-			one := make(chan bundle, 1)
-			ahead <- one
-			go func() { one <- readBundle(ctx, r, t) }()
-		}
-	}()
-	var failed error
-	for one := range ahead {
-		b := <-one
-		if failed != nil {
-			continue // let the reader end
-		}
-		if failed = b.err; failed == nil {
-			skip := max(from, b.t.Start()) - b.t.Start()
-			failed = use(b.leaves[skip:])
-		}
-		if failed != nil {
-			cancel()
-		}
-	}
-	return errors.Join(failed, ctx.Err())
-}
-
-func readBundle(ctx context.Context, r tile.Reader, t tile.Tile) bundle {
-	entries, err := readEntries(ctx, r, t)
-	if err != nil {
-		return bundle{t: t, err: err}
-	}
-	leaves := make([]tree.Hash, len(entries))
-	for i, e := range entries {
-		leaves[i] = tree.LeafHash(e)
-	}
-	return bundle{t: t, leaves: leaves}
-}
-
-func readEntries(ctx context.Context, r tile.Reader, t tile.Tile) ([][]byte, error) {
-	data, err := r.ReadTile(ctx, t)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", t, err)
-	}
-	entries, err := tile.SplitBundle(data, t.Width)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", t, err)
-	}
-	return entries, nil
-}
-
 // grow hashes the entries that the tree of the frontier lacks to that size, and
 // returns the frontier of the larger tree. hashed is told how many were added.
 func grow(ctx context.Context, r tile.Reader, f *tree.Frontier, size uint64, hashed func(int)) (*tree.Frontier, error) {
@@ -142,12 +74,15 @@ func grow(ctx context.Context, r tile.Reader, f *tree.Frontier, size uint64, has
 	if f.Size() == size {
 		return grown, nil
 	}
-	err := readLeaves(ctx, r, f.Size(), size, func(leaves []tree.Hash) error {
-		grown.Append(leaves)
-		hashed(len(leaves))
-		return nil
-	})
-	return grown, err
+	for b, err := range tree.Bundles(ctx, r, f.Size(), size) {
+		if err != nil {
+			return nil, err
+		}
+		before := grown.Size()
+		grown.AppendBundle(b)
+		hashed(int(grown.Size() - before))
+	}
+	return grown, nil
 }
 
 // rebuild hashes all entries of the tree with that head, and returns those of
@@ -156,17 +91,16 @@ func grow(ctx context.Context, r tile.Reader, f *tree.Frontier, size uint64, has
 func rebuild(ctx context.Context, r tile.Reader, head tree.Head, size uint64, hashed func(int)) (tile.Reader, error) {
 	tiles := built{}
 	var f tree.Frontier
-	err := readLeaves(ctx, r, 0, head.Size, func(leaves []tree.Hash) error {
-		for _, full := range f.Append(leaves) {
+	for b, err := range tree.Bundles(ctx, r, 0, head.Size) {
+		if err != nil {
+			return nil, err
+		}
+		for _, full := range f.AppendBundle(b) {
 			if full.Tile.Level > 0 || full.Tile.Index == size/tile.Width {
 				tiles[full.Tile] = full.Data
 			}
 		}
-		hashed(len(leaves))
-		return nil
-	})
-	if err != nil {
-		return nil, err
+		hashed(len(b.Leaves))
 	}
 	if got := f.Head(); got != head {
 		return nil, fmt.Errorf("%w: the entries have %v, signed is %v", errOtherTree, got, head)
@@ -192,37 +126,42 @@ func (b built) ReadTile(_ context.Context, t tile.Tile) ([]byte, error) {
 	return data, nil
 }
 
-// findEntry looks, among the entries from index from on, for one that is not
-// the one in the tree with that head, whose tiles are proven on the way. It
-// returns a contradiction without sighting, and false if it finds none.
+// findEntry looks, in the bundles from the one with the entry at index from on,
+// for an entry that is not the one in the tree with that head. It returns a
+// contradiction without sighting, and false if it finds none. The error is about
+// the first bundle that it could not judge.
 func findEntry(ctx context.Context, r tile.Reader, from uint64, head tree.Head) (e contradiction.Contradiction, found bool, err error) {
-	for i := from / tile.Width; ; i++ {
-		t, ok := tile.At(tile.Entries, i, head.Size)
-		if !ok {
-			return e, false, nil
-		}
-		nodes := tree.TileNodes(r, head.Size)
-		entries, err := readEntries(ctx, r, t)
+	p, err := tree.NewProven(ctx, r, head)
+	if err != nil {
+		return e, false, err
+	}
+	var unclear error // of the first bundle that cannot be judged
+	for b, err := range tree.Bundles(ctx, r, from, head.Size) {
 		if err != nil {
 			return e, false, err
 		}
-		for j, data := range entries {
-			index := t.Start() + uint64(j)
-			leaf, err := tree.ReadNode(ctx, nodes, 0, index)
-			if err != nil {
-				return e, false, err
-			}
-			if tree.LeafHash(data) == leaf {
-				continue
-			}
-			e = contradiction.Contradiction{Kind: contradiction.Entry, Index: index, Leaf: leaf, Data: data}
-			if e.Hashes, err = proof.Inclusion(ctx, nodes, index, head.Size); err != nil {
-				return e, false, err
-			}
-			if err := proof.VerifyInclusion(leaf, index, head, e.Hashes); err != nil {
-				return e, false, fmt.Errorf("%w: %s and the tiles above it: %w", errOtherTree, t, err)
-			}
-			return e, true, nil
+		var other *tree.EntryError
+		if err := p.Check(ctx, b); errors.As(err, &other) {
+			e, err = entryContradiction(ctx, p, b, other)
+			return e, err == nil, err
+		} else if unclear == nil {
+			unclear = err
 		}
 	}
+	return e, false, unclear
+}
+
+// entryContradiction proves which leaf hash the tree has for an entry of a
+// bundle that has another.
+func entryContradiction(ctx context.Context, p *tree.Proven, b tree.Bundle, other *tree.EntryError) (e contradiction.Contradiction, err error) {
+	entries, err := tile.SplitBundle(b.Data, b.Tile.Width)
+	if err != nil {
+		return e, err
+	}
+	hashes, err := proof.Inclusion(ctx, p, other.Index, p.Head().Size)
+	if err != nil {
+		return e, err
+	}
+	return contradiction.Contradiction{Kind: contradiction.Entry, Index: other.Index, Leaf: other.Want,
+		Data: entries[other.Index-b.Tile.Start()], Hashes: hashes}, nil
 }

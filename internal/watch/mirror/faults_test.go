@@ -105,22 +105,26 @@ func TestWhatIsThereIsNotFetchedAgain(t *testing.T) {
 	}
 
 	// What was changed meanwhile is.
-	if err := os.Remove(filepath.Join(dir, "checkpoint")); err != nil {
-		t.Fatal(err)
+	for _, change := range []func([]byte) []byte{
+		func(b []byte) []byte { b[5] ^= 1; return b },
+		func(b []byte) []byte { return b[:100] },
+	} {
+		if err := os.Remove(filepath.Join(dir, "checkpoint")); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(dir, "tile/entries/003")
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, change(b), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := update(t, l, dir, nil); err != nil {
+			t.Fatal(err)
+		}
+		wantWhole(t, l, dir, 5000)
 	}
-	path := filepath.Join(dir, "tile/entries/003")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b[5] ^= 1
-	if err := os.WriteFile(path, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := update(t, l, dir, nil); err != nil {
-		t.Fatal(err)
-	}
-	wantWhole(t, l, dir, 5000)
 }
 
 // lastFails cannot write the checkpoint.

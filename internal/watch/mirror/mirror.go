@@ -232,20 +232,19 @@ func (m *Mirror) copy(ctx context.Context, p *tree.Proven, w *writer, old state)
 	if old.head.Size == p.Head().Size {
 		return nil
 	}
-	err := m.bundles(ctx, p, old.head.Size, func(b bundle) error {
-		if err := w.put(b.t.Path(), b.data); err != nil {
+	for b, err := range m.bundles(ctx, p, old.head.Size) {
+		if err != nil {
 			return err
 		}
-		for _, full := range edge.Append(b.leaves[edge.Size()-b.t.Start():]) {
+		if err := w.put(b.Tile.Path(), b.Data); err != nil {
+			return err
+		}
+		for _, full := range edge.AppendBundle(b) {
 			if err := w.put(full.Tile.Path(), full.Data); err != nil {
 				return err
 			}
 		}
 		m.cfg.Progress(edge.Size(), p.Head().Size)
-		return nil
-	})
-	if err != nil {
-		return err
 	}
 	if got := edge.Head(); got != p.Head() {
 		return fmt.Errorf("the entries have %v, the checkpoint signs %v", got, p.Head())
