@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/stele-log/stele/pkg/event/internal/scan"
 )
 
 // ParseBatch checks the events in a JSON array, each by itself: a bad event does
@@ -14,11 +16,11 @@ import (
 // no items.
 func ParseBatch(body []byte, from Sender) ([]Item, error) {
 	var items []Item
-	i := skipSpace(body, 0)
+	i := scan.SkipSpace(body, 0)
 	if i == len(body) || body[i] != '[' {
 		return nil, errorAt(nil, i, "not a batch: send a JSON array of events")
 	}
-	if i = skipSpace(body, i+1); i < len(body) && body[i] == ']' {
+	if i = scan.SkipSpace(body, i+1); i < len(body) && body[i] == ']' {
 		return checkEnd(items, body, i+1)
 	}
 	for {
@@ -33,7 +35,7 @@ func ParseBatch(body []byte, from Sender) ([]Item, error) {
 		}
 		items = append(items, item)
 
-		i = skipSpace(body, end)
+		i = scan.SkipSpace(body, end)
 		switch {
 		case i == len(body):
 			return nil, errorAt(nil, i, "not JSON: the array is not closed; send the whole of it")
@@ -42,7 +44,7 @@ func ParseBatch(body []byte, from Sender) ([]Item, error) {
 		case body[i] != ',':
 			return nil, errorAt(nil, i, "not JSON: no comma between two events")
 		}
-		i = skipSpace(body, i+1)
+		i = scan.SkipSpace(body, i+1)
 	}
 }
 
@@ -53,7 +55,7 @@ func ParseLines(body []byte, from Sender) []Item {
 	for line := 1; len(body) > 0; line++ {
 		var text []byte
 		text, body, _ = bytes.Cut(body, []byte{'\n'})
-		if skipSpace(text, 0) == len(text) {
+		if scan.SkipSpace(text, 0) == len(text) {
 			continue
 		}
 		item := Item{}
@@ -82,17 +84,10 @@ func checkSyntax(value []byte) *Error {
 
 // checkEnd returns the items if nothing follows the array's end at body[i:].
 func checkEnd(items []Item, body []byte, i int) ([]Item, error) {
-	if i = skipSpace(body, i); i < len(body) {
+	if i = scan.SkipSpace(body, i); i < len(body) {
 		return nil, errorAt(nil, i, "not JSON: something follows the array; send one array")
 	}
 	return items, nil
-}
-
-func skipSpace(b []byte, i int) int {
-	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
-		i++
-	}
-	return i
 }
 
 // skipValue returns where the value at b[i:] ends. It finds the end of every

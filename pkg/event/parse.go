@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/stele-log/stele/pkg/event/internal/scan"
 )
 
 // Parse checks one event in the JSON event format; all of its attributes but
@@ -16,10 +18,10 @@ import (
 func Parse(json []byte, from Sender) (Event, error) { return parse(json, from, true) }
 
 // parse is Parse, with the scanner or without.
-func parse(json []byte, from Sender, scan bool) (Event, error) {
+func parse(json []byte, from Sender, mayScan bool) (Event, error) {
 	p := newParser(json)
 	defer p.release()
-	if !scan || !p.scan() {
+	if !mayScan || !p.scan() {
 		p.reset()
 		if err := p.read((*parser).add); err != nil {
 			return Event{}, err
@@ -38,9 +40,13 @@ type parser struct {
 	out []byte // what was received, compacted, without the closing brace
 
 	// Of read and scan:
-	dec   jsontext.Decoder
-	src   bytes.Buffer // what dec reads: in
-	names []uint64
+	dec     jsontext.Decoder
+	src     bytes.Buffer // what dec reads: in
+	scanner scan.Scanner
+
+	// The scanner's callbacks, scanned and scannedOfEntry: to bind them for each
+	// event would allocate.
+	take, takeOfEntry func(scan.Member) bool
 
 	// Of what was received:
 	id, source, typ, subject field
@@ -48,7 +54,9 @@ type parser struct {
 	hasTime, hasSpec         bool
 	data                     string // "data" or "data_base64", whichever came
 
-	server server // what follows it, in an entry
+	// Of an entry:
+	server   server // what the server has set
+	received int    // out[:received] is the event as received, as far as is known
 }
 
 // A field is the value of a string attribute: a part of parser.out or, if it
@@ -76,7 +84,11 @@ type member struct {
 	at      int    // offset of the value, in bytes
 }
 
-var parsers = sync.Pool{New: func() any { return new(parser) }}
+var parsers = sync.Pool{New: func() any {
+	p := new(parser)
+	p.take, p.takeOfEntry = p.scanned, p.scannedOfEntry
+	return p
+}}
 
 func newParser(json []byte) *parser {
 	p := parsers.Get().(*parser)
@@ -96,7 +108,7 @@ func (p *parser) release() {
 
 // reset forgets what was read.
 func (p *parser) reset() {
-	p.out, p.names = p.out[:0], p.names[:0]
+	p.out = p.out[:0]
 	p.id, p.source, p.typ, p.subject = field{}, field{}, field{}, field{}
 	p.time, p.hasTime, p.hasSpec, p.data = time.Time{}, false, false, ""
 	p.server = server{}

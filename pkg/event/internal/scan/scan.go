@@ -1,0 +1,341 @@
+// Package scan reads JSON objects that are plainly written, in one pass over
+// their bytes and several times as fast as a JSON decoder: those that are valid,
+// with no escapes in the names of their members. It says nothing about any other
+// object, not even what is wrong with it: whoever calls it asks a decoder then.
+// So it accepts no object that a strict decoder refuses (RFC 8259, UTF-8, no name
+// twice), and reads what it accepts alike.
+//
+// A [Scanner] is for one goroutine.
+package scan
+
+import (
+	"encoding/binary"
+	"hash/maphash"
+	"math/bits"
+	"slices"
+	"unicode/utf8"
+)
+
+// A Scanner reads objects, one after the other. Its zero value is ready.
+//
+// Its methods take the offset of what they read and return the offset after it,
+// or -1 if they are not sure.
+type Scanner struct {
+	in     []byte
+	out    []byte   // in[:copied], but for white space
+	names  []uint64 // hashes of those of the objects that are open
+	depth  int      // how deep values may be nested
+	copied int
+	other  bool // there are bytes beyond ASCII
+}
+
+// A Member is a member of the object, without white space around and in it. Its
+// bytes are the caller's, or in the output.
+type Member struct {
+	Name  []byte
+	Value []byte // as it is written
+	Text  []byte // of a string of printable ASCII without escapes; otherwise nil
+	Start int    // where the name's quote will be in the output
+	At    int    // where the value will be
+}
+
+// Object reads in, one object whose values are nested less than depth deep. It
+// calls take for each member, in order, and appends the object to out without
+// white space and without the closing brace. It returns false if it is not sure,
+// or take returns false; out then has a part of the object.
+func (s *Scanner) Object(in, out []byte, depth int, take func(Member) bool) ([]byte, bool) {
+	s.in, s.out, s.depth = in, out, depth
+	s.names, s.copied, s.other = s.names[:0], 0, false
+	i := s.members(take)
+	out = s.out
+	s.in, s.out = nil, nil
+	return out, i >= 0
+}
+
+// members reads the whole of the object.
+func (s *Scanner) members(take func(Member) bool) int {
+	i := s.space(0)
+	if !s.is(i, '{') {
+		return -1
+	}
+	for i = s.space(i + 1); ; i = s.space(i + 1) {
+		m := Member{Start: s.position(i)}
+		if m.Name, i = s.name(i); i < 0 || s.seen(0, m.Name) {
+			return -1
+		}
+		m.At = s.position(i)
+		start := i
+		var end int
+		if m.Text, end = s.plain(i); end < 0 {
+			m.Text, end = nil, s.value(i, 1)
+		}
+		if end < 0 {
+			return -1
+		}
+		m.Value = s.in[start:end]
+		if !take(m) {
+			return -1
+		}
+		if i = s.space(end); !s.is(i, ',') {
+			break
+		}
+	}
+	s.out = append(s.out, s.in[s.copied:i]...)
+	if !s.is(i, '}') || SkipSpace(s.in, i+1) < len(s.in) || s.other && !utf8.Valid(s.in) {
+		return -1
+	}
+	return i + 1
+}
+
+// position returns where in[i] will be in the output.
+func (s *Scanner) position(i int) int { return len(s.out) + i - s.copied }
+
+// name reads a member's name and the colon after it.
+func (s *Scanner) name(i int) (name []byte, end int) {
+	if name, i = s.plain(i); i < 0 {
+		return nil, -1
+	}
+	if i = s.space(i); !s.is(i, ':') {
+		return nil, -1
+	}
+	return name, s.space(i + 1)
+}
+
+// value reads a JSON value that stands in depth objects and arrays.
+func (s *Scanner) value(i, depth int) int {
+	if i >= len(s.in) {
+		return -1
+	}
+	switch s.in[i] {
+	case '"':
+		return s.string(i)
+	case '{', '[':
+		switch {
+		case depth == s.depth:
+			return -1
+		case s.in[i] == '{':
+			return s.object(i, depth+1)
+		}
+		return s.array(i, depth+1)
+	}
+	return s.scalar(i)
+}
+
+func (s *Scanner) object(i, depth int) int {
+	if i = s.space(i + 1); s.is(i, '}') {
+		return i + 1
+	}
+	for base := len(s.names); ; i = s.space(i + 1) {
+		name, at := s.name(i)
+		if at < 0 || s.seen(base, name) {
+			return -1
+		}
+		if i = s.value(at, depth); i < 0 {
+			return -1
+		}
+		if i = s.space(i); !s.is(i, ',') {
+			s.names = s.names[:base]
+			return s.after(i, '}')
+		}
+	}
+}
+
+func (s *Scanner) array(i, depth int) int {
+	if i = s.space(i + 1); s.is(i, ']') {
+		return i + 1
+	}
+	for ; ; i = s.space(i + 1) {
+		if i = s.value(i, depth); i < 0 {
+			return -1
+		}
+		if i = s.space(i); !s.is(i, ',') {
+			return s.after(i, ']')
+		}
+	}
+}
+
+// maxNames is the number of members of an object up to which the hashes of
+// their names are compared one by one.
+const maxNames = 64
+
+var nameSeed = maphash.MakeSeed()
+
+// seen adds a name to those of the innermost object, which begin at base, and
+// reports whether it may be there already.
+func (s *Scanner) seen(base int, name []byte) bool {
+	h := maphash.Bytes(nameSeed, name)
+	if len(s.names)-base >= maxNames || slices.Contains(s.names[base:], h) {
+		return true
+	}
+	s.names = append(s.names, h)
+	return false
+}
+
+// is reports whether c stands at i.
+func (s *Scanner) is(i int, c byte) bool { return uint(i) < uint(len(s.in)) && s.in[i] == c }
+
+// after reads c.
+func (s *Scanner) after(i int, c byte) int {
+	if s.is(i, c) {
+		return i + 1
+	}
+	return -1
+}
+
+// space leaves white space out.
+func (s *Scanner) space(i int) int {
+	if uint(i) < uint(len(s.in)) && s.in[i] > ' ' {
+		return i
+	}
+	end := SkipSpace(s.in, i)
+	if end > i {
+		s.out = append(s.out, s.in[s.copied:i]...)
+		s.copied = end
+	}
+	return end
+}
+
+// plain reads a string of printable ASCII without escapes and returns its text.
+func (s *Scanner) plain(i int) (text []byte, end int) {
+	if !s.is(i, '"') {
+		return nil, -1
+	}
+	end = skipPlain(s.in, i+1)
+	if !s.is(end, '"') {
+		return nil, -1
+	}
+	return s.in[i+1 : end], end + 1
+}
+
+// string reads any string.
+func (s *Scanner) string(i int) int {
+	for i = skipPlain(s.in, i+1); i >= 0 && i < len(s.in); i = skipPlain(s.in, i) {
+		switch c := s.in[i]; {
+		case c == '"':
+			return i + 1
+		case c == '\\':
+			i = s.escape(i)
+		case c >= utf8.RuneSelf:
+			s.other = true
+			i++
+		case c < ' ':
+			return -1
+		default:
+			i++
+		}
+		if i < 0 {
+			return -1
+		}
+	}
+	return -1
+}
+
+// escape reads an escape, but for surrogates.
+func (s *Scanner) escape(i int) int {
+	if i+1 >= len(s.in) {
+		return -1
+	}
+	switch s.in[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 2
+	case 'u':
+		if i+6 > len(s.in) || s.in[i+2]|0x20 == 'd' || slices.ContainsFunc(s.in[i+2:i+6], notHex) {
+			return -1
+		}
+		return i + 6
+	}
+	return -1
+}
+
+func notHex(c byte) bool {
+	return (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'f')
+}
+
+// scalar reads a number, true, false or null.
+func (s *Scanner) scalar(i int) int {
+	if i >= len(s.in) {
+		return -1
+	}
+	switch s.in[i] {
+	case 't':
+		return s.word(i, "true")
+	case 'f':
+		return s.word(i, "false")
+	case 'n':
+		return s.word(i, "null")
+	}
+	return s.number(i)
+}
+
+func (s *Scanner) word(i int, word string) int {
+	if end := i + len(word); end <= len(s.in) && string(s.in[i:end]) == word {
+		return end
+	}
+	return -1
+}
+
+// number reads a number.
+//
+// SPEC: RFC 8259 section 6.
+func (s *Scanner) number(i int) int {
+	if s.is(i, '-') {
+		i++
+	}
+	if s.is(i, '0') {
+		i++
+	} else if i = s.digits(i); i < 0 {
+		return -1
+	}
+	if s.is(i, '.') {
+		if i = s.digits(i + 1); i < 0 {
+			return -1
+		}
+	}
+	if !s.is(i, 'e') && !s.is(i, 'E') {
+		return i
+	}
+	if i++; s.is(i, '+') || s.is(i, '-') {
+		i++
+	}
+	return s.digits(i)
+}
+
+// digits reads one digit or more.
+func (s *Scanner) digits(i int) int {
+	start := i
+	for i < len(s.in) && '0' <= s.in[i] && s.in[i] <= '9' {
+		i++
+	}
+	if i == start {
+		return -1
+	}
+	return i
+}
+
+// skipPlain returns where the run of printable ASCII without quotes and
+// backslashes that begins at b[i] ends.
+func skipPlain(b []byte, i int) int {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(b); i += 8 {
+		w := binary.LittleEndian.Uint64(b[i:])
+		quote, backslash, del := w^(ones*'"'), w^(ones*'\\'), w^(ones*0x7f)
+		// The high bit of a byte is set where it is below 0x20, is one of the
+		// three, or is beyond ASCII; after the first such byte it means nothing.
+		found := ((w - ones*0x20) | (quote - ones) | (backslash - ones) | (del - ones) | w) & highs
+		if found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for i < len(b) && ' ' <= b[i] && b[i] < 0x7f && b[i] != '"' && b[i] != '\\' {
+		i++
+	}
+	return i
+}
+
+// SkipSpace returns where the white space that begins at b[i] ends.
+func SkipSpace(b []byte, i int) int {
+	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
+		i++
+	}
+	return i
+}
