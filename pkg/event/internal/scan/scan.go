@@ -17,10 +17,16 @@ import (
 )
 
 // A Scanner reads objects, one after the other. Its zero value is ready.
+type Scanner struct {
+	names []uint64 // of a scan before, to be used again
+}
+
+// A scan is the reading of one object. It stays on the stack, where the garbage
+// collector takes no note of each change.
 //
 // Its methods take the offset of what they read and return the offset after it,
 // or -1 if they are not sure.
-type Scanner struct {
+type scan struct {
 	in     []byte
 	out    []byte   // in[:copied], but for white space
 	names  []uint64 // hashes of those of the objects that are open
@@ -44,16 +50,14 @@ type Member struct {
 // white space and without the closing brace. It returns false if it is not sure,
 // or take returns false; out then has a part of the object.
 func (s *Scanner) Object(in, out []byte, depth int, take func(Member) bool) ([]byte, bool) {
-	s.in, s.out, s.depth = in, out, depth
-	s.names, s.copied, s.other = s.names[:0], 0, false
-	i := s.members(take)
-	out = s.out
-	s.in, s.out = nil, nil
-	return out, i >= 0
+	one := scan{in: in, out: out, names: s.names[:0], depth: depth}
+	i := one.members(take)
+	s.names = one.names
+	return one.out, i >= 0
 }
 
 // members reads the whole of the object.
-func (s *Scanner) members(take func(Member) bool) int {
+func (s *scan) members(take func(Member) bool) int {
 	i := s.space(0)
 	if !s.is(i, '{') {
 		return -1
@@ -88,10 +92,10 @@ func (s *Scanner) members(take func(Member) bool) int {
 }
 
 // position returns where in[i] will be in the output.
-func (s *Scanner) position(i int) int { return len(s.out) + i - s.copied }
+func (s *scan) position(i int) int { return len(s.out) + i - s.copied }
 
 // name reads a member's name and the colon after it.
-func (s *Scanner) name(i int) (name []byte, end int) {
+func (s *scan) name(i int) (name []byte, end int) {
 	if name, i = s.plain(i); i < 0 {
 		return nil, -1
 	}
@@ -102,7 +106,7 @@ func (s *Scanner) name(i int) (name []byte, end int) {
 }
 
 // value reads a JSON value that stands in depth objects and arrays.
-func (s *Scanner) value(i, depth int) int {
+func (s *scan) value(i, depth int) int {
 	if i >= len(s.in) {
 		return -1
 	}
@@ -121,7 +125,7 @@ func (s *Scanner) value(i, depth int) int {
 	return s.scalar(i)
 }
 
-func (s *Scanner) object(i, depth int) int {
+func (s *scan) object(i, depth int) int {
 	if i = s.space(i + 1); s.is(i, '}') {
 		return i + 1
 	}
@@ -140,7 +144,7 @@ func (s *Scanner) object(i, depth int) int {
 	}
 }
 
-func (s *Scanner) array(i, depth int) int {
+func (s *scan) array(i, depth int) int {
 	if i = s.space(i + 1); s.is(i, ']') {
 		return i + 1
 	}
@@ -162,7 +166,7 @@ var nameSeed = maphash.MakeSeed()
 
 // seen adds a name to those of the innermost object, which begin at base, and
 // reports whether it may be there already.
-func (s *Scanner) seen(base int, name []byte) bool {
+func (s *scan) seen(base int, name []byte) bool {
 	h := maphash.Bytes(nameSeed, name)
 	if len(s.names)-base >= maxNames || slices.Contains(s.names[base:], h) {
 		return true
@@ -172,10 +176,10 @@ func (s *Scanner) seen(base int, name []byte) bool {
 }
 
 // is reports whether c stands at i.
-func (s *Scanner) is(i int, c byte) bool { return uint(i) < uint(len(s.in)) && s.in[i] == c }
+func (s *scan) is(i int, c byte) bool { return uint(i) < uint(len(s.in)) && s.in[i] == c }
 
 // after reads c.
-func (s *Scanner) after(i int, c byte) int {
+func (s *scan) after(i int, c byte) int {
 	if s.is(i, c) {
 		return i + 1
 	}
@@ -183,7 +187,7 @@ func (s *Scanner) after(i int, c byte) int {
 }
 
 // space leaves white space out.
-func (s *Scanner) space(i int) int {
+func (s *scan) space(i int) int {
 	if uint(i) < uint(len(s.in)) && s.in[i] > ' ' {
 		return i
 	}
@@ -196,7 +200,7 @@ func (s *Scanner) space(i int) int {
 }
 
 // plain reads a string of printable ASCII without escapes and returns its text.
-func (s *Scanner) plain(i int) (text []byte, end int) {
+func (s *scan) plain(i int) (text []byte, end int) {
 	if !s.is(i, '"') {
 		return nil, -1
 	}
@@ -208,7 +212,7 @@ func (s *Scanner) plain(i int) (text []byte, end int) {
 }
 
 // string reads any string.
-func (s *Scanner) string(i int) int {
+func (s *scan) string(i int) int {
 	for i = skipPlain(s.in, i+1); i >= 0 && i < len(s.in); i = skipPlain(s.in, i) {
 		switch c := s.in[i]; {
 		case c == '"':
@@ -231,7 +235,7 @@ func (s *Scanner) string(i int) int {
 }
 
 // escape reads an escape, but for surrogates.
-func (s *Scanner) escape(i int) int {
+func (s *scan) escape(i int) int {
 	if i+1 >= len(s.in) {
 		return -1
 	}
@@ -252,7 +256,7 @@ func notHex(c byte) bool {
 }
 
 // scalar reads a number, true, false or null.
-func (s *Scanner) scalar(i int) int {
+func (s *scan) scalar(i int) int {
 	if i >= len(s.in) {
 		return -1
 	}
@@ -267,7 +271,7 @@ func (s *Scanner) scalar(i int) int {
 	return s.number(i)
 }
 
-func (s *Scanner) word(i int, word string) int {
+func (s *scan) word(i int, word string) int {
 	if end := i + len(word); end <= len(s.in) && string(s.in[i:end]) == word {
 		return end
 	}
@@ -277,7 +281,7 @@ func (s *Scanner) word(i int, word string) int {
 // number reads a number.
 //
 // SPEC: RFC 8259 section 6.
-func (s *Scanner) number(i int) int {
+func (s *scan) number(i int) int {
 	if s.is(i, '-') {
 		i++
 	}
@@ -301,7 +305,7 @@ func (s *Scanner) number(i int) int {
 }
 
 // digits reads one digit or more.
-func (s *Scanner) digits(i int) int {
+func (s *scan) digits(i int) int {
 	start := i
 	for i < len(s.in) && '0' <= s.in[i] && s.in[i] <= '9' {
 		i++
