@@ -96,9 +96,8 @@ var linesTypes = []string{linesType, "application/ndjson", "application/jsonl"}
 // mediaType returns a Content-Type without its parameters, of which only a
 // charset other than UTF-8 matters.
 func mediaType(header string) (string, error) {
-	switch header {
-	case "", eventType, batchType, linesType, jsonType: // as most write it
-		return header, nil
+	if header == "" {
+		return "", nil
 	}
 	mediaType, params, err := mime.ParseMediaType(header)
 	if err != nil {

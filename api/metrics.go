@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -23,21 +22,11 @@ type metrics struct {
 	inFlight prometheus.Gauge
 	streams  prometheus.Gauge
 	streamed *prometheus.CounterVec
-
-	mu        sync.RWMutex
-	observers map[series]prometheus.Observer // those of requests, which take longer to find than to use
-}
-
-// A series is what requests are counted by.
-type series struct {
-	method, route string
-	status        int
 }
 
 func newMetrics(e *engine.Engine) *metrics {
 	m := &metrics{
-		registry:  prometheus.NewRegistry(),
-		observers: map[series]prometheus.Observer{},
+		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "stele_http_request_seconds",
 			Help:    "Time to answer a request, by route and status.",
@@ -77,22 +66,8 @@ func (m *metrics) observe(next http.Handler) http.Handler {
 			return
 		}
 		route := chi.RouteContext(r.Context()).RoutePattern()
-		m.observer(series{methodLabel(r.Method), route, ww.status}).Observe(time.Since(start).Seconds())
+		m.requests.WithLabelValues(methodLabel(r.Method), route, strconv.Itoa(ww.status)).Observe(time.Since(start).Seconds())
 	})
-}
-
-func (m *metrics) observer(s series) prometheus.Observer {
-	m.mu.RLock()
-	o, ok := m.observers[s]
-	m.mu.RUnlock()
-	if ok {
-		return o
-	}
-	o = m.requests.WithLabelValues(s.method, s.route, strconv.Itoa(s.status))
-	m.mu.Lock()
-	m.observers[s] = o
-	m.mu.Unlock()
-	return o
 }
 
 // A statusWriter keeps the status of a reply, 0 if there was none.

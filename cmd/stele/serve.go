@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,7 +64,6 @@ of that log: /readyz and the metrics say so until the server is started again.`,
 			if err != nil {
 				return err
 			}
-			tuneGarbageCollection()
 			s, release, err := f.start(cmd.Context(), logger)
 			if err != nil {
 				return err
@@ -77,16 +75,6 @@ of that log: /readyz and the metrics say so until the server is started again.`,
 	}
 	f.register(cmd)
 	return cmd
-}
-
-// tuneGarbageCollection lets the heap grow by 30% of what is in use between
-// collections: most of what a large log keeps in memory are filters and tiles,
-// which a collection passes over, so that to have the heap grow to twice of that
-// would save little. GOGC and GOMEMLIMIT in the environment take precedence.
-func tuneGarbageCollection() {
-	if os.Getenv("GOGC") == "" && os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetGCPercent(30)
-	}
 }
 
 func (f *serveFlags) register(cmd *cobra.Command) {

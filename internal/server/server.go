@@ -103,6 +103,7 @@ func (s *Server) startLogs(cfg Config) {
 	})
 	logs, stopLogs := context.WithCancel(context.Background())
 	s.stopLogs = stopLogs
+	go limitMemory(logs)
 	s.engine.Start(logs)
 }
 
