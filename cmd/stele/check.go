@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stele-log/stele/pkg/client"
+	"github.com/stele-log/stele/pkg/heads"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
@@ -83,9 +83,9 @@ func (f *checkFlags) checkPlace(cmd *cobra.Command, p *policy.Policy, place stri
 		}
 	}
 	reader, c := openLog(place)
-	var history iter.Seq2[client.PastCheckpoint, error]
+	var history iter.Seq2[heads.Checkpoint, error]
 	if c != nil {
-		history = client.History(cmd.Context(), c, place)
+		history = client.History(cmd.Context(), c, place, 0)
 	}
 	return check(cmd, reader, p, history)
 }
@@ -108,7 +108,7 @@ func (f *checkFlags) checkStored(cmd *cobra.Command, p *policy.Policy) (report c
 		return report, err
 	}
 	reader := storage.NewReader(stored, storage.NewCache(checkCache))
-	if report, err = check(cmd, reader, p, storedHistory(cmd.Context(), stored)); err != nil {
+	if report, err = check(cmd, reader, p, storage.History(cmd.Context(), stored)); err != nil {
 		return report, err
 	}
 	head, err := stored.Head(cmd.Context())
@@ -120,7 +120,7 @@ func (f *checkFlags) checkStored(cmd *cobra.Command, p *policy.Policy) (report c
 // tile once.
 const checkCache = 1 << 20
 
-func check(cmd *cobra.Command, r tile.Reader, p *policy.Policy, history iter.Seq2[client.PastCheckpoint, error]) (checkReport, error) {
+func check(cmd *cobra.Command, r tile.Reader, p *policy.Policy, history iter.Seq2[heads.Checkpoint, error]) (checkReport, error) {
 	bar := newProgress(cmd.ErrOrStderr(), "checking", "entries")
 	start := time.Now()
 	report, err := client.Check(cmd.Context(), r, p, client.CheckOptions{History: history, Progress: bar.set})
@@ -132,28 +132,6 @@ func check(cmd *cobra.Command, r tile.Reader, p *policy.Policy, history iter.Seq
 		Origin: report.Origin, Size: report.Head.Size, Root: report.Root,
 		Past: report.Past, Cosigned: len(report.Cosignatures), Seconds: time.Since(start).Seconds(),
 	}, nil
-}
-
-// storedHistory returns a stored log's history of checkpoints.
-func storedHistory(ctx context.Context, l storage.Log) iter.Seq2[client.PastCheckpoint, error] {
-	return func(yield func(client.PastCheckpoint, error) bool) {
-		for first := uint64(0); ; {
-			page, err := l.Checkpoints(ctx, first, historyPage)
-			if err != nil {
-				yield(client.PastCheckpoint{}, err)
-				return
-			}
-			if len(page) == 0 {
-				return
-			}
-			for _, c := range page {
-				if !yield(client.PastCheckpoint{Number: c.Number, Note: c.Note}, nil) {
-					return
-				}
-			}
-			first += uint64(len(page))
-		}
-	}
 }
 
 type checkReport struct {

@@ -8,7 +8,6 @@ import (
 	"iter"
 	"time"
 
-	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/pkg/heads"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tree"
@@ -16,11 +15,11 @@ import (
 )
 
 // archived returns the checkpoints of an archive, from its beginning.
-func archived(archive io.ReadSeeker) iter.Seq2[client.PastCheckpoint, error] {
-	return func(yield func(client.PastCheckpoint, error) bool) {
+func archived(archive io.ReadSeeker) iter.Seq2[heads.Checkpoint, error] {
+	return func(yield func(heads.Checkpoint, error) bool) {
 		a, err := openArchive(archive)
 		if err != nil {
-			yield(client.PastCheckpoint{}, err)
+			yield(heads.Checkpoint{}, err)
 			return
 		}
 		for {
@@ -28,7 +27,7 @@ func archived(archive io.ReadSeeker) iter.Seq2[client.PastCheckpoint, error] {
 			if err == io.EOF {
 				return
 			}
-			if !yield(client.PastCheckpoint{Number: c.Number, Note: c.Note}, err) || err != nil {
+			if !yield(c, err) || err != nil {
 				return
 			}
 		}

@@ -81,13 +81,7 @@ func wantRestored(t *testing.T, l *memlog.Log, store storage.Store, checkpoints 
 	if err != nil || len(history) != checkpoints {
 		t.Fatalf("the log has %d checkpoints, %v; want %d", len(history), err, checkpoints)
 	}
-	o := client.CheckOptions{History: func(yield func(client.PastCheckpoint, error) bool) {
-		for _, c := range history {
-			if !yield(client.PastCheckpoint{Number: c.Number, Note: c.Note}, nil) {
-				return
-			}
-		}
-	}}
+	o := client.CheckOptions{History: storage.History(t.Context(), stored)}
 	r := storage.NewReader(stored, storage.NewCache(1<<20))
 	if report, err := client.Check(t.Context(), r, l.Policy, o); err != nil || report.Past != uint64(checkpoints) {
 		t.Fatalf("the log is not whole: %v, %d checkpoints agree", err, report.Past)

@@ -7,6 +7,7 @@ import (
 	"iter"
 
 	"github.com/stele-log/stele/pkg/checkpoint"
+	"github.com/stele-log/stele/pkg/heads"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
@@ -16,16 +17,10 @@ import (
 type CheckOptions struct {
 	// History are all checkpoints published before, by growing size. None may be
 	// missing; each must be trusted by the policy and agree with the entries.
-	History iter.Seq2[PastCheckpoint, error]
+	History iter.Seq2[heads.Checkpoint, error]
 
 	// Progress is called now and then with the number of entries checked.
 	Progress func(done, total uint64)
-}
-
-// A PastCheckpoint is one of a log's history of checkpoints.
-type PastCheckpoint struct {
-	Number uint64 // in the history, from 0
-	Note   []byte // the signed note
 }
 
 // A Report says what Check has found whole.
@@ -62,9 +57,9 @@ func Check(ctx context.Context, r tile.Reader, p *policy.Policy, o CheckOptions)
 	return Report{Result: result, Past: c.past}, nil
 }
 
-func emptyIfNil(history iter.Seq2[PastCheckpoint, error]) iter.Seq2[PastCheckpoint, error] {
+func emptyIfNil(history iter.Seq2[heads.Checkpoint, error]) iter.Seq2[heads.Checkpoint, error] {
 	if history == nil {
-		return func(func(PastCheckpoint, error) bool) {}
+		return func(func(heads.Checkpoint, error) bool) {}
 	}
 	return history
 }
@@ -76,7 +71,7 @@ type checker struct {
 	frontier *tree.Frontier // over the entries checked so far
 	progress func(done, total uint64)
 
-	history func() (PastCheckpoint, error, bool)
+	history func() (heads.Checkpoint, error, bool)
 	given   uint64                 // checkpoints that history has given
 	due     *checkpoint.Checkpoint // the last of them, or nil
 	past    uint64                 // those that agree

@@ -13,12 +13,13 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/pkg/client"
+	"github.com/stele-log/stele/pkg/heads"
 	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
 )
 
 // historyOf returns a history of notes.
-func historyOf(notes ...[]byte) iter.Seq2[client.PastCheckpoint, error] {
+func historyOf(notes ...[]byte) iter.Seq2[heads.Checkpoint, error] {
 	numbers := make([]uint64, len(notes))
 	for i := range numbers {
 		numbers[i] = uint64(i)
@@ -27,10 +28,10 @@ func historyOf(notes ...[]byte) iter.Seq2[client.PastCheckpoint, error] {
 }
 
 // numbered returns a history of notes that have those numbers.
-func numbered(notes [][]byte, numbers ...uint64) iter.Seq2[client.PastCheckpoint, error] {
-	return func(yield func(client.PastCheckpoint, error) bool) {
+func numbered(notes [][]byte, numbers ...uint64) iter.Seq2[heads.Checkpoint, error] {
+	return func(yield func(heads.Checkpoint, error) bool) {
 		for i, n := range notes {
-			if !yield(client.PastCheckpoint{Number: numbers[i], Note: n}, nil) {
+			if !yield(heads.Checkpoint{Number: numbers[i], Note: n}, nil) {
 				return
 			}
 		}
@@ -84,7 +85,7 @@ func TestHistoryThatDisagreesIsNamed(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		log     *memLog
-		history iter.Seq2[client.PastCheckpoint, error]
+		history iter.Seq2[heads.Checkpoint, error]
 		want    string
 	}{
 		{"another root", l, historyOf(append(l.signAll(t, 0, 100, 256), l.sign(t, tree.Head{Size: 300, Root: other}))...),
@@ -106,9 +107,9 @@ func TestHistoryThatDisagreesIsNamed(t *testing.T) {
 		{"the first left out", l, numbered(l.signAll(t, 10, 20), 1, 2), "checkpoint 0 is missing: the next is 1"},
 		{"one twice", l, numbered(l.signAll(t, 10, 20, 20), 0, 1, 1), "checkpoint 2 is missing: the next is 1"},
 		{"one left out of those published since", l, numbered([][]byte{larger, larger}, 0, 2), "checkpoint 1 is missing"},
-		{"an error", l, func(yield func(client.PastCheckpoint, error) bool) {
-			_ = yield(client.PastCheckpoint{Note: l.sign(t, l.head(300))}, nil) &&
-				yield(client.PastCheckpoint{}, broken)
+		{"an error", l, func(yield func(heads.Checkpoint, error) bool) {
+			_ = yield(heads.Checkpoint{Note: l.sign(t, l.head(300))}, nil) &&
+				yield(heads.Checkpoint{}, broken)
 		}, "read history of checkpoints: " + broken.Error()},
 	} {
 		_, err := client.Check(t.Context(), tile.FS(test.log), l.policy(t), client.CheckOptions{History: test.history})
@@ -127,10 +128,10 @@ func TestHistoryIsLetGo(t *testing.T) {
 	for _, log := range []*memLog{l, bad} {
 		ended := false
 		_, _ = client.Check(t.Context(), tile.FS(log), l.policy(t), client.CheckOptions{
-			History: func(yield func(client.PastCheckpoint, error) bool) {
+			History: func(yield func(heads.Checkpoint, error) bool) {
 				defer func() { ended = true }()
 				for n, note := range l.signAll(t, 1, 2, 600) {
-					if !yield(client.PastCheckpoint{Number: uint64(n), Note: note}, nil) {
+					if !yield(heads.Checkpoint{Number: uint64(n), Note: note}, nil) {
 						return
 					}
 				}
@@ -248,7 +249,7 @@ func TestCheckOverHTTP(t *testing.T) {
 	defer server.Close()
 	prefix := server.URL + "/logs/mem/"
 	report, err := client.Check(t.Context(), tile.HTTP(server.Client(), prefix), l.policy(t),
-		client.CheckOptions{History: client.History(t.Context(), server.Client(), prefix)})
+		client.CheckOptions{History: client.History(t.Context(), server.Client(), prefix, 0)})
 	if err != nil || report.Head.Size != 700 || report.Past != 0 {
 		t.Errorf("%+v, error %v", report, err)
 	}

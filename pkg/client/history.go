@@ -3,71 +3,92 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"net/http"
 	"strings"
+	"time"
+
+	"github.com/stele-log/stele/pkg/heads"
 )
 
-// maxHistoryPage is the size of the largest page of checkpoints that is read,
-// in bytes: 1000 checkpoints with some ML-DSA-44 cosignatures.
-const maxHistoryPage = 64 << 20
+const (
+	// maxPage is the number of checkpoints on the largest page that is asked for.
+	maxPage = 1000
+
+	// maxPageBytes is the size of the largest page that is read, in bytes: 1000
+	// checkpoints with some ML-DSA-44 cosignatures.
+	maxPageBytes = 64 << 20
+)
 
 // History reads the history of checkpoints that a Stele log serves below its
-// prefix. A log that serves none has an empty one. The context is that of the
-// requests. That none is missing is for [Check] to see.
-func History(ctx context.Context, c *http.Client, prefix string) iter.Seq2[PastCheckpoint, error] {
-	return func(yield func(PastCheckpoint, error) bool) {
-		for first := uint64(0); ; {
-			page, ok, err := readHistoryPage(ctx, c, strings.TrimSuffix(prefix, "/"), first)
-			if err != nil {
-				yield(PastCheckpoint{}, err)
-				return
+// prefix, from a number on, without their proofs. A log that serves none has an
+// empty one. The context is that of the requests.
+//
+// It verifies nothing, not even that no checkpoint is missing: see [Check] and
+// [heads.Export].
+//
+// [heads.Export]: https://pkg.go.dev/github.com/stele-log/stele/pkg/heads#Export
+func History(ctx context.Context, c *http.Client, prefix string, from uint64) iter.Seq2[heads.Checkpoint, error] {
+	prefix = strings.TrimSuffix(prefix, "/")
+	return func(yield func(heads.Checkpoint, error) bool) {
+		// A small page first, for callers that look for a single checkpoint.
+		for next, limit := from, 1; ; limit = min(32*limit, maxPage) {
+			page, err := readPage(ctx, c, fmt.Sprintf("%s/checkpoints?first=%d&limit=%d", prefix, next, limit))
+			if errors.Is(err, fs.ErrNotExist) && next == from {
+				return // the log serves no history
 			}
-			if !ok {
+			if err != nil {
+				yield(heads.Checkpoint{}, err)
 				return
 			}
 			for _, past := range page.Checkpoints {
-				if !yield(PastCheckpoint{past.Number, []byte(past.Note)}, nil) {
+				if !yield(heads.Checkpoint{Number: past.Number, Published: past.Published, Note: []byte(past.Note)}, nil) {
 					return
 				}
 			}
 			if page.Next == nil || len(page.Checkpoints) == 0 {
 				return
 			}
-			first += uint64(len(page.Checkpoints))
+			next += uint64(len(page.Checkpoints))
 		}
 	}
 }
 
-type historyPage struct {
+// A page is part of a history as the server sends it.
+type page struct {
 	Checkpoints []struct {
-		Number uint64 `json:"number"`
-		Note   string `json:"note"`
+		Number    uint64    `json:"number"`
+		Published time.Time `json:"published"`
+		Note      string    `json:"note"`
 	} `json:"checkpoints"`
 	Next *uint64 `json:"next"`
 }
 
-func readHistoryPage(ctx context.Context, c *http.Client, prefix string, first uint64) (page historyPage, ok bool, err error) {
-	url := fmt.Sprintf("%s/checkpoints?first=%d&limit=1000", prefix, first)
+// readPage reads the page at a URL. The error is fs.ErrNotExist if there is none.
+func readPage(ctx context.Context, c *http.Client, url string) (p page, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return page, false, err
+		return p, err
 	}
 	resp, err := c.Do(req)
 	if err != nil {
-		return page, false, err
+		return p, err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotFound && first == 0 {
-		return page, false, nil
+	switch resp.StatusCode {
+	case http.StatusOK:
+		err = json.NewDecoder(io.LimitReader(resp.Body, maxPageBytes)).Decode(&p)
+	case http.StatusNotFound:
+		err = fmt.Errorf("%w: %s", fs.ErrNotExist, resp.Status)
+	default:
+		err = errors.New(resp.Status)
 	}
-	if resp.StatusCode != http.StatusOK {
-		return page, false, fmt.Errorf("GET %s: %s", req.URL.Redacted(), resp.Status)
+	if err != nil {
+		return p, fmt.Errorf("GET %s: %w", req.URL.Redacted(), err)
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, maxHistoryPage)).Decode(&page); err != nil {
-		return page, false, fmt.Errorf("GET %s: %w", req.URL.Redacted(), err)
-	}
-	return page, true, nil
+	return p, nil
 }

@@ -29,7 +29,7 @@ func servePages(t *testing.T, n, limit int, change func(first int, page map[stri
 		}
 		checkpoints := []map[string]any{}
 		for i := first; i < min(n, first+limit, first+asked); i++ {
-			checkpoints = append(checkpoints, map[string]any{"number": i, "note": fmt.Sprint("note ", i)})
+			checkpoints = append(checkpoints, map[string]any{"number": i, "note": fmt.Sprint("note ", i), "published": time.Unix(int64(i), 0)})
 		}
 		page := map[string]any{"checkpoints": checkpoints}
 		if end := first + len(checkpoints); end < n {
@@ -47,15 +47,20 @@ func servePages(t *testing.T, n, limit int, change func(first int, page map[stri
 // readHistory returns the number of checkpoints before the error, if any.
 func readHistory(t *testing.T, server *httptest.Server) (n int, failed error) {
 	t.Helper()
-	for past, err := range client.History(t.Context(), server.Client(), server.URL+"/logs/a/") {
+	return readHistoryFrom(t, server, 0)
+}
+
+func readHistoryFrom(t *testing.T, server *httptest.Server, from int) (n int, failed error) {
+	t.Helper()
+	for past, err := range client.History(t.Context(), server.Client(), server.URL+"/logs/a/", uint64(from)) {
 		if failed != nil {
 			t.Fatal("the history goes on after an error")
 		}
 		if failed = err; err != nil {
 			continue
 		}
-		if past.Number != uint64(n) || string(past.Note) != fmt.Sprint("note ", n) {
-			t.Fatalf("checkpoint %d is number %d: %q", n, past.Number, past.Note)
+		if past.Number != uint64(from+n) || string(past.Note) != fmt.Sprint("note ", from+n) || past.Published.Unix() != int64(from+n) {
+			t.Fatalf("checkpoint %d is number %d, of %v: %q", from+n, past.Number, past.Published, past.Note)
 		}
 		n++
 	}
@@ -71,15 +76,38 @@ func TestHistoryIsReadPageByPage(t *testing.T) {
 	}
 }
 
+func TestHistoryFromANumber(t *testing.T) {
+	t.Parallel()
+	server := servePages(t, 35, 10, nil)
+	for _, test := range []struct{ from, n int }{{1, 34}, {34, 1}, {35, 0}, {1000, 0}} {
+		if n, err := readHistoryFrom(t, server, test.from); err != nil || n != test.n {
+			t.Errorf("from %d: %d read, error %v; want %d", test.from, n, err, test.n)
+		}
+	}
+}
+
+// TestFirstPageIsSmall: whoever looks for a single checkpoint is not sent many.
+func TestFirstPageIsSmall(t *testing.T) {
+	t.Parallel()
+	sent := 0
+	server := servePages(t, 2500, 5000, func(_ int, page map[string]any) { sent += len(page["checkpoints"].([]map[string]any)) })
+	for range client.History(t.Context(), server.Client(), server.URL+"/logs/a", 1200) {
+		break
+	}
+	if sent != 1 {
+		t.Errorf("%d checkpoints were sent for one", sent)
+	}
+}
+
 // TestEmptyPageEndsTheHistory whatever it says of a next one.
 func TestEmptyPageEndsTheHistory(t *testing.T) {
 	t.Parallel()
 	n, err := readHistory(t, servePages(t, 25, 10, func(first int, page map[string]any) {
-		if first == 20 {
-			page["checkpoints"], page["next"] = []map[string]any{}, 20
+		if first == 21 {
+			page["checkpoints"], page["next"] = []map[string]any{}, 21
 		}
 	}))
-	if err != nil || n != 20 {
+	if err != nil || n != 21 {
 		t.Errorf("%d read, error %v", n, err)
 	}
 }
@@ -87,11 +115,11 @@ func TestEmptyPageEndsTheHistory(t *testing.T) {
 func TestPageThatCannotBeReadIsNamed(t *testing.T) {
 	t.Parallel()
 	n, err := readHistory(t, servePages(t, 25, 10, func(first int, page map[string]any) {
-		if first > 0 {
+		if first > 1 {
 			page["checkpoints"] = "none"
 		}
 	}))
-	if n != 10 || err == nil || !strings.Contains(err.Error(), "/logs/a/checkpoints?first=10") {
+	if n != 11 || err == nil || !strings.Contains(err.Error(), "/logs/a/checkpoints?first=11") {
 		t.Errorf("%d read, error %v", n, err)
 	}
 }
@@ -104,9 +132,9 @@ func TestHistoryThatIsNotServed(t *testing.T) {
 		fails         bool
 	}{
 		{http.StatusNotFound, 0, 0, false}, // any log in the tlog-tiles layout
-		{http.StatusNotFound, 10, 10, true},
+		{http.StatusNotFound, 10, 11, true},
 		{http.StatusInternalServerError, 0, 0, true},
-		{http.StatusForbidden, 10, 10, true},
+		{http.StatusForbidden, 10, 11, true},
 	} {
 		whole := servePages(t, 25, 10, nil)
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -133,7 +161,7 @@ func TestCancelledContextEndsTheHistory(t *testing.T) {
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	_, err := client.Check(ctx, tile.FS(l), l.policy(t), client.CheckOptions{History: client.History(ctx, server.Client(), server.URL)})
+	_, err := client.Check(ctx, tile.FS(l), l.policy(t), client.CheckOptions{History: client.History(ctx, server.Client(), server.URL, 0)})
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want %q", err, context.DeadlineExceeded)
 	}
