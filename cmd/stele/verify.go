@@ -138,6 +138,14 @@ func readReceipt(name string) (proof.Receipt, error) {
 	return r, nil
 }
 
+// openFile opens a file, or standard input if it is called "-".
+func openFile(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(os.Stdin), nil
+	}
+	return os.Open(name)
+}
+
 // readFile reads a file, or standard input if it is called "-".
 func readFile(name string) ([]byte, error) {
 	if name == "-" {

@@ -1,13 +1,8 @@
 package main
 
 import (
-	"bufio"
-	"cmp"
 	"fmt"
 	"io"
-	"maps"
-	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,24 +32,16 @@ same, it is refused.`,
 			if err != nil {
 				return err
 			}
-			in := io.Reader(os.Stdin)
-			if args[0] != "-" {
-				f, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer f.Close()
-				in = f
+			in, err := openFile(args[0])
+			if err != nil {
+				return err
 			}
-			cosigned := map[string]*witnessReport{}
-			report, err := heads.Verify(bufio.NewReader(in), p, func(v heads.Verified) error {
-				countCosignatures(cosigned, v)
-				return nil
-			})
+			defer in.Close()
+			report, err := heads.Verify(in, p)
 			if err != nil {
 				return fmt.Errorf("NOT verified: %w", err)
 			}
-			return printHeads(cmd.OutOrStdout(), headsVerdict(report, cosigned), asJSON)
+			return printHeads(cmd.OutOrStdout(), report, asJSON)
 		},
 	}
 	trust.register(cmd)
@@ -77,7 +64,7 @@ type headReport struct {
 	Published time.Time `json:"published"`
 }
 
-// A witnessReport says how many checkpoints a witness has cosigned, and when.
+// A witnessReport is when, and how many checkpoints, a witness has cosigned.
 type witnessReport struct {
 	Name     string    `json:"name"`
 	Cosigned uint64    `json:"cosigned"`
@@ -85,49 +72,40 @@ type witnessReport struct {
 	Last     time.Time `json:"last"`
 }
 
-func countCosignatures(cosigned map[string]*witnessReport, v heads.Verified) {
-	for _, c := range v.Cosignatures {
-		w, ok := cosigned[c.Witness.Name]
-		if !ok {
-			w = &witnessReport{Name: c.Witness.Name, First: c.Time}
-			cosigned[c.Witness.Name] = w
-		}
-		w.Cosigned++
-		w.Last = c.Time
-	}
-}
-
-func headsVerdict(r heads.Report, cosigned map[string]*witnessReport) headsReport {
-	out := headsReport{Origin: r.Last.Origin, Checkpoints: r.Count, Witnesses: []witnessReport{}}
-	if r.Count > 0 {
-		out.First, out.Last = headOf(r.First), headOf(r.Last)
-	}
-	for _, w := range slices.SortedFunc(maps.Values(cosigned), func(a, b *witnessReport) int { return cmp.Compare(a.Name, b.Name) }) {
-		out.Witnesses = append(out.Witnesses, *w)
-	}
-	return out
-}
-
-func headOf(v heads.Verified) *headReport {
-	return &headReport{v.Number, v.Size, v.Root, v.Published}
-}
-
-func printHeads(w io.Writer, r headsReport, asJSON bool) error {
-	if asJSON {
-		return printJSON(w, r)
-	}
-	if r.Checkpoints == 0 {
+func printHeads(w io.Writer, r heads.Report, asJSON bool) error {
+	switch {
+	case asJSON:
+		return printJSON(w, headsAsJSON(r))
+	case r.Count == 0:
 		_, err := fmt.Fprintln(w, "verified: an archive without checkpoints")
 		return err
 	}
-	fmt.Fprintf(w, "verified: %d checkpoints of %s, each consistent with the one before\n", r.Checkpoints, r.Origin)
-	fmt.Fprintf(w, "  from  number %d, size %d, root %s, published %s (as the log says)\n",
-		r.First.Number, r.First.Size, r.First.Root, r.First.Published.Format(time.RFC3339Nano))
-	fmt.Fprintf(w, "  to    number %d, size %d, root %s, published %s (as the log says)\n",
-		r.Last.Number, r.Last.Size, r.Last.Root, r.Last.Published.Format(time.RFC3339Nano))
+	fmt.Fprintf(w, "verified: %d checkpoints of %s, each consistent with the one before\n", r.Count, r.Last.Origin)
+	for _, v := range []struct {
+		label string
+		head  heads.Verified
+	}{{"from", r.First}, {"to", r.Last}} {
+		fmt.Fprintf(w, "  %-4s  number %d, size %d, root %s, published %s (as the log says)\n",
+			v.label, v.head.Number, v.head.Size, v.head.Root, v.head.Published.Format(time.RFC3339Nano))
+	}
 	for _, c := range r.Witnesses {
 		fmt.Fprintf(w, "  %s has cosigned %d of them, from %s to %s\n",
 			c.Name, c.Cosigned, c.First.Format(time.RFC3339), c.Last.Format(time.RFC3339))
 	}
 	return nil
+}
+
+func headsAsJSON(r heads.Report) headsReport {
+	out := headsReport{Origin: r.Last.Origin, Checkpoints: r.Count, Witnesses: []witnessReport{}}
+	if r.Count > 0 {
+		out.First, out.Last = headAsJSON(r.First), headAsJSON(r.Last)
+	}
+	for _, w := range r.Witnesses {
+		out.Witnesses = append(out.Witnesses, witnessReport(w))
+	}
+	return out
+}
+
+func headAsJSON(v heads.Verified) *headReport {
+	return &headReport{v.Number, v.Size, v.Root, v.Published}
 }

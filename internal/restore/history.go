@@ -47,7 +47,7 @@ func checkArchive(archive io.ReadSeeker, p *policy.Policy) (heads.Verified, erro
 	if _, err := archive.Seek(0, io.SeekStart); err != nil {
 		return heads.Verified{}, err
 	}
-	report, err := heads.Verify(archive, p, nil)
+	report, err := heads.Verify(archive, p)
 	if err == nil && report.Count > 0 && report.First.Number > 0 {
 		err = fmt.Errorf("it begins with checkpoint %d; a history begins with checkpoint 0: export it without --from",
 			report.First.Number)

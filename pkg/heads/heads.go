@@ -20,8 +20,9 @@
 //   - its checkpoints have consecutive numbers, and sizes that do not shrink;
 //   - the policy in an archive is for people to read: [Verify] trusts the one
 //     that it is given, and refuses an archive that names other keys for it;
-//   - neither reading nor writing takes memory that grows with the number of
-//     checkpoints.
+//   - [Export] writes only what it has verified with the policy that it is given;
+//   - reading, writing and exporting take no memory that grows with the number
+//     of checkpoints.
 //
 // A Reader and a [Writer] are for one goroutine.
 package heads

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/cosignature"
@@ -50,7 +51,7 @@ func TestGoodArchives(t *testing.T) {
 	}
 	p := parse(t, string(vectors(t, "policy")["one-of-two.txt"]))
 	for name, text := range files {
-		report, err := heads.Verify(bytes.NewReader(text), p, nil)
+		report, err := heads.Verify(bytes.NewReader(text), p)
 		if err != nil || report.Count != counts[name] {
 			t.Errorf("%s: %d checkpoints, %v", name, report.Count, err)
 		}
@@ -109,7 +110,7 @@ func TestBadArchives(t *testing.T) {
 			continue
 		}
 		delete(want, strings.TrimSuffix(name, ".txt"))
-		_, err := heads.Verify(bytes.NewReader(text), p, nil)
+		_, err := heads.Verify(bytes.NewReader(text), p)
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: the error is %v, want one with %q", name, err, says)
 		}
@@ -152,7 +153,7 @@ func TestTrustComesFromThePolicyGiven(t *testing.T) {
 		{"a witness that the archive does not know", alone, parse(t, "log "+s.vkey+"\nwitness w "+otherWitness+"\nquorum none\n"), ""},
 	}
 	for _, c := range cases {
-		_, err := heads.Verify(bytes.NewReader(c.archive), c.policy, nil)
+		_, err := heads.Verify(bytes.NewReader(c.archive), c.policy)
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: the error is %v, want %q", c.name, err, c.want)
 		}
@@ -162,20 +163,21 @@ func TestTrustComesFromThePolicyGiven(t *testing.T) {
 func TestVerifySaysWhatItHasProven(t *testing.T) {
 	t.Parallel()
 	s := newSigned(t)
-	var seen []uint64
-	report, err := heads.Verify(bytes.NewReader(s.archive(t, s.policy(t), 4, 10, 20, 20)), s.policy(t), func(v heads.Verified) error {
-		seen = append(seen, v.Number, v.Size)
-		return nil
-	})
+	report, err := heads.Verify(bytes.NewReader(s.archive(t, s.policy(t), 4, 10, 20, 20)), s.policy(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(seen, []uint64{4, 10, 5, 20, 6, 20}) {
-		t.Errorf("it calls with %d", seen)
+	first := clock().Truncate(time.Second)
+	if want := []heads.Witness{{"w0", 3, first, first}, {"w1", 3, first, first}}; !slices.EqualFunc(report.Witnesses, want, sameWitness) {
+		t.Errorf("the witnesses are %+v, want %+v", report.Witnesses, want)
 	}
 	if report.Count != 3 || report.First.Size != 10 || report.Last.Number != 6 || len(report.Last.Cosignatures) != 2 {
 		t.Errorf("the report is %+v", report)
 	}
+}
+
+func sameWitness(a, b heads.Witness) bool {
+	return a.Name == b.Name && a.Cosigned == b.Cosigned && a.First.Equal(b.First) && a.Last.Equal(b.Last)
 }
 
 func TestWriterRefusesWhatReadersWould(t *testing.T) {
@@ -224,7 +226,7 @@ func TestReaderHoldsNoMoreThanAPart(t *testing.T) {
 		"lines":         io.MultiReader(strings.NewReader(strings.TrimSuffix(text, "end 1\n")), &repeat{text: "x\n"}),
 		"header's line": io.MultiReader(strings.NewReader("stele-heads@v1\npolicy "), &repeat{text: "x"}),
 	} {
-		if _, err := heads.Verify(endless, s.policy(t), nil); err == nil || !strings.Contains(err.Error(), "too large") {
+		if _, err := heads.Verify(endless, s.policy(t)); err == nil || !strings.Contains(err.Error(), "too large") {
 			t.Errorf("%s: the error is %v", name, err)
 		}
 	}

@@ -3,8 +3,10 @@ package heads
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/proof"
@@ -21,16 +23,24 @@ type Verified struct {
 type Report struct {
 	Count       uint64 // checkpoints; 0 leaves First and Last empty
 	First, Last Verified
+	Witnesses   []Witness // those that have cosigned, by name
+}
+
+// A Witness is a witness of the policy that has cosigned checkpoints of an
+// archive.
+type Witness struct {
+	Name        string
+	Cosigned    uint64    // checkpoints
+	First, Last time.Time // its own times, of the first and the last of them
 }
 
 // Verify verifies an archive: each checkpoint is trusted by the policy, and each
 // is proven consistent with the one before it. Trust comes from the policy
-// given; the keys in the archive must be the same where the names are. It calls
-// each, if that is not nil, with every checkpoint.
+// given; the keys in the archive must be the same where the names are.
 //
 // Numbers and times of publication are on the word of the log. The times of
 // cosignatures are on that of the witnesses.
-func Verify(r io.Reader, p *policy.Policy, each func(Verified) error) (Report, error) {
+func Verify(r io.Reader, p *policy.Policy) (Report, error) {
 	a, err := NewReader(r)
 	if err != nil {
 		return Report{}, err
@@ -39,9 +49,13 @@ func Verify(r io.Reader, p *policy.Policy, each func(Verified) error) (Report, e
 		return Report{}, fmt.Errorf("archive of heads: %w", err)
 	}
 	var report Report
+	witnesses := map[string]*Witness{}
 	for {
 		c, err := a.Next()
 		if err == io.EOF {
+			for _, name := range slices.Sorted(maps.Keys(witnesses)) {
+				report.Witnesses = append(report.Witnesses, *witnesses[name])
+			}
 			return report, nil
 		}
 		if err != nil {
@@ -51,11 +65,7 @@ func Verify(r io.Reader, p *policy.Policy, each func(Verified) error) (Report, e
 		if err != nil {
 			return Report{}, fmt.Errorf("checkpoint %d: %w", c.Number, err)
 		}
-		if each != nil {
-			if err := each(v); err != nil {
-				return Report{}, err
-			}
-		}
+		count(witnesses, v)
 		if report.Count == 0 {
 			report.First = v
 		}
@@ -74,6 +84,19 @@ func verify(c Checkpoint, p *policy.Policy, before Report) (Verified, error) {
 		}
 	}
 	return Verified{c, result}, nil
+}
+
+// count adds a checkpoint's cosignatures to those of the witnesses, by name.
+func count(witnesses map[string]*Witness, v Verified) {
+	for _, c := range v.Cosignatures {
+		w, ok := witnesses[c.Witness.Name]
+		if !ok {
+			w = &Witness{Name: c.Witness.Name, First: c.Time}
+			witnesses[c.Witness.Name] = w
+		}
+		w.Cosigned++
+		w.Last = c.Time
+	}
 }
 
 // sameKeys returns an error unless each key that is trusted is among those that

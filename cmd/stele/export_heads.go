@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stele-log/stele/internal/durable"
+	"github.com/stele-log/stele/pkg/client"
+	"github.com/stele-log/stele/pkg/heads"
+)
+
+type exportHeadsFlags struct {
+	trust    trustFlags
+	from, to string
+	out      string
+}
+
+func newExportHeadsCmd() *cobra.Command {
+	var f exportHeadsFlags
+	cmd := &cobra.Command{
+		Use:   "heads URL",
+		Short: "Write every signed head of a period to one file",
+		Long: `Export heads writes every checkpoint that a log has published in a period, with
+its cosignatures, the consistency proofs that chain them, and the keys, to one
+text file. "stele verify heads" checks it offline.
+
+The period is from --from up to --to, each a size (42), a day (2026-10-01, at
+midnight UTC) or a time (2026-10-01T06:00:00Z). It includes checkpoints of the
+size --to, but not those of the time --to. The archive begins with the checkpoint
+before the period, if there is one, so that archives of adjoining periods are
+chained too. Times are the times of publication, as the log states them.
+
+It trusts only the key and the policy that it is given, and verifies what it
+writes. The log must serve its history of checkpoints, as Stele does.`,
+		Example: `  stele export heads http://127.0.0.1:8080/logs/default --key "$VKEY" -o all.heads
+  stele export heads https://logs.example.com/logs/audit --policy policy.txt --from 2026-10-01 --to 2026-11-01 -o 2026-10.heads`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, args[0]) },
+	}
+	f.trust.register(cmd)
+	flags := cmd.Flags()
+	flags.StringVar(&f.from, "from", "", "first size, day or time of the period (default: the log's beginning)")
+	flags.StringVar(&f.to, "to", "", "last size, or the day or time at which the period ends (default: now)")
+	flags.StringVarP(&f.out, "output", "o", "", "file to write (default: standard output)")
+	return cmd
+}
+
+func (f *exportHeadsFlags) run(cmd *cobra.Command, url string) error {
+	p, err := f.trust.load()
+	if err != nil {
+		return err
+	}
+	reader, c := openLog(url)
+	if c == nil {
+		return fmt.Errorf("%q is not the http URL of a log: a folder has no history of checkpoints", url)
+	}
+	cfg := heads.ExportConfig{Log: reader, Policy: p,
+		History: func(ctx context.Context, from uint64) iter.Seq2[heads.Checkpoint, error] {
+			return client.History(ctx, c, url, from)
+		},
+	}
+	if cfg.From, err = heads.ParseBound(f.from); err != nil {
+		return fmt.Errorf("--from %w", err)
+	}
+	if cfg.To, err = heads.ParseBound(f.to); err != nil {
+		return fmt.Errorf("--to %w", err)
+	}
+	if f.out == "" {
+		_, err := heads.Export(cmd.Context(), cmd.OutOrStdout(), cfg)
+		return err
+	}
+	var done heads.Exported
+	err = durable.ReplaceFunc(durable.System, f.out, 0o644, func(w io.Writer) error {
+		done, err = heads.Export(cmd.Context(), w, cfg)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "written: %d checkpoints, of sizes %d to %d, to %s\n", done.Count, done.First, done.Last, f.out)
+	return err
+}

@@ -1,0 +1,142 @@
+package heads
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/pkg/proof"
+	"github.com/stele-log/stele/pkg/tile"
+	"github.com/stele-log/stele/pkg/tree"
+)
+
+// ExportConfig configures an export.
+type ExportConfig struct {
+	Log     tile.Reader
+	History History
+	Policy  *policy.Policy // whose checkpoints to trust
+
+	// From and To are the period. Checkpoints of the size To are in it, those of
+	// the time To are not.
+	From, To Bound
+}
+
+// Exported says what an export has written.
+type Exported struct {
+	Count       uint64 // checkpoints
+	First, Last uint64 // sizes of the first and the last of them
+}
+
+// Export writes the archive of all checkpoints of a period, up to the newest that
+// the log shows. It begins with the checkpoint before the period, if there is
+// one, so that archives of adjoining periods are chained too. All that it writes
+// is verified first.
+//
+// It is an error if there is no checkpoint in the period. After an error, what
+// was written is no archive.
+func Export(ctx context.Context, w io.Writer, cfg ExportConfig) (Exported, error) {
+	note, err := cfg.Log.ReadCheckpoint(ctx)
+	if err != nil {
+		return Exported{}, fmt.Errorf("read checkpoint: %w", err)
+	}
+	newest, err := cfg.Policy.Check(note)
+	if err != nil {
+		return Exported{}, fmt.Errorf("checkpoint: %w", err)
+	}
+	first, err := cfg.History.find(ctx, cfg.From)
+	if err != nil {
+		return Exported{}, err
+	}
+	b := bufio.NewWriter(w)
+	archive, err := NewWriter(b, onlyLog(cfg.Policy, newest.Origin))
+	if err != nil {
+		return Exported{}, err
+	}
+	e := &exporter{ExportConfig: cfg, newest: newest.Size, nodes: tree.TileNodes(cfg.Log, newest.Size), archive: archive}
+	if err := e.write(ctx, max(first, 1)-1); err != nil {
+		return Exported{}, err
+	}
+	return e.done, errors.Join(archive.Close(), b.Flush())
+}
+
+// An exporter writes one archive.
+type exporter struct {
+	ExportConfig
+	newest  uint64 // size of the tree that nodes are read from
+	nodes   tree.NodeReader
+	archive *Writer
+	before  policy.Result // the checkpoint written last
+	done    Exported
+}
+
+// write writes the checkpoints from a number on.
+func (e *exporter) write(ctx context.Context, number uint64) error {
+	within, served := false, false
+	for c, err := range e.History(ctx, number) {
+		if err != nil {
+			return err
+		}
+		served = true
+		if c.Number != number {
+			return fmt.Errorf("checkpoint %d is missing: the next is %d", number, c.Number)
+		}
+		number++
+		result, err := e.Policy.Check(c.Note)
+		if err != nil {
+			return fmt.Errorf("checkpoint %d: %w", c.Number, err)
+		}
+		if e.To.ends(result.Size, c.Published) || result.Size > e.newest { // published since the export began
+			break
+		}
+		if err := e.add(ctx, c, result); err != nil {
+			return err
+		}
+		within = within || e.From.begins(result.Size, c.Published)
+	}
+	switch {
+	case !served:
+		return errors.New("the log serves no history of checkpoints, which an archive is written from")
+	case !within:
+		return errors.New("the log has published no checkpoint in this period")
+	}
+	return nil
+}
+
+// add writes one checkpoint with the proof that it is consistent with the one
+// before.
+func (e *exporter) add(ctx context.Context, c Checkpoint, result policy.Result) (err error) {
+	if e.done.Count == 0 {
+		e.done.First = result.Size
+	} else {
+		if c.Proof, err = proof.Consistency(ctx, e.nodes, e.before.Size, result.Size); err != nil {
+			return fmt.Errorf("checkpoint %d: %w", c.Number, err)
+		}
+		if err := proof.VerifyConsistency(e.before.Head, result.Head, c.Proof); err != nil {
+			return fmt.Errorf("checkpoint %d is not consistent with the one before, or the log's tiles were changed: %w", c.Number, err)
+		}
+	}
+	if err := e.archive.Add(c); err != nil {
+		return err
+	}
+	e.before, e.done.Last = result, result.Size
+	e.done.Count++
+	return nil
+}
+
+// onlyLog returns the policy for the log of one origin.
+func onlyLog(p *policy.Policy, origin string) *policy.Policy {
+	var vkeys []string
+	for _, l := range p.Logs() {
+		if l.Origin == origin {
+			vkeys = append(vkeys, l.VKey)
+		}
+	}
+	own, err := p.WithLogs(vkeys...)
+	if err != nil {
+		return p // cannot be: the keys are the policy's
+	}
+	return own
+}
