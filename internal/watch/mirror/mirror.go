@@ -33,6 +33,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/pkg/policy"
@@ -96,6 +97,7 @@ type Update struct {
 	policy.Result        // of the checkpoint that the copy shows
 	Added         uint64 // entries
 	Changed       bool   // the checkpoint is another than before
+	Elapsed       time.Duration
 }
 
 // An InconsistentError says that the log has signed two histories: that in the
@@ -119,7 +121,9 @@ var ErrBehind = errors.New("the log shows an older checkpoint than the copy has:
 
 // Update brings the copy up to the log's newest checkpoint. After an error the
 // copy is as it was, or complete.
-func (m *Mirror) Update(ctx context.Context) (Update, error) {
+func (m *Mirror) Update(ctx context.Context) (u Update, err error) {
+	start := time.Now()
+	defer func() { u.Elapsed = time.Since(start) }()
 	old, err := m.read(ctx)
 	if err != nil {
 		return Update{}, fmt.Errorf("the copy in %s: %w", m.cfg.Dir, err)
