@@ -1,6 +1,7 @@
 // Package ingest turns records that others have written into events for a log.
 // It holds what the formats share; each format is a package in a folder below.
-// They turn bytes into events and know neither log nor server.
+// They turn bytes into events and know neither log nor server; package submit,
+// below, appends what they have read.
 //
 // What always holds:
 //   - a record becomes the data of its event, byte for byte but for white space
