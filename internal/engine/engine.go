@@ -147,9 +147,16 @@ var (
 	originPattern = regexp.MustCompile(`^[!-*,-~]{1,255}$`) // printable ASCII without space and "+"
 )
 
-func (n NewLog) check() error {
-	if !namePattern.MatchString(n.Name) {
+func checkName(name string) error {
+	if !namePattern.MatchString(name) {
 		return fmt.Errorf("%w: a log's name is 1 to 63 of a-z, 0-9 and \"-\", not \"-\" at either end", ErrBadName)
+	}
+	return nil
+}
+
+func (n NewLog) check() error {
+	if err := checkName(n.Name); err != nil {
+		return err
 	}
 	// SPEC: https://c2sp.org/signed-note: a key name has no space and no plus.
 	if !originPattern.MatchString(n.Origin) {

@@ -26,7 +26,7 @@ const (
 	policyFile = "witness-policy.txt"
 )
 
-func (e *Engine) dir(name string) logDir { return logDir(filepath.Join(e.cfg.Dir, "logs", name)) }
+func (e *Engine) dir(name string) logDir { return dirOf(e.cfg.Dir, name) }
 
 func (d logDir) path(name string) string { return filepath.Join(string(d), name) }
 

@@ -20,6 +20,32 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
+func TestKeysAreReadWithoutAServer(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	h := start(t, dbtest.SQLite(t)(), dir)
+	l, err := h.Create(t.Context(), engine.NewLog{Name: "one", Origin: origin("one"), MLDSA44: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.stop()
+	keys, err := engine.KeysOf(dir, "one")
+	if err != nil || len(keys) != 2 {
+		t.Fatalf("%d keys, %v; want 2", len(keys), err)
+	}
+	for i, key := range keys {
+		want, err := checkpoint.NewVerifier(l.VKeys[i])
+		if err != nil || key.Name() != l.Origin || key.KeyHash() != want.KeyHash() {
+			t.Errorf("key %d is %s+%08x, want %s", i, key.Name(), key.KeyHash(), l.VKeys[i])
+		}
+	}
+	for name, want := range map[string]error{"two": fs.ErrNotExist, "../logs/one": engine.ErrBadName} {
+		if _, err := engine.KeysOf(dir, name); !errors.Is(err, want) {
+			t.Errorf("%s: error %v, want %q", name, err, want)
+		}
+	}
+}
+
 func TestKeysAreMadeForTheOwnerAndKept(t *testing.T) {
 	t.Parallel()
 	dir, open := t.TempDir(), dbtest.SQLite(t)
