@@ -3,10 +3,13 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
+	"iter"
 
 	"github.com/spf13/cobra"
 
+	"github.com/stele-log/stele/internal/ingest"
+	"github.com/stele-log/stele/internal/ingest/cloudevents"
+	"github.com/stele-log/stele/internal/ingest/submit"
 	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/pkg/tree"
 )
@@ -22,9 +25,9 @@ CloudEvents in JSON: one a line, one object, or an array. An event needs a type;
 specversion, id, source and time are filled in where they are missing.
 
 For each event that is in the log, it prints index, leaf hash and id, and
-"duplicate" if it was there before. Why an event was refused is said, with its
-line, on standard error; the others are stored all the same. The exit status is 1
-if any was refused.
+"duplicate" if it was there before. Refusals go to standard error, with line number
+and reason; all other events are stored. The exit status is 1 if any event was
+refused.
 
 With --json it prints an object a line for each event: place, and either index,
 id, source, leaf_hash, duplicate and, with --wait, receipt; or refused and why.`,
@@ -34,15 +37,15 @@ id, source, leaf_hash, duplicate and, with --wait, receipt; or refused and why.`
   echo '{"type":"door.closed"}' | stele append --wait --json | jq -r .receipt > door.tlog-proof`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			name, file := "standard input", cmd.InOrStdin()
+			name, file := "standard input", "-"
 			if len(args) == 1 && args[0] != "-" {
-				opened, err := os.Open(args[0])
-				if err != nil {
-					return err
-				}
-				defer opened.Close()
-				name, file = args[0], opened
+				name, file = args[0], args[0]
 			}
+			in, err := openFile(file)
+			if err != nil {
+				return err
+			}
+			defer in.Close()
 			c, err := f.connect(cmd.Context(), cmd.ErrOrStderr())
 			if err != nil {
 				return err
@@ -50,7 +53,7 @@ id, source, leaf_hash, duplicate and, with --wait, receipt; or refused and why.`
 			if wait {
 				c = c.WithReceipts()
 			}
-			return f.append(cmd, c, name, file)
+			return f.append(cmd, c, cloudevents.Read(name, in))
 		},
 	}
 	f.register(cmd)
@@ -59,41 +62,25 @@ id, source, leaf_hash, duplicate and, with --wait, receipt; or refused and why.`
 	return cmd
 }
 
-func (f *clientFlags) append(cmd *cobra.Command, c *client.Client, name string, file io.Reader) error {
-	var count tally
-	show := printAppended
-	if f.json {
-		show = printAppendedJSON
-	}
+func (f *clientFlags) append(cmd *cobra.Command, c *client.Client, inputs iter.Seq[ingest.Input]) error {
+	var tally submit.Tally
 	var printed error
-	err := send(cmd.Context(), c, readEvents(name, file), func(in input, r client.Result) {
-		count.add(r)
+	err := submit.All(cmd.Context(), c, inputs, func(in ingest.Input, r client.Result) {
+		tally.Add(r)
 		if r.Err != nil {
-			printRefused(cmd.ErrOrStderr(), in, r)
+			fmt.Fprintln(cmd.ErrOrStderr(), submit.Reason(in, r))
 		}
-		if err := show(cmd.OutOrStdout(), in, r); err != nil {
+		if err := printAppended(cmd.OutOrStdout(), in, r, f.json); err != nil {
 			printed = err
 		}
 	})
 	switch {
 	case err != nil:
-		return fmt.Errorf("after %d events: %w", count.total(), f.explain(err))
+		return fmt.Errorf("after %d events: %w", tally.Total(), f.explain(err))
 	case printed != nil:
 		return printed
 	}
-	return count.err()
-}
-
-func printAppended(w io.Writer, _ input, r client.Result) error {
-	if r.Err != nil {
-		return nil
-	}
-	note := ""
-	if r.Duplicate {
-		note = "  duplicate"
-	}
-	_, err := fmt.Fprintf(w, "%d  %s  %s%s\n", r.Index, r.LeafHash, r.ID, note)
-	return err
+	return tally.Err()
 }
 
 // An appendedEvent is what --json prints of an event.
@@ -110,13 +97,20 @@ type appendedEvent struct {
 	Why       string     `json:"why,omitempty"`
 }
 
-func printAppendedJSON(w io.Writer, in input, r client.Result) error {
-	a := appendedEvent{Place: in.place, ID: r.ID}
-	if r.Err != nil {
-		a.Refused, a.Why = true, reason(in, r)
-		return printJSON(w, a)
+func printAppended(w io.Writer, in ingest.Input, r client.Result, asJSON bool) error {
+	switch {
+	case asJSON && r.Err != nil:
+		return printJSON(w, appendedEvent{Place: in.Place, ID: r.ID, Refused: true, Why: submit.Reason(in, r)})
+	case asJSON:
+		return printJSON(w, appendedEvent{Place: in.Place, ID: r.ID, Source: r.Source, Index: &r.Index, LeafHash: &r.LeafHash,
+			Duplicate: r.Duplicate, Receipt: string(r.Receipt), Pending: r.Pending})
+	case r.Err != nil:
+		return nil
 	}
-	a.Source, a.Index, a.LeafHash, a.Duplicate = r.Source, &r.Index, &r.LeafHash, r.Duplicate
-	a.Receipt, a.Pending = string(r.Receipt), r.Pending
-	return printJSON(w, a)
+	note := ""
+	if r.Duplicate {
+		note = "  duplicate"
+	}
+	_, err := fmt.Fprintf(w, "%d  %s  %s%s\n", r.Index, r.LeafHash, r.ID, note)
+	return err
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/stele-log/stele/internal/watch/auditor"
 )
 
-// auditFlags say what to follow, and what to do with what is found.
+// auditFlags are what to follow, and what to do with what is found.
 type auditFlags struct {
 	trust           trustFlags
 	state           string
@@ -30,33 +30,27 @@ type auditFlags struct {
 	json            bool
 }
 
-// Exit statuses of an audit, beside 0, and 1 for a contradiction.
-const (
-	exitUsage      = 2
-	exitUnfinished = 3
-)
-
 func newAuditCmd() *cobra.Command {
 	var f auditFlags
 	cmd := &cobra.Command{
 		Use:   "audit URL...",
 		Short: "Follow logs, and prove it if one contradicts itself",
-		Long: `Audit follows logs for ever, each at the URL of its tlog-tiles prefix; a log may
-have several. It keeps every signed head that it sees there, and at the witnesses
-of the policy, proves each consistent with all before it, and hashes every entry.
+		Long: `Audit follows logs until it is stopped, each at the URL of its tlog-tiles prefix; a
+log may have several URLs. It keeps every signed head that it sees there, and at the
+witnesses of the policy, proves each consistent with all before it, and hashes every
+entry.
 
 If a log contradicts itself, audit writes a contradiction file into the state folder,
-which "stele verify contradiction" checks offline, and calls the webhook: a POST of one
-JSON object, tried four times. Then it ends, or goes on as told. It reports the
-contradictions of earlier runs again at each start, and counts it as found, until
-somebody moves the files away.
+which "stele verify contradiction" checks offline, and calls the webhook: a POST of
+one JSON object, tried up to four times. Then it exits or continues, as
+--on-contradiction tells it. At each start it reports the contradictions of earlier
+runs again, as if just found, until somebody moves their files away.
 
-It trusts the keys that it is given and nothing else. The state folder is what it
-remembers: keep it.
+It trusts only the keys that it is given. The state folder is its memory: keep it.
 
 Exit status: 0 if all is well, or it was stopped; 1 if a log contradicts itself; 2
-if the command was not understood, or names no key that can be used; 3 if it could
-not be finished: a log is not reachable, a head not proven (with --once), the state
+if the command was not understood, or no key can be used; 3 if it could not be
+finished: a log cannot be reached or a head not proven (with --once), or the state
 folder is damaged.`,
 		Example: `  stele audit https://logs.example.com/logs/default --key log.vkey --state ./audit
   stele audit https://a.example/log https://b.example/log --policy policy.txt --state ./audit \
@@ -73,11 +67,11 @@ folder is damaged.`,
 	}
 	f.trust.register(cmd)
 	flags := cmd.Flags()
-	flags.StringVar(&f.state, "state", "", "folder of what the auditor remembers; made if it is not there")
-	flags.BoolVar(&f.once, "once", false, "look once, to the end, and exit")
-	flags.DurationVar(&f.interval, "interval", 5*time.Second, "time between looks, 100ms or more")
-	flags.StringVar(&f.webhook, "webhook", "", "URL that contradictions, rollbacks and what stays unproven are sent to")
-	flags.StringVar(&f.onContradiction, "on-contradiction", "exit", "exit or continue")
+	flags.StringVar(&f.state, "state", "", "folder for what the auditor remembers; created if missing")
+	flags.BoolVar(&f.once, "once", false, "audit up to the newest heads, once, and exit")
+	flags.DurationVar(&f.interval, "interval", 5*time.Second, "time between checks of a log, 100ms or more")
+	flags.StringVar(&f.webhook, "webhook", "", "URL to send contradictions, rollbacks and heads that stay unproven to")
+	flags.StringVar(&f.onContradiction, "on-contradiction", "exit", "what to do then: exit or continue")
 	flags.StringVar(&f.metrics, "metrics", "", "address to serve Prometheus metrics on, as /metrics")
 	flags.BoolVar(&f.json, "json", false, "print reports as JSON, one a line")
 	if err := cmd.MarkFlagRequired("state"); err != nil {
@@ -93,10 +87,10 @@ func (f *auditFlags) check(urls []string) error {
 		}
 	}
 	if f.interval < minInterval {
-		return fmt.Errorf("--interval is %v or more", minInterval)
+		return fmt.Errorf("--interval must be %v or more", minInterval)
 	}
 	if f.onContradiction != "exit" && f.onContradiction != "continue" {
-		return fmt.Errorf("--on-contradiction is exit or continue, not %q", f.onContradiction)
+		return fmt.Errorf("--on-contradiction must be exit or continue, not %q", f.onContradiction)
 	}
 	return nil
 }
@@ -117,10 +111,9 @@ func (f *auditFlags) run(cmd *cobra.Command, urls []string) error {
 		return fmt.Errorf("--state: %w", err)
 	}
 	defer unlock()
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, DisableCompression: true}
 	a, err := auditor.New(cmd.Context(), auditor.Config{
 		URLs: urls, Policy: p, Dir: f.state, Interval: f.interval, Webhook: f.webhook,
-		HTTP:     &http.Client{Timeout: time.Minute, Transport: transport},
+		HTTP:     &http.Client{Timeout: time.Minute, Transport: readTransport()},
 		Continue: f.onContradiction == "continue",
 		Logger:   slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), Now: time.Now,
 		Report: func(r auditor.Report) { f.print(cmd.OutOrStdout(), r) },
@@ -168,14 +161,3 @@ func (f *auditFlags) serveMetrics(a *auditor.Auditor) (stop func(), err error) {
 	go func() { _ = s.Serve(l) }()
 	return func() { _ = s.Close() }, nil
 }
-
-// An exitError is an error with an exit status of its own.
-type exitError struct {
-	error
-	status int
-}
-
-func (e exitError) Unwrap() error { return e.error }
-
-// ExitStatus returns the status that the process should exit with.
-func (e exitError) ExitStatus() int { return e.status }

@@ -142,8 +142,7 @@ func TestAuditSaysByItsStatusWhatIsWrong(t *testing.T) {
 	for _, tt := range tests {
 		args := append([]string{"--state", t.TempDir(), "--interval", "100ms"}, tt.args...)
 		_, err := runCommand(t.Context(), newAuditCmd(), args...)
-		exit, ok := errors.AsType[exitError](err)
-		if !ok || exit.ExitStatus() != tt.status {
+		if err == nil || exitStatus(err) != tt.status {
 			t.Errorf("%s: %v, want status %d", tt.name, err, tt.status)
 		}
 	}

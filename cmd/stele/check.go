@@ -1,15 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"iter"
-	"net/http"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,17 +22,18 @@ func newCheckCmd() *cobra.Command {
 	var f checkFlags
 	cmd := &cobra.Command{
 		Use:   "check [URL|DIR]",
-		Short: "Read a whole log and hash everything anew",
-		Long: `Check reads a whole log and hashes everything anew: every entry, every tile, the
-root, and the checkpoint's signature. Where the log has its history of
-checkpoints, as Stele's have, each of them must be signed and agree too.
+		Short: "Read a whole log and hash everything again",
+		Long: `Check reads a whole log and hashes everything again: every entry, every tile and
+the root; and it verifies the checkpoint's signature. Where the log serves its
+history of checkpoints, as Stele's do, each of them must be signed and agree too.
 
-The log is at the URL of its tlog-tiles prefix, or in a folder with the same
-layout. Without either, it is the one called --log in a server's database, in
---database or else in --data, read without the server, which may be running.
+Give the URL of the log's tlog-tiles prefix, or a folder with the same layout.
+Without either, check reads the log named --log from a server's database,
+--database or else SQLite in --data. It does so without the server, which may be
+running.
 
-Check trusts the key and the policy that it is given and nothing else. At the
-first thing that does not fit it says where, and exits with 1.`,
+Check trusts only the key and the policy that it is given. At the first thing that
+does not fit it prints the place, and exits with 1.`,
 		Example: `  stele check http://127.0.0.1:8080/logs/default --key "$(stele logs show default --json | jq -r .vkey)"
   stele check ./copy --key log.vkey --policy policy.txt
   stele check --data /var/lib/stele --key log.vkey
@@ -79,7 +76,7 @@ func (f *checkFlags) run(cmd *cobra.Command, args []string) error {
 func (f *checkFlags) checkPlace(cmd *cobra.Command, p *policy.Policy, place string) (checkReport, error) {
 	for _, name := range []string{"data", "database", "log"} {
 		if isTyped(cmd.Flags(), name) {
-			return checkReport{}, fmt.Errorf("--%s says where in a database a log is, and %q is another place: give one of them", name, place)
+			return checkReport{}, fmt.Errorf("--%s is for a log in a database, and %q is another place: give one of them", name, place)
 		}
 	}
 	reader, c := openLog(place)
@@ -97,7 +94,7 @@ func (f *checkFlags) checkStored(cmd *cobra.Command, p *policy.Policy) (report c
 	}
 	store, err := f.store.open(cmd.Context())
 	if errors.Is(err, fs.ErrNotExist) {
-		return report, fmt.Errorf("%w\nGive a log's URL or folder, or say with --data or --database where a server keeps it", err)
+		return report, fmt.Errorf("%w\nGive a log's URL or folder, or the place where a server keeps it, with --data or --database", err)
 	}
 	if err != nil {
 		return report, err
@@ -121,9 +118,10 @@ func (f *checkFlags) checkStored(cmd *cobra.Command, p *policy.Policy) (report c
 const checkCache = 1 << 20
 
 func check(cmd *cobra.Command, r tile.Reader, p *policy.Policy, history iter.Seq2[heads.Checkpoint, error]) (checkReport, error) {
-	bar := newProgress(cmd.ErrOrStderr(), "checking", "entries")
+	bar := &progress{w: cmd.ErrOrStderr(), unit: "entries"}
 	start := time.Now()
-	report, err := client.Check(cmd.Context(), r, p, client.CheckOptions{History: history, Progress: bar.set})
+	report, err := client.Check(cmd.Context(), r, p, client.CheckOptions{History: history,
+		Progress: func(done, total uint64) { bar.set("checking", done, total) }})
 	bar.finish()
 	if err != nil {
 		return checkReport{}, fmt.Errorf("NOT whole: %w", err)
@@ -146,24 +144,12 @@ type checkReport struct {
 
 func (f *checkFlags) print(w io.Writer, r checkReport) error {
 	if f.json {
-		return json.NewEncoder(w).Encode(r)
+		return printJSON(w, r)
 	}
 	fmt.Fprintf(w, "whole: %s has %d entries, root %s\n  %d checkpoints of its history agree, %d witnesses have cosigned (%.1f s)\n",
 		r.Origin, r.Size, r.Root, r.Past, r.Cosigned, r.Seconds)
 	if r.Unpublished > 0 {
-		fmt.Fprintf(w, "  not checked: %d newer entries, that no published checkpoint covers yet\n", r.Unpublished)
+		fmt.Fprintf(w, "  not checked: %d newer entries, which no published checkpoint covers yet\n", r.Unpublished)
 	}
 	return nil
-}
-
-// openLog returns a reader of the log at a URL or in a folder, and what it gets
-// a URL with.
-func openLog(place string) (tile.Reader, *http.Client) {
-	if !strings.HasPrefix(place, "http://") && !strings.HasPrefix(place, "https://") {
-		return tile.FS(os.DirFS(place)), nil
-	}
-	c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-		Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, DisableCompression: true,
-	}}
-	return tile.HTTP(c, place), c
 }

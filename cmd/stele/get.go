@@ -1,11 +1,6 @@
 package main
 
-import (
-	"os"
-
-	"github.com/spf13/cobra"
-	"golang.org/x/term"
-)
+import "github.com/spf13/cobra"
 
 func newGetCmd() *cobra.Command {
 	var f clientFlags
@@ -13,10 +8,10 @@ func newGetCmd() *cobra.Command {
 		Use:   "get INDEX",
 		Short: "Get an entry",
 		Long: `Get prints the entry at an index, byte for byte: it is JSON, with or without
---json. Only on a terminal a line end is added.
+--json. A newline is added only on a terminal.
 
-The server could send anything: "stele verify receipt" proves that it is in the
-log.`,
+The server could send anything: "stele verify receipt" proves that the entry is in
+the log.`,
 		Example: `  stele get 41 > 41.json
   stele get 41 | jq .data`,
 		Args: indexArg,
@@ -33,7 +28,7 @@ log.`,
 			if err != nil {
 				return f.explain(err)
 			}
-			if out, ok := cmd.OutOrStdout().(*os.File); ok && term.IsTerminal(int(out.Fd())) {
+			if isTerminal(cmd.OutOrStdout()) {
 				entry = append(entry, '\n')
 			}
 			_, err = cmd.OutOrStdout().Write(entry)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/rand"
-	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -19,7 +18,7 @@ func newKeygenCmd() *cobra.Command {
 		Use:   "keygen ORIGIN",
 		Short: "Make a signing key for a log",
 		Long: `Keygen makes a signing key for the log with that origin, writes it to a file that
-only you can read, and prints its verifier key, which is what others need.
+only you can read, and prints its verifier key, which others need to verify the log.
 
 A server makes the keys of its logs itself. To bring your own, put the file where
 the server looks for it before you create the log:
@@ -44,7 +43,7 @@ the server looks for it before you create the log:
 				return fmt.Errorf("write key: %w", err)
 			}
 			if asJSON {
-				return json.NewEncoder(cmd.OutOrStdout()).Encode(map[string]string{"vkey": vkey, "file": out})
+				return printJSON(cmd.OutOrStdout(), map[string]string{"vkey": vkey, "file": out})
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), vkey)
 			return err

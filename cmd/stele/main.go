@@ -1,13 +1,17 @@
 // Command stele runs an immutable audit log, writes to it, and verifies it.
 //
+// It wires packages together and has no logic of its own: a file a subcommand,
+// which has its flags, a call and what it prints. Files share what is in flags.go,
+// print.go, progress.go and exit.go, and nothing else. The root and the groups of
+// subcommands name the constructors of theirs.
+//
 // Exit status: 0 if all went well; 1 if something failed, was refused or does
-// not verify; 2 if the command was not understood. Where a command has more, it
-// says so.
+// not verify; 2 if the command was not understood. A command that has more
+// explains them in its help.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -23,19 +27,15 @@ func main() {
 
 // run runs the command that the arguments name and returns the exit status.
 func run(ctx context.Context) int {
-	started := false
-	root := newRoot(&started)
-	cmd, err := root.ExecuteContextC(ctx)
+	understood := false
+	cmd, err := newRoot(&understood).ExecuteContextC(ctx)
 	if err == nil {
 		return 0
 	}
 	fmt.Fprintln(os.Stderr, "stele:", err)
-	if !started {
+	if !understood {
 		fmt.Fprintf(os.Stderr, "Usage: %s\nRun \"%s --help\" for more.\n", cmd.UseLine(), cmd.CommandPath())
-		return 2
+		return exitUsage
 	}
-	if e, ok := errors.AsType[exitError](err); ok {
-		return e.status
-	}
-	return 1
+	return exitStatus(err)
 }

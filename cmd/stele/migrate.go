@@ -11,13 +11,13 @@ func newMigrateCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the database's schema up to date",
-		Long: `Migrate brings the database's schema up to date, as serve does by itself at its
-start. Run it apart where the server's database user may not change the schema:
+		Long: `Migrate brings the database's schema up to date, as serve does when it starts. Run
+it separately where the server's database user may not change the schema:
 
   stele migrate --database postgres://owner@host/db
   stele serve --migrate=false --database postgres://app@host/db
 
-It makes the role stele_server, which may read and insert only; grant it to the
+It creates the role stele_server, which may only read and insert; grant it to the
 server's user: GRANT stele_server TO app;`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

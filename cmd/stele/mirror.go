@@ -18,17 +18,17 @@ func newMirrorCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "mirror URL DIR",
 		Short: "Keep a verified full copy of a log",
-		Long: `Mirror keeps a full copy of a log in a folder, as the files that tlog-tiles
-says: "stele check DIR" accepts it, any web server can serve it, and "stele
-restore" rebuilds a lost log from it. Its source is the URL of a log's tlog-tiles
-prefix, or a folder with the same layout.
+		Long: `Mirror keeps a full copy of a log in a folder, in the layout of C2SP tlog-tiles:
+"stele check DIR" accepts it, any web server can serve it, and "stele restore"
+rebuilds a lost log from it. The source is the URL of a log's tlog-tiles prefix, or
+a folder with the same layout.
 
-It trusts the key and the policy that it is given and nothing else: it hashes
-every entry, and follows a checkpoint only if it is proven consistent with the
-one before. If it is not, the log has signed two histories: the copy stays as it
-is, both checkpoints are printed, and the exit status is 1.
+It trusts only the key and the policy that it is given: it hashes every entry, and
+follows a checkpoint only if it is proven consistent with the one before. If it is
+not, the log has signed two histories: the copy stays as it is, both checkpoints are
+printed, and the exit status is 1.
 
-The copy is whole for the checkpoint that it shows, whenever it is stopped.`,
+Whenever it is stopped, the copy is complete for the checkpoint that it shows.`,
 		Example: `  stele mirror http://127.0.0.1:8080/logs/default ./copy --key "$VKEY"
   stele mirror https://logs.example.com/logs/audit /srv/audit --policy policy.txt --once`,
 		Args: cobra.ExactArgs(2),
@@ -38,9 +38,9 @@ The copy is whole for the checkpoint that it shows, whenever it is stopped.`,
 	}
 	f.trust.register(cmd)
 	flags := cmd.Flags()
-	flags.BoolVar(&f.once, "once", false, "bring the copy up to date and end")
-	flags.DurationVar(&f.interval, "interval", 10*time.Second, "time between looks at the log's checkpoint")
-	flags.BoolVar(&f.json, "json", false, "print JSON, a line an update")
+	flags.BoolVar(&f.once, "once", false, "bring the copy up to date and exit")
+	flags.DurationVar(&f.interval, "interval", 10*time.Second, "time between checks for a new checkpoint")
+	flags.BoolVar(&f.json, "json", false, "print JSON, one line for each update")
 	return cmd
 }
 
@@ -57,42 +57,34 @@ func (f *mirrorFlags) run(cmd *cobra.Command, from, dir string) error {
 		return err
 	}
 	if f.interval <= 0 {
-		return errors.New("--interval is more than 0")
+		return errors.New("--interval must be more than 0")
 	}
 	reader, _ := openLog(from)
-	var bar *progress
+	bar := &progress{w: cmd.ErrOrStderr(), unit: "entries"}
 	m, err := mirror.Open(mirror.Config{Log: reader, Dir: dir, Policy: p,
-		Progress: func(done, total uint64) { bar.set(done, total) }})
+		Progress: func(done, total uint64) { bar.set("mirroring", done, total) }})
 	if err != nil {
 		return err
 	}
 	defer m.Close()
-	for {
-		start := time.Now()
-		bar = newProgress(cmd.ErrOrStderr(), "mirroring", "entries")
+	defer bar.finish()
+	if f.once {
 		u, err := m.Update(cmd.Context())
 		bar.finish()
-		if err == nil && (u.Changed || f.once) {
-			err = f.print(cmd.OutOrStdout(), u, time.Since(start))
-		}
-		if f.once || fatal(err) {
+		if err != nil {
 			return explainMirror(err)
 		}
-		if err != nil && cmd.Context().Err() == nil {
+		return f.print(cmd.OutOrStdout(), u)
+	}
+	return explainMirror(m.Run(cmd.Context(), f.interval, func(u mirror.Update, err error) {
+		bar.finish()
+		if err == nil && u.Changed {
+			err = f.print(cmd.OutOrStdout(), u)
+		}
+		if err != nil {
 			fmt.Fprintf(cmd.ErrOrStderr(), "%v; trying again in %v\n", err, f.interval)
 		}
-		select {
-		case <-cmd.Context().Done():
-			return nil
-		case <-time.After(f.interval):
-		}
-	}
-}
-
-// fatal reports whether another try cannot do better.
-func fatal(err error) bool {
-	_, forked := errors.AsType[*mirror.InconsistentError](err)
-	return forked
+	}))
 }
 
 // explainMirror adds to an error the checkpoints that prove it.
@@ -116,11 +108,11 @@ type mirrorReport struct {
 	Seconds float64   `json:"seconds"`
 }
 
-func (f *mirrorFlags) print(w io.Writer, u mirror.Update, elapsed time.Duration) error {
+func (f *mirrorFlags) print(w io.Writer, u mirror.Update) error {
 	if f.json {
-		return printJSON(w, mirrorReport{u.Origin, u.Size, u.Root, u.Added, u.Changed, elapsed.Seconds()})
+		return printJSON(w, mirrorReport{u.Origin, u.Size, u.Root, u.Added, u.Changed, u.Elapsed.Seconds()})
 	}
 	_, err := fmt.Fprintf(w, "copied: %s has %d entries, %d of them new, root %s (%.1f s)\n",
-		u.Origin, u.Size, u.Added, u.Root, elapsed.Seconds())
+		u.Origin, u.Size, u.Added, u.Root, u.Elapsed.Seconds())
 	return err
 }

@@ -2,44 +2,75 @@ package main
 
 import (
 	"io"
-	"os"
+	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
-	"golang.org/x/term"
 )
 
-// A progress shows how far long work has come, if there is somebody to see it.
-type progress struct{ bar *progressbar.ProgressBar }
+// A progress shows how far work has come, one piece of work after the other, if w
+// is a terminal. It is safe for concurrent use.
+type progress struct {
+	w    io.Writer
+	unit string // what is counted; "" for bytes
 
-// newProgress returns a bar on w, if that is a terminal, that counts units.
-func newProgress(w io.Writer, what, unit string) *progress {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return &progress{}
-	}
-	return &progress{progressbar.NewOptions64(-1,
-		progressbar.OptionSetWriter(w),
-		progressbar.OptionSetDescription(what),
-		progressbar.OptionSetItsString(unit),
-		progressbar.OptionShowIts(),
-		progressbar.OptionShowCount(),
-		progressbar.OptionSetPredictTime(true),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionClearOnFinish(),
-	)}
+	mu   sync.Mutex
+	what string // the piece of work that the bar is for
+	bar  *progressbar.ProgressBar
 }
 
-func (p *progress) set(done, total uint64) {
-	if p.bar == nil {
+// set shows how much of a piece of work is done. A total of 0 is unknown.
+func (p *progress) set(what string, done, total uint64) {
+	if !isTerminal(p.w) {
 		return
 	}
-	p.bar.ChangeMax64(int64(total))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar == nil || p.what != what {
+		p.end()
+		p.what, p.bar = what, p.newBar(what)
+	}
+	if total > 0 {
+		p.bar.ChangeMax64(int64(total))
+	}
 	_ = p.bar.Set64(int64(done))
 }
 
+func (p *progress) newBar(what string) *progressbar.ProgressBar {
+	options := []progressbar.Option{
+		progressbar.OptionSetWriter(p.w),
+		progressbar.OptionSetDescription(what),
+		progressbar.OptionSetPredictTime(true),
+		progressbar.OptionThrottle(100 * time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+	}
+	if p.unit == "" {
+		options = append(options, progressbar.OptionShowBytes(true))
+	} else {
+		options = append(options, progressbar.OptionSetItsString(p.unit), progressbar.OptionShowIts(), progressbar.OptionShowCount())
+	}
+	return progressbar.NewOptions64(-1, options...)
+}
+
+// clear makes room for a line.
+func (p *progress) clear() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bar != nil {
+		_ = p.bar.Clear()
+	}
+}
+
+// finish removes the bar.
 func (p *progress) finish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end()
+}
+
+func (p *progress) end() {
 	if p.bar != nil {
 		_ = p.bar.Finish()
+		p.bar = nil
 	}
 }

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"encoding/json"
+	"bytes"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -34,11 +34,11 @@ log. With --json it prints an object with index and receipt.`,
 				return f.explain(err)
 			}
 			if f.json {
-				text, err := json.Marshal(receiptOf{index, string(receipt)})
-				if err != nil {
+				var text bytes.Buffer
+				if err := printJSON(&text, receiptOf{index, string(receipt)}); err != nil {
 					return err
 				}
-				receipt = append(text, '\n')
+				receipt = text.Bytes()
 			}
 			if out != "" {
 				return os.WriteFile(out, receipt, 0o644)
@@ -49,7 +49,7 @@ log. With --json it prints an object with index and receipt.`,
 	}
 	f.register(cmd)
 	f.registerLog(cmd)
-	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write the receipt to, instead of printing it")
+	cmd.Flags().StringVarP(&out, "output", "o", "", "file to write the receipt to (default: standard output)")
 	cmd.Flags().BoolVar(&wait, "wait", false, "wait for a checkpoint that covers the entry, if there is none yet")
 	return cmd
 }

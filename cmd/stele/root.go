@@ -10,10 +10,10 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// newRoot returns the command with all its subcommands. It sets started once a
-// subcommand was understood.
-func newRoot(started *bool) *cobra.Command {
-	root := &cobra.Command{
+// newRoot returns the command with all its subcommands. It sets understood once a
+// subcommand, its flags and its arguments are.
+func newRoot(understood *bool) *cobra.Command {
+	root := newGroup(&cobra.Command{
 		Use:   "stele",
 		Short: "An immutable audit log that anyone can check",
 		Long: `Stele is an immutable audit log. Applications send it events; it appends them to
@@ -31,16 +31,21 @@ STELE_CHECKPOINT_INTERVAL.
 
 Exit status: 0 if all went well; 1 if something failed, was refused or does not
 verify; 2 if the command was not understood.`,
+		Version:       thisBuild().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := bindEnv(cmd.Flags()); err != nil {
 				return err
 			}
-			*started = true
+			*understood = true
 			return nil
 		},
-	}
+	}, newVersionCmd())
+	root.SetVersionTemplate("stele {{.Version}}\n")
+	// The line of use of a group names its COMMAND already.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(),
+		"{{if .HasAvailableSubCommands}}\n  {{.CommandPath}} [command]{{end}}", "", 1))
 	root.AddGroup(
 		&cobra.Group{ID: "server", Title: "Run a log:"},
 		&cobra.Group{ID: "client", Title: "Use a log:"},
@@ -49,7 +54,6 @@ verify; 2 if the command was not understood.`,
 	add(root, "server", newServeCmd(), newDemoCmd(), newMigrateCmd(), newKeygenCmd(), newRestoreCmd(), newWitnessCmd())
 	add(root, "client", newLogsCmd(), newAppendCmd(), newImportCmd(), newReceiptCmd(), newGetCmd())
 	add(root, "verify", newVerifyCmd(), newCheckCmd(), newAuditCmd(), newMirrorCmd(), newExportCmd())
-	root.AddCommand(newVersionCmd())
 	return root
 }
 
@@ -58,15 +62,6 @@ func add(root *cobra.Command, group string, cmds ...*cobra.Command) {
 		cmd.GroupID = group
 		root.AddCommand(cmd)
 	}
-}
-
-// fromEnv is the annotation of flags that the environment has set.
-const fromEnv = "stele_from_env"
-
-// isTyped reports whether a flag was given on the command line.
-func isTyped(flags *pflag.FlagSet, name string) bool {
-	_, env := flags.Lookup(name).Annotations[fromEnv]
-	return flags.Changed(name) && !env
 }
 
 // bindEnv sets each flag that was not given from the environment: listen from

@@ -17,12 +17,12 @@ func newVerifyContradictionCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "contradiction FILE",
 		Short: "Verify that a log has contradicted itself, offline",
-		Long: `Verify contradiction checks offline a file that "stele audit" has written:
-that its checkpoints are signed by a key of one log, and that what stands beside
-them proves that no log can have had both. Witnesses do not matter for that.
+		Long: `Verify contradiction checks offline a file that "stele audit" has written: its
+checkpoints must be signed by a key of one log, and the rest of the file must prove
+that no log can have had both. Witnesses do not matter for that.
 
-Exit status: 0 if the contradiction holds: then the log is NOT to be trusted any more;
-1 if it does not, and shows nothing; 2 if the command was not understood.`,
+Exit status: 0 if the contradiction holds: then the log must not be trusted any
+more; 1 if it does not hold, and shows nothing; 2 if the command was not understood.`,
 		Example: `  stele verify contradiction fork-900-900-1f3a77c0.contradiction --key log.vkey
   stele verify contradiction fork-900-900-1f3a77c0.contradiction --policy policy.txt --json`,
 		Args: cobra.ExactArgs(1),
@@ -51,14 +51,14 @@ Exit status: 0 if the contradiction holds: then the log is NOT to be trusted any
 	return cmd
 }
 
-// meaning says what follows from a contradiction of each kind.
+// meaning is what follows from a contradiction of each kind.
 var meaning = map[contradiction.Kind]string{
-	contradiction.Fork: "Only who has the log's key can have made this. Whoever was shown one of the two heads\n" +
-		"was shown another history than whoever was shown the other.",
-	contradiction.Inconsistent: "Only who has the log's key can have made this, and a log that only ever grows cannot.\n" +
-		"What was in the log when it signed the smaller head was changed, or kept from some.",
+	contradiction.Fork: "Only somebody with the log's key can have made this. Readers who saw one of the two\n" +
+		"heads were shown another history than readers who saw the other.",
+	contradiction.Inconsistent: "Only somebody with the log's key can have made this, and a log that only ever grows\n" +
+		"cannot. Entries below the smaller head were changed later, or hidden from some readers.",
 	contradiction.Entry: "The log's signature shows which entry is right. It does not show who handed out the\n" +
-		"wrong bytes: anyone can make a file like this. Ask for the entry yourself, and see.",
+		"wrong bytes: anyone can make a file like this. Get the entry yourself, and compare.",
 }
 
 // verifiedContradiction is what is printed as JSON.

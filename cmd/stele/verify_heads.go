@@ -17,13 +17,11 @@ func newVerifyHeadsCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "heads FILE",
 		Short: "Verify an archive of signed heads, offline",
-		Long: `Verify heads checks offline what "stele export heads" has written: each
-checkpoint of the archive must be trusted, and proven consistent with the one
-before it.
+		Long: `Verify heads checks offline an archive that "stele export heads" has written: each
+checkpoint must be trusted, and proven consistent with the one before it.
 
-It trusts the key and the policy that it is given and nothing else. The keys in
-the archive are for people to read; if it names another key where the name is the
-same, it is refused.`,
+It trusts only the key and the policy that it is given. The keys in the archive are
+for people to read; an archive that has another key under the same name is refused.`,
 		Example: `  stele verify heads 2026-10.heads --key "$VKEY"
   stele verify heads 2026-10.heads --policy policy.txt --json`,
 		Args: cobra.ExactArgs(1),

@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/stele-log/stele/internal/durable"
+	"github.com/stele-log/stele/pkg/client"
+	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/pkg/tile"
+	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/storage/postgres"
+	"github.com/stele-log/stele/storage/sqlite"
+	"github.com/stele-log/stele/witness/witnessdb"
+)
+
+// newGroup returns a command that does nothing but hold others. Without one of
+// them it shows its help; with another word it is not understood.
+func newGroup(cmd *cobra.Command, cmds ...*cobra.Command) *cobra.Command {
+	cmd.Use += " COMMAND"
+	cmd.DisableFlagsInUseLine = true
+	cmd.SuggestionsMinimumDistance = 2
+	cmd.Args = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		err := fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())
+		if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+			return fmt.Errorf("%w; did you mean %q?", err, cmd.CommandPath()+" "+near[0])
+		}
+		var names []string
+		for _, c := range cmd.Commands() {
+			if c.IsAvailableCommand() {
+				names = append(names, c.Name())
+			}
+		}
+		return fmt.Errorf("%w; the commands are %s", err, strings.Join(names, ", "))
+	}
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	cmd.AddCommand(cmds...)
+	return cmd
+}
+
+// indexArg accepts one argument, the index of an entry.
+func indexArg(cmd *cobra.Command, args []string) error {
+	if err := cobra.ExactArgs(1)(cmd, args); err != nil {
+		return err
+	}
+	_, err := parseIndex(args[0])
+	return err
+}
+
+func parseIndex(s string) (uint64, error) {
+	index, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return 0, fmt.Errorf("index %q is not a number from 0 on", s)
+	}
+	return index, nil
+}
+
+// fromEnv is the annotation of flags that the environment has set.
+const fromEnv = "stele_from_env"
+
+// isTyped reports whether a flag was given on the command line.
+func isTyped(flags *pflag.FlagSet, name string) bool {
+	_, env := flags.Lookup(name).Annotations[fromEnv]
+	return flags.Changed(name) && !env
+}
+
+// openFile opens a file, or standard input if it is called "-".
+func openFile(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(os.Stdin), nil
+	}
+	return os.Open(name)
+}
+
+// readFile reads a file, or standard input if it is called "-".
+func readFile(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(os.Stdin)
+	}
+	return os.ReadFile(name)
+}
+
+// openLog returns a reader of the log at a URL or in a folder, and, for a URL,
+// the client that reads it.
+func openLog(place string) (tile.Reader, *http.Client) {
+	if !strings.HasPrefix(place, "http://") && !strings.HasPrefix(place, "https://") {
+		return tile.FS(os.DirFS(place)), nil
+	}
+	c := &http.Client{Timeout: time.Minute, Transport: readTransport()}
+	return tile.HTTP(c, place), c
+}
+
+// readTransport returns a transport for many requests to the same few servers.
+func readTransport() *http.Transport {
+	return &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, DisableCompression: true}
+}
+
+// lockDir keeps two servers from using one data folder: they would sign with
+// the same keys.
+func lockDir(dir string) (unlock func(), err error) {
+	unlock, err = durable.Lock(filepath.Join(dir, "lock"))
+	if errors.Is(err, durable.ErrLocked) {
+		return nil, fmt.Errorf("another server uses the data folder %s; stop it, or choose another with --data", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("lock data folder: %w", err)
+	}
+	return unlock, nil
+}
+
+// trustFlags are what a verifier trusts: all of it comes from outside the log.
+type trustFlags struct {
+	keys   []string
+	policy string
+}
+
+func (f *trustFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.keys, "key", nil, "the log's verifier key, or a file that holds it; can be given more than once, and a signature of any one of the keys is enough")
+	cmd.Flags().StringVar(&f.policy, "policy", "", "C2SP tlog-policy file: the witnesses that must have cosigned and, without --key, the logs to trust")
+}
+
+// load returns the policy that the flags describe.
+func (f *trustFlags) load() (*policy.Policy, error) {
+	vkeys := make([]string, len(f.keys))
+	for i, key := range f.keys {
+		var err error
+		if vkeys[i], err = loadKey(key); err != nil {
+			return nil, err
+		}
+	}
+	if f.policy == "" {
+		if len(vkeys) == 0 {
+			return nil, errors.New("say whom to trust with --key or --policy; the log's owner publishes its key")
+		}
+		return policy.ForLog(vkeys...)
+	}
+	text, err := os.ReadFile(f.policy)
+	if err != nil {
+		return nil, err
+	}
+	p, err := policy.Parse(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.policy, err)
+	}
+	if len(vkeys) > 0 {
+		return p.WithLogs(vkeys...)
+	}
+	return p, nil
+}
+
+// loadKey returns the key, which has two "+", or the one in the file.
+func loadKey(key string) (string, error) {
+	if strings.Count(key, "+") >= 2 {
+		return key, nil
+	}
+	text, err := os.ReadFile(key)
+	if err != nil {
+		return "", fmt.Errorf("--key %q is neither a verifier key (name+id+key) nor a file: %w", key, err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// storeFlags are where a server keeps its data.
+type storeFlags struct {
+	data     string
+	database string
+}
+
+func (f *storeFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.data, "data", "./stele-data", "folder for keys and, without --database, for the log itself")
+	cmd.Flags().StringVar(&f.database, "database", "", "PostgreSQL to keep logs in, such as postgres://user@host/db (default: SQLite in the data folder)")
+}
+
+// makeDataDir makes the data folder, which only its owner may read.
+func (f *storeFlags) makeDataDir() error {
+	if err := durable.MkdirAll(durable.System, f.data, 0o700); err != nil {
+		return fmt.Errorf("make data folder: %w", err)
+	}
+	return nil
+}
+
+func (f *storeFlags) isPostgres() bool { return f.database != "" }
+
+func (f *storeFlags) check() error {
+	if f.isPostgres() && !strings.HasPrefix(f.database, "postgres://") && !strings.HasPrefix(f.database, "postgresql://") {
+		return fmt.Errorf("--database is not a postgres:// URL; without it, logs are kept in SQLite in --data")
+	}
+	return nil
+}
+
+func (f *storeFlags) sqlitePath() string { return filepath.Join(f.data, "stele.db") }
+
+// migrate brings the database's schema up to date.
+func (f *storeFlags) migrate(ctx context.Context) (from, to int64, err error) {
+	if f.isPostgres() {
+		return postgres.Migrate(ctx, f.database)
+	}
+	return sqlite.Migrate(ctx, f.sqlitePath())
+}
+
+func (f *storeFlags) open(ctx context.Context) (storage.Store, error) {
+	if f.isPostgres() {
+		return postgres.Open(ctx, f.database)
+	}
+	return sqlite.Open(ctx, f.sqlitePath())
+}
+
+// witnessStoreFlags are where a witness keeps its data.
+type witnessStoreFlags struct {
+	storeFlags
+}
+
+func (f *witnessStoreFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.data, "data", "./stele-witness", "folder for the witness's keys and, without --database, for what it has signed")
+	cmd.Flags().StringVar(&f.database, "database", "", "PostgreSQL to keep what the witness has signed in, such as postgres://user@host/db (default: SQLite in the data folder)")
+}
+
+func (f *witnessStoreFlags) open(ctx context.Context) (*witnessdb.DB, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	if err := f.makeDataDir(); err != nil {
+		return nil, err
+	}
+	if f.isPostgres() {
+		return witnessdb.OpenPostgres(ctx, f.database)
+	}
+	return witnessdb.OpenSQLite(ctx, filepath.Join(f.data, "witness.db"))
+}
+
+// with calls do with the open database.
+func (f *witnessStoreFlags) with(ctx context.Context, do func(*witnessdb.DB) error) error {
+	db, err := f.open(ctx)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(db), db.Close())
+}
+
+// clientFlags are which server to talk to, and how to print its answers.
+type clientFlags struct {
+	url   string
+	log   string
+	token string
+	json  bool
+}
+
+func (f *clientFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.url, "url", "http://127.0.0.1:8080", "URL of the server")
+	flags.StringVar(&f.token, "token", "", "bearer token; better set as STELE_TOKEN, since other users of the machine may see command lines")
+	flags.BoolVar(&f.json, "json", false, "print JSON")
+}
+
+func (f *clientFlags) registerLog(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.log, "log", defaultLog, "name of the log")
+}
+
+// client returns a client that gives up at once.
+func (f *clientFlags) client() (*client.Client, error) {
+	return client.New(client.Config{URL: f.url, Log: f.log, Token: f.token, RetryFor: -1})
+}
+
+// connect returns a client that tries again for a while, with a line on stderr,
+// after it has made sure that the server and the log are there.
+func (f *clientFlags) connect(ctx context.Context, stderr io.Writer) (*client.Client, error) {
+	c, err := f.client()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := c.Info(ctx); err != nil {
+		return nil, f.explain(err)
+	}
+	return client.New(client.Config{URL: f.url, Log: f.log, Token: f.token,
+		Retrying: func(err error, wait time.Duration) {
+			fmt.Fprintf(stderr, "%v; trying again in %v\n", err, wait.Round(time.Millisecond))
+		},
+	})
+}
+
+// explain adds to an error of a client what can be done about it.
+func (f *clientFlags) explain(err error) error {
+	p, answered := errors.AsType[*client.Problem](err)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled):
+		return errors.New("interrupted")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("%w\nIs the server running? Start it with \"stele serve\", or give its URL with --url", err)
+	case !answered:
+		return err
+	case p.Status == http.StatusUnauthorized || p.Status == http.StatusForbidden:
+		return fmt.Errorf("%w\nGive a token that may do this, as STELE_TOKEN or with --token", err)
+	}
+	return err
+}
