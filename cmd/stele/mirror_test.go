@@ -72,7 +72,7 @@ func waitForSize(t *testing.T, dir, want string) {
 	})
 }
 
-// TestMirrorRefusesAnotherHistory shows it a log that was begun anew with the
+// TestMirrorRefusesAnotherHistory shows it a log that was begun again with the
 // same key.
 func TestMirrorRefusesAnotherHistory(t *testing.T) {
 	onBoth(t, func(t *testing.T, d database) {

@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"time"
 
 	"golang.org/x/term"
 
+	"github.com/stele-log/stele/internal/buildinfo"
 	"github.com/stele-log/stele/pkg/client"
 )
 
@@ -53,42 +53,11 @@ func printLog(w io.Writer, l client.LogInfo, asJSON bool) error {
 // version is set by the linker in releases: -ldflags "-X main.version=v1.2.3".
 var version = ""
 
-// A build is what a program knows of how it was built. The commit is missing if it
-// was not built in a repository.
-type build struct {
-	Version    string `json:"version"`
-	Commit     string `json:"commit,omitempty"`
-	CommitTime string `json:"commit_time,omitempty"`
-	Dirty      bool   `json:"dirty"` // there were changes that are not in the commit
-	Go         string `json:"go"`
-	Platform   string `json:"platform"`
+// thisBuild returns what is known of how the program was built.
+func thisBuild() buildinfo.Info {
+	stored, _ := debug.ReadBuildInfo()
+	return buildinfo.Of(stored, version)
 }
-
-func thisBuild() build {
-	b := build{Version: "devel", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		if info.Main.Version != "" && info.Main.Version != "(devel)" {
-			b.Version = info.Main.Version
-		}
-		for _, s := range info.Settings {
-			switch s.Key {
-			case "vcs.revision":
-				b.Commit = s.Value
-			case "vcs.time":
-				b.CommitTime = s.Value
-			case "vcs.modified":
-				b.Dirty = s.Value == "true"
-			}
-		}
-	}
-	if version != "" {
-		b.Version = version
-	}
-	return b
-}
-
-// String returns the version for people.
-func (b build) String() string { return fmt.Sprintf("%s (%s, %s)", b.Version, b.Go, b.Platform) }
 
 // buildVersion returns the release, or what the build knows of itself.
 func buildVersion() string { return thisBuild().Version }
