@@ -71,7 +71,7 @@ folder is damaged.`,
 	flags.BoolVar(&f.once, "once", false, "audit up to the newest heads, once, and exit")
 	flags.DurationVar(&f.interval, "interval", 5*time.Second, "time between checks of a log, 100ms or more")
 	flags.StringVar(&f.webhook, "webhook", "", "URL to send contradictions, rollbacks and heads that stay unproven to")
-	flags.StringVar(&f.onContradiction, "on-contradiction", "exit", "what to do then: exit or continue")
+	flags.StringVar(&f.onContradiction, "on-contradiction", "exit", "what to do after a contradiction: exit or continue")
 	flags.StringVar(&f.metrics, "metrics", "", "address to serve Prometheus metrics on, as /metrics")
 	flags.BoolVar(&f.json, "json", false, "print reports as JSON, one a line")
 	if err := cmd.MarkFlagRequired("state"); err != nil {

@@ -21,7 +21,8 @@ func newVerifyHeadsCmd() *cobra.Command {
 checkpoint must be trusted, and proven consistent with the one before it.
 
 It trusts only the key and the policy that it is given. The keys in the archive are
-for people to read; an archive that has another key under the same name is refused.`,
+for people to read; if it has another key than yours under the same name, it is
+refused.`,
 		Example: `  stele verify heads 2026-10.heads --key "$VKEY"
   stele verify heads 2026-10.heads --policy policy.txt --json`,
 		Args: cobra.ExactArgs(1),
