@@ -15,9 +15,9 @@ import (
 	"testing"
 )
 
-// sharedFiles are those of cmd/stele that its other files may use. What is in
-// serve.go and servewitness.go is for demo too, which runs a server as serve does.
-var sharedFiles = []string{"flags.go", "print.go", "progress.go", "exit.go", "serve.go", "servewitness.go"}
+// sharedFiles are those of cmd/stele that its other files may use. server.go is for
+// serve and demo.
+var sharedFiles = []string{"flags.go", "print.go", "progress.go", "exit.go", "server.go"}
 
 // constructor is what a group of commands may use of its commands' files.
 var constructor = regexp.MustCompile(`^new(Root|.*Cmd)$`)

@@ -20,14 +20,14 @@ import (
 )
 
 func newDemoCmd() *cobra.Command {
-	f := serveFlags{logLevel: slog.LevelWarn}
+	f := serveFlags{logFlags: logFlags{level: slog.LevelWarn}}
 	var events int
 	var rate float64
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Run a server with a made-up stream of events, and verify each receipt",
-		Long: `Demo runs a server and, as an application would, sends it made-up events. For
-each it waits for a receipt and verifies it with nothing but the log's key. While
+		Long: `Demo runs a server and, as an application would, sends it made-up events. For each
+event it waits for a receipt and verifies it with nothing but the log's key. While
 it runs, try the commands that it prints. Ctrl-C ends it; then the whole log is
 checked once more.
 
@@ -38,7 +38,7 @@ Without --data, everything is kept in a temporary folder and removed at the end.
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if rate <= 0 || events < 0 {
-				return errors.New("--rate is more than 0, --events is not negative")
+				return errors.New("--rate must be more than 0, --events not negative")
 			}
 			if !cmd.Flags().Changed("data") {
 				dir, err := os.MkdirTemp("", "stele-demo-")
@@ -54,8 +54,8 @@ Without --data, everything is kept in a temporary folder and removed at the end.
 	f.register(cmd)
 	cmd.Flags().Lookup("data").Usage = "folder to keep everything in (default: a temporary one)"
 	cmd.Flags().Lookup("data").DefValue = ""
-	cmd.Flags().IntVar(&events, "events", 0, "end after so many events (default: go on until Ctrl-C)")
-	cmd.Flags().Float64Var(&rate, "rate", 3, "events a second, about")
+	cmd.Flags().IntVar(&events, "events", 0, "number of events to send (default: continue until Ctrl-C)")
+	cmd.Flags().Float64Var(&rate, "rate", 3, "approximate number of events a second")
 	return cmd
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stele-log/stele/internal/durable"
+	"github.com/stele-log/stele/internal/server"
 	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tile"
@@ -24,6 +26,11 @@ import (
 	"github.com/stele-log/stele/storage/postgres"
 	"github.com/stele-log/stele/storage/sqlite"
 	"github.com/stele-log/stele/witness/witnessdb"
+)
+
+const (
+	defaultLog  = "default"
+	minInterval = 100 * time.Millisecond
 )
 
 // newGroup returns a command that does nothing but hold others. Without one of
@@ -250,6 +257,35 @@ func (f *witnessStoreFlags) with(ctx context.Context, do func(*witnessdb.DB) err
 		return err
 	}
 	return errors.Join(do(db), db.Close())
+}
+
+// registerListen registers the flags of where a server listens.
+func registerListen(flags *pflag.FlagSet, l *server.ListenConfig, address string) {
+	flags.StringVar(&l.Address, "listen", address, "address to listen on; port 0 takes a free one")
+	flags.StringVar(&l.TLSCert, "tls-cert", "", "certificate chain in PEM to serve HTTPS with; read again when the file changes")
+	flags.StringVar(&l.TLSKey, "tls-key", "", "private key of the certificate, in PEM")
+}
+
+// logFlags are how a server logs.
+type logFlags struct {
+	format string
+	level  slog.Level
+}
+
+func (f *logFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.format, "log-format", "text", "text or json")
+	cmd.Flags().TextVar(&f.level, "log-level", f.level, "debug, info, warn or error")
+}
+
+func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
+	o := &slog.HandlerOptions{Level: f.level}
+	switch f.format {
+	case "text":
+		return slog.New(slog.NewTextHandler(w, o)), nil
+	case "json":
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return nil, fmt.Errorf("--log-format must be text or json, not %q", f.format)
 }
 
 // clientFlags are which server to talk to, and how to print its answers.

@@ -17,16 +17,15 @@ import (
 	"github.com/stele-log/stele/witness/witnessdb"
 )
 
-// witnessServeFlags say how to run a witness.
+// witnessServeFlags are how to run a witness.
 type witnessServeFlags struct {
 	witnessStoreFlags
+	logFlags
 	name        string
 	listen      server.ListenConfig
 	newDatabase bool
 	logLists    []string
 	listsEvery  time.Duration
-	logFormat   string
-	logLevel    slog.Level
 }
 
 func newWitnessServeCmd() *cobra.Command {
@@ -52,21 +51,20 @@ for the operator.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
-	f.register(cmd)
+	f.witnessStoreFlags.register(cmd)
+	f.logFlags.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.name, "name", "", "the witness's name, in its keys and signatures; it cannot be changed later")
 	registerListen(flags, &f.listen, "127.0.0.1:8081")
 	flags.StringArrayVar(&f.logLists, "log-list", nil, "URL or file of a log list to follow; can be given more than once")
 	flags.DurationVar(&f.listsEvery, "log-list-interval", time.Hour, "how often to read the log lists")
 	flags.BoolVar(&f.newDatabase, "new-database", false, "let a witness that has keys use a database it has never used; only if those keys have never signed anything")
-	flags.StringVar(&f.logFormat, "log-format", "text", "text or json")
-	flags.TextVar(&f.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
 	return cmd
 }
 
 // run runs a witness until the context ends.
 func (f *witnessServeFlags) run(cmd *cobra.Command) (err error) {
-	logger, err := (&serveFlags{logFormat: f.logFormat, logLevel: f.logLevel}).logger(cmd.ErrOrStderr())
+	logger, err := f.logger(cmd.ErrOrStderr())
 	if err != nil {
 		return err
 	}
@@ -119,9 +117,9 @@ func (f *witnessServeFlags) serve(ctx context.Context, s *witness.Server, out io
 	return l.Run(ctx, s, func() { logger.Info("stopping: requests under way are answered first") })
 }
 
-// printReady says who the witness is, and where.
+// printReady prints the witness's keys, name and address.
 func (f *witnessServeFlags) printReady(w io.Writer, s *witness.Server, url string) {
-	if f.logFormat == "json" {
+	if f.format == "json" {
 		slog.New(slog.NewJSONHandler(w, nil)).Info("ready",
 			"address", url, "name", f.name, "vkeys", s.VKeys(), "version", buildVersion())
 		return

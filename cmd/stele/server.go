@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/publisher"
+	"github.com/stele-log/stele/internal/server"
+	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/witness"
+)
+
+// serveFlags are those of a server, for serve and demo.
+type serveFlags struct {
+	storeFlags
+	logFlags
+	witness      witnessFlags
+	listen       server.ListenConfig
+	interval     time.Duration
+	originPrefix string
+	cacheMiB     int
+	migrateFirst bool
+	now          func() time.Time // the clock of recordedtime; time.Now if nil
+}
+
+func (f *serveFlags) register(cmd *cobra.Command) {
+	f.storeFlags.register(cmd)
+	f.logFlags.register(cmd)
+	f.witness.register(cmd)
+	flags := cmd.Flags()
+	registerListen(flags, &f.listen, "127.0.0.1:8080")
+	flags.DurationVar(&f.interval, "checkpoint-interval", time.Second, "minimum interval between checkpoints, 100ms or more; a request that waits for a receipt is not delayed by it")
+	flags.StringVar(&f.originPrefix, "origin-prefix", "", "what the origins of new logs begin with, such as the URL they are found at, without scheme (default: the host's name and /logs)")
+	flags.IntVar(&f.cacheMiB, "cache", 64, "MiB of tiles to keep in memory")
+	flags.BoolVar(&f.migrateFirst, "migrate", true, "bring the database's schema up to date first")
+}
+
+// printReady prints the server's address, in one line.
+func (f *serveFlags) printReady(w io.Writer, url string) {
+	if f.format == "json" {
+		slog.New(slog.NewJSONHandler(w, nil)).Info("ready", "address", url, "version", buildVersion())
+		return
+	}
+	fmt.Fprintf(w, "stele is ready at %s\n", url)
+}
+
+// start opens the store and starts a server on it. The server is ended by its Run,
+// and after that the store by release.
+func (f *serveFlags) start(ctx context.Context, logger *slog.Logger) (s *server.Server, release func(), err error) {
+	if err := f.check(); err != nil {
+		return nil, nil, err
+	}
+	if f.interval < minInterval {
+		return nil, nil, fmt.Errorf("--checkpoint-interval must be %v or more", minInterval)
+	}
+	witnesses, err := f.witness.load()
+	if err != nil {
+		return nil, nil, err
+	}
+	store, release, err := f.openStore(ctx, logger)
+	if err != nil {
+		return nil, nil, err
+	}
+	s, err = server.Start(ctx, server.Config{
+		Store: store, Logger: logger, OriginPrefix: f.prefix(), FirstLog: defaultLog, Version: buildVersion(),
+		Listen: f.listen,
+		Engine: engine.Config{
+			Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, Now: f.now,
+			Witnesses: witnesses, WitnessPool: f.witness.pool(),
+		},
+	})
+	if err != nil {
+		release()
+		return nil, nil, err
+	}
+	return s, release, nil
+}
+
+// openStore takes the data folder and opens the database, of which the schema is
+// then up to date.
+func (f *serveFlags) openStore(ctx context.Context, logger *slog.Logger) (store storage.Store, release func(), err error) {
+	if err := f.makeDataDir(); err != nil {
+		return nil, nil, err
+	}
+	unlock, err := lockDir(f.data)
+	if err != nil {
+		return nil, nil, err
+	}
+	if f.migrateFirst {
+		err = f.migrateAndLog(ctx, logger)
+	}
+	if err == nil {
+		store, err = f.open(ctx)
+	}
+	if err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return store, func() {
+		if err := store.Close(); err != nil {
+			logger.Error("close database", "error", err)
+		}
+		unlock()
+	}, nil
+}
+
+func (f *serveFlags) migrateAndLog(ctx context.Context, logger *slog.Logger) error {
+	from, to, err := f.migrate(ctx)
+	if err == nil && from != to {
+		logger.Info("schema migrated", "from", from, "to", to)
+	}
+	return err
+}
+
+// prefix returns what the origins of new logs begin with.
+func (f *serveFlags) prefix() string {
+	if f.originPrefix != "" {
+		return f.originPrefix
+	}
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		name = "localhost"
+	}
+	return name + "/logs"
+}
+
+// witnessFlags are who must cosign what a server publishes.
+type witnessFlags struct {
+	policy  string
+	mode    string
+	timeout time.Duration
+}
+
+const (
+	modeQuorum = "quorum"
+	modeOpen   = "open"
+)
+
+func (f *witnessFlags) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.policy, "witness-policy", "", "C2SP tlog-policy file: witnesses that must cosign what is published, with their URLs; <data>/logs/<name>/witness-policy.txt replaces it for one log")
+	flags.StringVar(&f.mode, "witness-policy-mode", modeQuorum, "quorum: publish nothing that does not meet the policy; open: publish it anyway after the timeout, with a warning")
+	flags.DurationVar(&f.timeout, "witness-timeout", 5*time.Second, "how long to wait for a witness, 100ms or more")
+}
+
+// load returns who must cosign, by the flags.
+func (f *witnessFlags) load() (w publisher.Witnessing, err error) {
+	if f.mode != modeQuorum && f.mode != modeOpen {
+		return w, fmt.Errorf("--witness-policy-mode must be %s or %s, not %q", modeQuorum, modeOpen, f.mode)
+	}
+	if f.timeout < 100*time.Millisecond {
+		return w, fmt.Errorf("--witness-timeout must be 100ms or more")
+	}
+	w.Open = f.mode == modeOpen
+	if f.policy == "" {
+		return w, nil
+	}
+	text, err := os.ReadFile(f.policy)
+	if err != nil {
+		return w, fmt.Errorf("--witness-policy: %w", err)
+	}
+	if w.Policy, err = policy.Parse(text); err != nil {
+		return w, fmt.Errorf("--witness-policy: %s: %w", f.policy, err)
+	}
+	for _, of := range w.Policy.Witnesses() {
+		if of.URL == "" {
+			return w, fmt.Errorf("--witness-policy: %s: witness %q has no URL; write it after the key", f.policy, of.Name)
+		}
+	}
+	return w, nil
+}
+
+// pool configures how witnesses are asked.
+func (f *witnessFlags) pool() witness.PoolConfig { return witness.PoolConfig{Timeout: f.timeout} }
