@@ -44,12 +44,13 @@ const (
 // results. It ends at the next event once the results are not wanted any more.
 // Where a proxy does not let requests and answers cross, they go in batches.
 //
-// Receipts are not waited for, see [Client.WithReceipts].
+// A client that waits for receipts, see [Client.WithReceipts], sends batches, too.
 func (c *Client) Stream(ctx context.Context, events iter.Seq[[]byte]) iter.Seq2[Result, error] {
 	return func(yield func(Result, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		s := &stream{client: c, yield: yield, more: make(chan struct{}, 1), room: make(chan struct{}, 1)}
+		s := &stream{client: c, yield: yield, slow: c.receipts, more: make(chan struct{}, 1),
+			room: make(chan struct{}, 1), refused: make(chan struct{}, 1)}
 		go s.pull(ctx, events)
 		if err := s.run(ctx); err != nil && !s.left {
 			yield(Result{}, fmt.Errorf("append: %w", err))
@@ -64,8 +65,9 @@ type stream struct {
 	left   bool // the caller wants no more results
 	slow   bool // one batch after the other
 
-	more chan struct{} // holds a token if waiting or ended may have changed
-	room chan struct{} // holds a token if events were answered
+	more    chan struct{} // holds a token if waiting or ended may have changed
+	room    chan struct{} // holds a token if events were answered
+	refused chan struct{} // holds a token if something was given that is no event
 
 	mu      sync.Mutex
 	waiting []streamed // not sent in this try
@@ -123,7 +125,7 @@ func (s *stream) await(ctx context.Context) (done bool, err error) {
 }
 
 // exchange does one request. It reports whether it brought any answer.
-func (s *stream) exchange(ctx context.Context) (answered bool, err error) {
+func (s *stream) exchange(ctx context.Context) (some bool, err error) {
 	s.restart()
 	if s.slow {
 		return s.batch(ctx)
@@ -141,25 +143,57 @@ func (s *stream) exchange(ctx context.Context) (answered bool, err error) {
 		return false, err
 	}
 	defer resp.Body.Close()
-	lines := bufio.NewReaderSize(resp.Body, 64<<10)
+	lines := make(chan answered, answersAhead)
+	go readAnswers(ctx, resp.Body, lines)
 	for {
 		silence.Reset(maxSilence)
+		var err error
+		select {
+		case a := <-lines:
+			if a.err == io.EOF {
+				return some, s.checkEnd()
+			}
+			if err = a.err; err == nil {
+				err = s.answer(a.text)
+				some = some || err == nil
+			}
+		case <-s.refused:
+			s.yieldRefused()
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		switch {
+		case errors.Is(err, errIdle):
+			return some, nil
+		case errors.Is(context.Cause(ctx), errSilent):
+			return some, fmt.Errorf("the server has not answered for %v", maxSilence)
+		case err != nil || s.left:
+			return some, err
+		}
+	}
+}
+
+// answersAhead is how many lines of an answer are read ahead.
+const answersAhead = 64
+
+// An answered is a line of an answer, or why there are no more.
+type answered struct {
+	text []byte
+	err  error
+}
+
+// readAnswers reads the lines of an answer until it ends or the context does.
+func readAnswers(ctx context.Context, body io.Reader, to chan<- answered) {
+	lines := bufio.NewReaderSize(body, 64<<10)
+	for {
 		text, err := readAnswer(lines)
-		if err == io.EOF {
-			return answered, s.checkEnd()
+		select {
+		case to <- answered{text, err}:
+		case <-ctx.Done():
+			return
 		}
-		if err == nil {
-			err = s.answer(text)
-			answered = answered || err == nil
-		}
-		if errors.Is(context.Cause(ctx), errSilent) {
-			err = fmt.Errorf("the server has not answered for %v", maxSilence)
-		}
-		if errors.Is(err, errIdle) {
-			return answered, nil
-		}
-		if err != nil || s.left {
-			return answered, err
+		if err != nil {
+			return
 		}
 	}
 }

@@ -131,6 +131,33 @@ func TestStreamYieldsRefusedEventsInTheirPlace(t *testing.T) {
 	}
 }
 
+// TestStreamYieldsRefusedEventsAtOnce gives something that is no event while
+// nothing else is on its way.
+func TestStreamYieldsRefusedEventsAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		answered := make(chan struct{})
+		events := func(yield func([]byte) bool) {
+			for _, e := range []string{`no event`, `{"type":"t"}`, `no event`, `{}`} {
+				if !yield([]byte(e)) {
+					return
+				}
+				<-answered
+			}
+		}
+		start := time.Now()
+		for _, err := range newClient(t, &server{}, client.Config{}).Stream(t.Context(), events) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			answered <- struct{}{}
+		}
+		if took := time.Since(start); took > 0 {
+			t.Errorf("results were waited for %v", took)
+		}
+	})
+}
+
 func TestStreamGoesInBatchesWhereRequestsAndAnswersDoNotCross(t *testing.T) {
 	t.Parallel()
 	for name, stall := range map[string]bool{"an answer in one piece": false, "no answer before the end": true} {

@@ -55,6 +55,9 @@ func (s *stream) put(e streamed) bool {
 	s.waiting = append(s.waiting, e)
 	s.bytes += len(e.text)
 	signal(s.more)
+	if e.err != nil {
+		signal(s.refused)
+	}
 	return true
 }
 

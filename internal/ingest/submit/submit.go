@@ -4,7 +4,7 @@
 //   - events are appended in the order in which they were read;
 //   - each is reported, in that order, until an error ends it all: then those that
 //     were not reported may be in the log or not;
-//   - what there is is sent at once, and more is read meanwhile.
+//   - each is sent at once, and more are read meanwhile.
 //
 // All may be called from several goroutines.
 package submit
@@ -14,13 +14,11 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 
 	"github.com/stele-log/stele/internal/ingest"
 	"github.com/stele-log/stele/pkg/client"
 )
-
-// maxBatch is how many events are sent at once, and how many are read ahead.
-const maxBatch = 1000
 
 // A Report is called with what became of each input.
 type Report func(ingest.Input, client.Result)
@@ -29,78 +27,46 @@ type Report func(ingest.Input, client.Result)
 // The error is the reason why it stopped early; events that were refused are
 // none.
 func All(ctx context.Context, c *client.Client, inputs iter.Seq[ingest.Input], report Report) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	queue := make(chan ingest.Input, maxBatch)
-	go func() {
-		defer close(queue)
+	var sent inFlight
+	events := func(yield func([]byte) bool) {
 		for in := range inputs {
-			select {
-			case queue <- in:
-			case <-ctx.Done():
+			sent.push(in)
+			if !yield(in.Event) { // without an event it is refused in its place
 				return
 			}
 		}
-	}()
-	for {
-		batch := nextBatch(ctx, queue)
-		if len(batch) == 0 {
-			return ctx.Err()
-		}
-		if err := send(ctx, c, batch, report); err != nil {
+	}
+	for r, err := range c.Stream(ctx, events) {
+		if err != nil {
 			return err
 		}
-	}
-}
-
-// nextBatch waits for an input and returns it with those behind it. It returns
-// none at the end.
-func nextBatch(ctx context.Context, queue <-chan ingest.Input) (batch []ingest.Input) {
-	select {
-	case in, ok := <-queue:
-		if !ok {
-			return nil
-		}
-		batch = append(batch, in)
-	case <-ctx.Done():
-		return nil
-	}
-	for len(batch) < maxBatch {
-		select {
-		case in, ok := <-queue:
-			if !ok {
-				return batch
-			}
-			batch = append(batch, in)
-		default:
-			return batch
-		}
-	}
-	return batch
-}
-
-func send(ctx context.Context, c *client.Client, batch []ingest.Input, report Report) error {
-	var events [][]byte
-	for _, in := range batch {
-		if in.Err == nil {
-			events = append(events, in.Event)
-		}
-	}
-	results, err := c.AppendJSON(ctx, events...)
-	for _, in := range batch {
+		in := sent.pop()
 		if in.Err != nil {
-			report(in, client.Result{Err: in.Err})
-			continue
+			r = client.Result{Err: in.Err}
 		}
-		if r := results[0]; r.Err == nil || errors.Is(r.Err, client.ErrRefused) {
-			report(in, r)
-		}
-		results = results[1:]
+		report(in, r)
 	}
-	if errors.Is(err, client.ErrRefused) {
-		return nil
-	}
-	return err
+	return nil
+}
+
+// An inFlight holds the inputs that were read and not answered, in order.
+type inFlight struct {
+	mu     sync.Mutex
+	inputs []ingest.Input
+}
+
+func (f *inFlight) push(in ingest.Input) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.inputs = append(f.inputs, in)
+}
+
+func (f *inFlight) pop() ingest.Input {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	in := f.inputs[0]
+	f.inputs = f.inputs[1:]
+	return in
 }
 
 // A Tally counts what became of events.
