@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"sync"
 
@@ -34,6 +35,20 @@ func newDecoder(options ...zstd.DOption) *zstd.Decoder {
 		panic(err)
 	}
 	return d
+}
+
+// Chunks returns the chunks that [Log.EachChunk] finds, all in memory at once.
+func Chunks(ctx context.Context, l Log, start, end uint64) ([]Chunk, error) {
+	var chunks []Chunk
+	err := l.EachChunk(ctx, start, end, func(c Chunk) error {
+		c.Data = bytes.Clone(c.Data)
+		chunks = append(chunks, c)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return chunks, nil
 }
 
 // EncodeChunk compresses count entries, given as they stand in a bundle. The

@@ -127,7 +127,7 @@ func (r *Reader) readBundle(ctx context.Context, t tile.Tile) ([]byte, error) {
 // bundleChunks returns the chunks that cover a bundle, without gaps.
 func (r *Reader) bundleChunks(ctx context.Context, t tile.Tile) ([]Chunk, error) {
 	start, end := t.Start(), t.Start()+uint64(t.Width)
-	chunks, err := r.log.Chunks(ctx, start, end)
+	chunks, err := Chunks(ctx, r.log, start, end)
 	if err != nil {
 		return nil, err
 	}
@@ -195,7 +195,7 @@ func (r *Reader) loadNodes(ctx context.Context, t tile.Tile, known *tree.Nodes) 
 // not in hashes yet: all there are, but at least the width of t.
 func (r *Reader) hashEntries(ctx context.Context, t tile.Tile, hashes []tree.Hash) ([]tree.Hash, error) {
 	next := t.Start() + uint64(len(hashes))
-	chunks, err := r.log.Chunks(ctx, next, t.Start()+tile.Width)
+	chunks, err := Chunks(ctx, r.log, next, t.Start()+tile.Width)
 	if err != nil {
 		return nil, err
 	}

@@ -157,7 +157,7 @@ func TestLogsDoNotSeeOneAnothersTilesInACache(t *testing.T) {
 func TestFramesAreTheBundle(t *testing.T) {
 	each(t, func(t *testing.T, l storage.Log) {
 		size := storagetest.Grow(t, l, oddBatches[:10]...).Size
-		chunks, err := l.Chunks(t.Context(), 0, size)
+		chunks, err := storage.Chunks(t.Context(), l, 0, size)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -282,14 +282,9 @@ type tampered struct {
 	change func([]storage.Chunk) []storage.Chunk
 }
 
-func (l tampered) Chunks(ctx context.Context, start, end uint64) ([]storage.Chunk, error) {
-	chunks, err := l.Log.Chunks(ctx, start, end)
-	return l.change(chunks), err
-}
-
 func (l tampered) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {
-	chunks, err := l.Chunks(ctx, start, end)
-	for _, c := range chunks {
+	chunks, err := storage.Chunks(ctx, l.Log, start, end)
+	for _, c := range l.change(chunks) {
 		if err := f(c); err != nil {
 			return err
 		}

@@ -114,15 +114,11 @@ type Log interface {
 	// of the newest head, and ErrFenced if batch.Epoch is not the newest epoch.
 	Commit(ctx context.Context, batch Batch) error
 
-	// Chunks returns the chunks that hold the entries from start up to but not
-	// including end, in order. The first may begin before start, the last may
-	// end after end. Entries beyond the head are left out.
-	Chunks(ctx context.Context, start, end uint64) ([]Chunk, error)
-
-	// EachChunk calls f with the chunks that Chunks would return, in order,
-	// without holding more than one of them. A chunk's data is f's only until f
-	// returns. An error of f ends it and is returned as it is. A connection is
-	// kept meanwhile, so f must not call the Log.
+	// EachChunk calls f with the chunks that hold the entries from start up to
+	// but not including end, in order. The first may begin before start, the last
+	// may end after end. Entries beyond the head are left out. A chunk's data is
+	// f's only until f returns. An error of f ends it and is returned as it is. A
+	// connection is kept meanwhile, so f must not call the Log. See also [Chunks].
 	EachChunk(ctx context.Context, start, end uint64, f func(Chunk) error) error
 
 	// Tile returns the 8192 bytes of a full tile, or ErrNotFound.

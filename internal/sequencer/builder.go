@@ -186,7 +186,7 @@ type lastChunk struct {
 
 func (l *lastChunk) read(ctx context.Context, log storage.Log, index uint64) ([]byte, error) {
 	if index < l.chunk.Start || index >= l.chunk.End() {
-		chunks, err := log.Chunks(ctx, index, index+1)
+		chunks, err := storage.Chunks(ctx, log, index, index+1)
 		if err != nil {
 			return nil, err
 		}

@@ -67,7 +67,7 @@ func openDedup(ctx context.Context, cfg Config, size uint64) (*dedup, error) {
 
 // read adds the keys of the entries from start up to but not including end.
 func (d *dedup) read(ctx context.Context, log storage.Log, start, end uint64) error {
-	chunks, err := log.Chunks(ctx, start, end)
+	chunks, err := storage.Chunks(ctx, log, start, end)
 	if err != nil {
 		return err
 	}

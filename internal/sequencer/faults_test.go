@@ -191,20 +191,15 @@ func TestDamagedFrontierIsNotWrittenTo(t *testing.T) {
 // A lying is a log whose newest chunk has other entries than its head says.
 type lying struct{ storage.Log }
 
-func (l *lying) Chunks(ctx context.Context, start, end uint64) ([]storage.Chunk, error) {
-	chunks, err := l.Log.Chunks(ctx, start, end)
-	if err != nil {
-		return nil, err
-	}
-	for i, c := range chunks {
+func (l *lying) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {
+	return l.Log.EachChunk(ctx, start, end, func(c storage.Chunk) error {
 		bundle, err := c.Decode(nil)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		bundle[bytes.Index(bundle, []byte(`"data":"x"`))+len(`"data":"`)] = 'y'
-		chunks[i] = storage.EncodeChunk(c.Start, c.Count, bundle)
-	}
-	return chunks, nil
+		return f(storage.EncodeChunk(c.Start, c.Count, bundle))
+	})
 }
 
 // TestFewEventsWaitForTheCommitUnderWay has single events come while a commit is

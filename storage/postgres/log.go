@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"math"
@@ -67,20 +66,6 @@ func (l *Log) commitArgs(batch storage.Batch) pgx.StrictNamedArgs {
 		"starts": starts, "counts": counts, "chunks": chunks,
 		"levels": levels, "indexes": indexes, "roots": roots, "tiles": tiles,
 	}
-}
-
-// Chunks implements storage.Log.
-func (l *Log) Chunks(ctx context.Context, start, end uint64) ([]storage.Chunk, error) {
-	var chunks []storage.Chunk
-	err := l.EachChunk(ctx, start, end, func(c storage.Chunk) error {
-		c.Data = bytes.Clone(c.Data)
-		chunks = append(chunks, c)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return chunks, nil
 }
 
 // EachChunk implements storage.Log.

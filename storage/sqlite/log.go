@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"fmt"
@@ -81,20 +80,6 @@ func (l *Log) checkNewest(tx tx, batch storage.Batch) error {
 		return storage.ErrStale
 	}
 	return nil
-}
-
-// Chunks implements storage.Log.
-func (l *Log) Chunks(ctx context.Context, start, end uint64) ([]storage.Chunk, error) {
-	var chunks []storage.Chunk
-	err := l.EachChunk(ctx, start, end, func(c storage.Chunk) error {
-		c.Data = bytes.Clone(c.Data)
-		chunks = append(chunks, c)
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return chunks, nil
 }
 
 // EachChunk implements storage.Log.

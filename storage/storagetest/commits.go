@@ -22,7 +22,7 @@ func testCommit(t *testing.T, create Create) {
 		if head, err := l.Head(t.Context()); err != nil || head != batch.Head {
 			t.Fatalf("head %v, error %v; want %v", head, err, batch.Head)
 		}
-		got, err := l.Chunks(t.Context(), batch.Base, batch.Head.Size)
+		got, err := storage.Chunks(t.Context(), l, batch.Base, batch.Head.Size)
 		if err != nil || len(got) != len(batch.Chunks) {
 			t.Fatalf("%d chunks, error %v; want %d", len(got), err, len(batch.Chunks))
 		}

@@ -69,7 +69,7 @@ func Check(t testing.TB, l storage.Log) [][]byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chunks, err := l.Chunks(t.Context(), 0, math.MaxUint64)
+	chunks, err := storage.Chunks(t.Context(), l, 0, math.MaxUint64)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func testChunks(t *testing.T, create Create) {
 		{math.MaxInt64, math.MaxUint64, nil},
 		{math.MaxUint64, math.MaxUint64, nil},
 	} {
-		chunks, err := l.Chunks(t.Context(), test.start, test.end)
+		chunks, err := storage.Chunks(t.Context(), l, test.start, test.end)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func readAll(ctx context.Context, l storage.Log) error {
 	if err != nil {
 		return err
 	}
-	chunks, err := l.Chunks(ctx, 0, head.Size)
+	chunks, err := storage.Chunks(ctx, l, 0, head.Size)
 	if err != nil {
 		return err
 	}
@@ -243,7 +243,6 @@ func testCancelled(t *testing.T, create Create) {
 		"Lead":          func() error { _, err := l.Lead(ctx); return err },
 		"Head":          func() error { _, err := l.Head(ctx); return err },
 		"Commit":        func() error { return l.Commit(ctx, batch) },
-		"Chunks":        func() error { _, err := l.Chunks(ctx, 0, 1); return err },
 		"EachChunk":     func() error { return l.EachChunk(ctx, 0, 1, func(storage.Chunk) error { return nil }) },
 		"EachTile":      func() error { return l.EachTile(ctx, 0, 0, 1, func(uint64, []byte) error { return nil }) },
 		"Tile":          func() error { _, err := l.Tile(ctx, 0, 0); return err },
