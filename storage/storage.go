@@ -29,8 +29,8 @@
 //  4. A commit by any but the newest epoch is refused, so that a sequencer that
 //     lost its lease unawares can do no harm.
 //
-// The key index ([Log.Runs] and what goes with it) is not part of the truth. It
-// follows from the entries and can be dropped and built anew at any time.
+// The key indexes ([Log.Runs]) are not part of the truth. They follow from the
+// entries and can be dropped and built again at any time.
 //
 // # Errors
 //
@@ -145,28 +145,34 @@ type Log interface {
 	// order.
 	Checkpoints(ctx context.Context, first uint64, limit int) ([]Checkpoint, error)
 
-	// Runs returns the key index's runs of a kind by their start, without their
-	// filters.
-	Runs(ctx context.Context, kind string) ([]Run, error)
+	// Runs returns the log's key indexes.
+	Runs() Runs
+}
 
-	// RunFilter returns the filter of a run. The error is ErrNotFound if the run
-	// is gone.
-	RunFilter(ctx context.Context, run Run) ([]byte, error)
+// Runs are the key indexes of one log, as sorted runs of pages. They are derived
+// from the entries: not part of the truth, and dropped and built again at will.
+type Runs interface {
+	// List returns the runs of a kind by their start, without their filters.
+	List(ctx context.Context, kind string) ([]Run, error)
 
-	// ReplaceRuns stores a run and its pages and removes those runs of its kind
-	// that lie within [run.Start, run.End), in one transaction. A page is not used
-	// any more when the next is asked for.
-	ReplaceRuns(ctx context.Context, run Run, pages iter.Seq[Page]) error
+	// Filter returns the filter of a run. The error is ErrNotFound if the run is
+	// gone.
+	Filter(ctx context.Context, run Run) ([]byte, error)
 
-	// RunPages returns, for each key, the page of the run of that kind and
-	// start on which the key would stand: the last page whose First is at most
-	// key. A key before the first page has a zero Page. The error is ErrNotFound
-	// if the run is gone: another has taken its place, see Runs.
-	RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]Page, error)
+	// Pages returns, for each key, the page of the run of that kind and start on
+	// which the key would stand: the last page whose First is at most key. A key
+	// before the first page has a zero Page. The error is ErrNotFound if the run
+	// is gone: another has taken its place, see List.
+	Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]Page, error)
 
-	// AllPages calls f with each page of a run in order of First, which is f's
+	// EachPage calls f with each page of a run in order of First, which is f's
 	// until it returns. The error is ErrNotFound if the run is gone.
-	AllPages(ctx context.Context, kind string, start uint64, f func(Page) error) error
+	EachPage(ctx context.Context, kind string, start uint64, f func(Page) error) error
+
+	// Replace stores a run and its pages and removes those runs of its kind that
+	// lie within [run.Start, run.End), in one transaction. A page is not used any
+	// more when the next is asked for.
+	Replace(ctx context.Context, run Run, pages iter.Seq[Page]) error
 }
 
 // A Lease is the right to append to a log.

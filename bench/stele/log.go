@@ -179,7 +179,7 @@ func (l *Log) Finish(ctx context.Context) error {
 		return fmt.Errorf("wait for the checkpoint: %w", err)
 	}
 	for {
-		known, err := keyindex.Open(ctx, l.Stored, keyindex.Events)
+		known, err := keyindex.Open(ctx, l.Stored.Runs(), keyindex.Events)
 		if err != nil {
 			return err
 		}

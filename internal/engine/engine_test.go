@@ -197,7 +197,7 @@ func TestBothKeyIndexesFollow(t *testing.T) {
 	}
 	for _, kind := range []string{keyindex.Events, keyindex.Leaves} {
 		eventually(t, "the index of each "+kind+" has a run", func() bool {
-			runs, err := l.Stored.Runs(t.Context(), kind)
+			runs, err := l.Stored.Runs().List(t.Context(), kind)
 			return err == nil && len(runs) == 1 && runs[0].End == keyindex.RunLength
 		})
 	}

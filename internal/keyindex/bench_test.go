@@ -25,7 +25,7 @@ func BenchmarkFind(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	x, err := keyindex.Open(b.Context(), l, keyindex.Events)
+	x, err := keyindex.Open(b.Context(), l.Runs(), keyindex.Events)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func BenchmarkAdd(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				x, err := keyindex.Open(b.Context(), l, kind)
+				x, err := keyindex.Open(b.Context(), l.Runs(), kind)
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -14,16 +14,16 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// A tampered is a log whose index is not what was stored.
+// A tampered is an index that is not what was stored.
 type tampered struct {
-	storage.Log
+	storage.Runs
 	runs   func([]storage.Run) []storage.Run // if not nil
 	filter func([]byte) []byte               // if not nil, of the second run
 	page   func(storage.Page) []storage.Page // if not nil
 }
 
-func (l *tampered) Runs(ctx context.Context, kind string) ([]storage.Run, error) {
-	runs, err := l.Log.Runs(ctx, kind)
+func (l *tampered) List(ctx context.Context, kind string) ([]storage.Run, error) {
+	runs, err := l.Runs.List(ctx, kind)
 	if l.runs == nil || err != nil {
 		return runs, err
 	}
@@ -32,16 +32,16 @@ func (l *tampered) Runs(ctx context.Context, kind string) ([]storage.Run, error)
 	return runs, nil
 }
 
-func (l *tampered) RunFilter(ctx context.Context, r storage.Run) ([]byte, error) {
-	filter, err := l.Log.RunFilter(ctx, r)
+func (l *tampered) Filter(ctx context.Context, r storage.Run) ([]byte, error) {
+	filter, err := l.Runs.Filter(ctx, r)
 	if l.filter == nil || r.Start != run || err != nil {
 		return filter, err
 	}
 	return l.filter(bytes.Clone(filter)), nil
 }
 
-func (l *tampered) RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
-	pages, err := l.Log.RunPages(ctx, kind, start, keys)
+func (l *tampered) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+	pages, err := l.Runs.Pages(ctx, kind, start, keys)
 	if l.page == nil || err != nil {
 		return pages, err
 	}
@@ -51,11 +51,11 @@ func (l *tampered) RunPages(ctx context.Context, kind string, start uint64, keys
 	return pages, nil
 }
 
-func (l *tampered) AllPages(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
+func (l *tampered) EachPage(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
 	if l.page == nil {
-		return l.Log.AllPages(ctx, kind, start, f)
+		return l.Runs.EachPage(ctx, kind, start, f)
 	}
-	return l.Log.AllPages(ctx, kind, start, func(p storage.Page) error {
+	return l.Runs.EachPage(ctx, kind, start, func(p storage.Page) error {
 		for _, p := range l.page(p) {
 			if err := f(p); err != nil {
 				return err
@@ -75,7 +75,7 @@ func wantDamaged(t *testing.T, what string, err error, place string) {
 func TestDamagedRunsAreRefused(t *testing.T) {
 	t.Parallel()
 	stored, _ := withSeven(t)
-	l := &tampered{Log: stored}
+	l := &tampered{Runs: stored}
 	const second = "entries 65536 to 131072"
 	for name, test := range map[string]struct {
 		place string
@@ -101,7 +101,7 @@ func TestDamagedRunsAreRefused(t *testing.T) {
 func TestDamagedFiltersAreReportedAndNotUsed(t *testing.T) {
 	t.Parallel()
 	stored, m := withSeven(t)
-	l := &tampered{Log: stored}
+	l := &tampered{Runs: stored}
 	for name, change := range map[string]func([]byte) []byte{
 		"a bit flipped":         func(b []byte) []byte { b[len(b)/2] ^= 4; return b },
 		"a wrong checksum":      func(b []byte) []byte { b[0] ^= 1; return b },
@@ -132,7 +132,7 @@ func TestRunAcrossOthersIsDamaged(t *testing.T) {
 	t.Parallel()
 	stored, _ := withSeven(t)
 	across := storage.Run{Kind: keyindex.Events, Start: run, End: 3 * run, Filter: []byte("filter")}
-	if err := stored.ReplaceRuns(t.Context(), across, slices.Values[[]storage.Page](nil)); err != nil {
+	if err := stored.Replace(t.Context(), across, slices.Values[[]storage.Page](nil)); err != nil {
 		t.Fatal(err)
 	}
 	x := openIndex(t, stored, keyindex.Events)
@@ -143,7 +143,7 @@ func TestRunAcrossOthersIsDamaged(t *testing.T) {
 func TestFiltersAreNotNeeded(t *testing.T) {
 	t.Parallel()
 	stored, m := withSeven(t)
-	l := &tampered{Log: stored, filter: func([]byte) []byte { return nil }}
+	l := &tampered{Runs: stored, filter: func([]byte) []byte { return nil }}
 	x := openIndex(t, l, keyindex.Events)
 	m.check(t, x, m.keys[run:run+20])
 	l.filter = nil
@@ -158,7 +158,7 @@ func TestDamagedPagesAreRefused(t *testing.T) {
 	t.Parallel()
 	stored, m := withSeven(t)
 	add(t, openIndex(t, stored, keyindex.Events), m.next())
-	l := &tampered{Log: stored}
+	l := &tampered{Runs: stored}
 	for name, page := range map[string]func(storage.Page) []storage.Page{
 		"cut off": func(p storage.Page) []storage.Page {
 			return []storage.Page{{First: p.First, Data: p.Data[:len(p.Data)-1]}}
@@ -200,10 +200,10 @@ func TestDamagedPagesAreRefused(t *testing.T) {
 func TestIndexThatHasShrunkIsNotBelieved(t *testing.T) {
 	t.Parallel()
 	stored, m := withSeven(t)
-	l := &tampered{Log: stored}
+	l := &tampered{Runs: stored}
 	x := openIndex(t, l, keyindex.Events)
 	dropped := storage.Run{Kind: keyindex.Events, Start: 0, End: 7 * run, Filter: []byte{}}
-	if err := stored.ReplaceRuns(t.Context(), dropped, slices.Values[[]storage.Page](nil)); err != nil {
+	if err := stored.Replace(t.Context(), dropped, slices.Values[[]storage.Page](nil)); err != nil {
 		t.Fatal(err)
 	}
 	l.runs = func([]storage.Run) []storage.Run { return nil }

@@ -36,7 +36,7 @@ func (x *Index) Find(ctx context.Context, keys []uint64) ([]Match, error) {
 		}
 		// Another server has.
 		end := x.End()
-		if x, err = Open(ctx, x.log, x.kind); err != nil {
+		if x, err = Open(ctx, x.stored, x.kind); err != nil {
 			return nil, err
 		}
 		if x.End() < end {
@@ -103,7 +103,7 @@ func (x *Index) findIn(ctx context.Context, r run, keys []uint64, at []int, matc
 	for i, k := range at {
 		asked[i] = keys[k]
 	}
-	pages, err := x.log.RunPages(ctx, x.kind, r.start, asked)
+	pages, err := x.stored.Pages(ctx, x.kind, r.start, asked)
 	if err != nil {
 		return nil, err
 	}

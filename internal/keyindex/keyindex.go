@@ -73,8 +73,8 @@ func keyOf(h [sha256.Size]byte) uint64 { return binary.BigEndian.Uint64(h[:]) >>
 
 // An Index is the key index of one kind over one log.
 type Index struct {
-	log  storage.Log
-	kind string
+	stored storage.Runs
+	kind   string
 
 	mu   sync.RWMutex
 	runs []run // adjacent, from entry 0 on
@@ -85,13 +85,13 @@ type Index struct {
 
 // Open reads what runs the index of a kind has. It returns [storage.ErrDamaged]
 // if what is stored is no index.
-func Open(ctx context.Context, log storage.Log, kind string) (*Index, error) {
-	stored, err := log.Runs(ctx, kind)
+func Open(ctx context.Context, stored storage.Runs, kind string) (*Index, error) {
+	runs, err := stored.List(ctx, kind)
 	if err != nil {
 		return nil, fmt.Errorf("open %s index: %w", kind, err)
 	}
-	x := &Index{log: log, kind: kind}
-	for _, s := range stored {
+	x := &Index{stored: stored, kind: kind}
+	for _, s := range runs {
 		if s.End <= x.End() {
 			continue // written late, by a server that did not know it was merged already
 		}
@@ -178,7 +178,7 @@ func (x *Index) merge(ctx context.Context, start, end uint64) error {
 			continue
 		}
 		first := len(pairs)
-		err := x.log.AllPages(ctx, x.kind, r.start, func(p storage.Page) (err error) {
+		err := x.stored.EachPage(ctx, x.kind, r.start, func(p storage.Page) (err error) {
 			pairs, err = appendPairs(pairs, p, r.length())
 			return err
 		})
@@ -231,7 +231,7 @@ func (x *Index) write(ctx context.Context, start, end uint64, pairs []pair) erro
 	}
 	x.writing.Lock()
 	defer x.writing.Unlock()
-	if err := x.log.ReplaceRuns(ctx, stored, pages(pairs)); err != nil {
+	if err := x.stored.Replace(ctx, stored, pages(pairs)); err != nil {
 		return fmt.Errorf("write run of %s index: %w", x.kind, err)
 	}
 	x.mu.Lock()

@@ -119,7 +119,7 @@ var sevenRuns = sync.OnceValues(func() (files map[string][]byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	x, err := keyindex.Open(ctx, l, keyindex.Events)
+	x, err := keyindex.Open(ctx, l.Runs(), keyindex.Events)
 	if err != nil {
 		return nil, err
 	}
@@ -142,8 +142,8 @@ var sevenRuns = sync.OnceValues(func() (files map[string][]byte, err error) {
 	return files, err
 })
 
-// withSeven returns a log with an index of seven runs.
-func withSeven(t *testing.T) (storage.Log, *model) {
+// withSeven returns an index of seven runs.
+func withSeven(t *testing.T) (storage.Runs, *model) {
 	t.Helper()
 	files, err := sevenRuns()
 	if err != nil {
@@ -168,19 +168,19 @@ func withSeven(t *testing.T) (storage.Log, *model) {
 	for range 7 {
 		m.next()
 	}
-	return l, m
+	return l.Runs(), m
 }
 
-func newLog(t *testing.T, open func() storage.Store) storage.Log {
+func newRuns(t *testing.T, open func() storage.Store) storage.Runs {
 	t.Helper()
 	l, err := open().CreateLog(t.Context(), "default", "log.example/default")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l
+	return l.Runs()
 }
 
-func openIndex(t *testing.T, l storage.Log, kind string) *keyindex.Index {
+func openIndex(t *testing.T, l storage.Runs, kind string) *keyindex.Index {
 	t.Helper()
 	x, err := keyindex.Open(t.Context(), l, kind)
 	if err != nil {
@@ -197,9 +197,9 @@ func add(t *testing.T, x *keyindex.Index, keys []uint64) {
 }
 
 // wantRuns compares the lengths of the stored runs, counted in RunLength.
-func wantRuns(t *testing.T, l storage.Log, kind string, want ...uint64) {
+func wantRuns(t *testing.T, l storage.Runs, kind string, want ...uint64) {
 	t.Helper()
-	stored, err := l.Runs(t.Context(), kind)
+	stored, err := l.List(t.Context(), kind)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func wantRuns(t *testing.T, l storage.Log, kind string, want ...uint64) {
 func TestIndexFindsAllEntriesAndNoOthers(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
-		l := newLog(t, open)
+		l := newRuns(t, open)
 		x := openIndex(t, l, keyindex.Leaves)
 		m := &model{}
 		m.check(t, x, m.sample())
@@ -263,7 +263,7 @@ func TestEightRunsAreMerged(t *testing.T) {
 
 func TestRunOfOneKeyIsFoundWhole(t *testing.T) {
 	t.Parallel()
-	l := newLog(t, dbtest.SQLite(t))
+	l := newRuns(t, dbtest.SQLite(t))
 	x := openIndex(t, l, keyindex.Events)
 	add(t, x, slices.Repeat([]uint64{7}, run))
 	matches, err := x.Find(t.Context(), []uint64{6, 7, 8})
@@ -279,7 +279,7 @@ func TestRunOfOneKeyIsFoundWhole(t *testing.T) {
 
 func TestAddRefusesAnythingButARun(t *testing.T) {
 	t.Parallel()
-	l := newLog(t, dbtest.SQLite(t))
+	l := newRuns(t, dbtest.SQLite(t))
 	x := openIndex(t, l, keyindex.Events)
 	for _, n := range []int{0, run - 1, run + 1} {
 		if err := x.Add(t.Context(), make([]uint64, n)); err == nil {
@@ -294,7 +294,7 @@ func TestAddRefusesAnythingButARun(t *testing.T) {
 
 func TestFailedAddChangesNothing(t *testing.T) {
 	t.Parallel()
-	l := newLog(t, dbtest.SQLite(t))
+	l := newRuns(t, dbtest.SQLite(t))
 	x := openIndex(t, l, keyindex.Events)
 	m := &model{}
 	add(t, x, m.next())
@@ -359,21 +359,21 @@ func wantAll(matches []keyindex.Match, end uint64) error {
 	return nil
 }
 
-// A stalling is a log that, once it has stored a merged run, goes on only when
+// A stalling is an index that, once it has stored a merged run, goes on only when
 // somebody has missed one of those merged. It counts how often it is opened.
 type stalling struct {
-	storage.Log
+	storage.Runs
 	stored, missed chan struct{}
 	opened         atomic.Int64
 }
 
-func (l *stalling) Runs(ctx context.Context, kind string) ([]storage.Run, error) {
+func (l *stalling) List(ctx context.Context, kind string) ([]storage.Run, error) {
 	l.opened.Add(1)
-	return l.Log.Runs(ctx, kind)
+	return l.Runs.List(ctx, kind)
 }
 
-func (l *stalling) ReplaceRuns(ctx context.Context, r storage.Run, pages iter.Seq[storage.Page]) error {
-	err := l.Log.ReplaceRuns(ctx, r, pages)
+func (l *stalling) Replace(ctx context.Context, r storage.Run, pages iter.Seq[storage.Page]) error {
+	err := l.Runs.Replace(ctx, r, pages)
 	if r.End-r.Start > run {
 		close(l.stored)
 		<-l.missed
@@ -381,8 +381,8 @@ func (l *stalling) ReplaceRuns(ctx context.Context, r storage.Run, pages iter.Se
 	return err
 }
 
-func (l *stalling) RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
-	pages, err := l.Log.RunPages(ctx, kind, start, keys)
+func (l *stalling) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+	pages, err := l.Runs.Pages(ctx, kind, start, keys)
 	if errors.Is(err, storage.ErrNotFound) {
 		close(l.missed)
 	}
@@ -394,7 +394,7 @@ func (l *stalling) RunPages(ctx context.Context, kind string, start uint64, keys
 func TestFindKnowsAMergeOfItsOwn(t *testing.T) {
 	t.Parallel()
 	stored, m := withSeven(t)
-	l := &stalling{Log: stored, stored: make(chan struct{}), missed: make(chan struct{})}
+	l := &stalling{Runs: stored, stored: make(chan struct{}), missed: make(chan struct{})}
 	x := openIndex(t, l, keyindex.Events)
 	add(t, x, m.next())
 	var wg sync.WaitGroup
@@ -412,17 +412,17 @@ func TestFindKnowsAMergeOfItsOwn(t *testing.T) {
 	}
 }
 
-// A hooked is a log that does something before it reads pages of a run.
+// A hooked is an index that does something before it reads pages of a run.
 type hooked struct {
-	storage.Log
+	storage.Runs
 	before func(start uint64)
 }
 
-func (l *hooked) RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+func (l *hooked) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
 	if l.before != nil {
 		l.before(start)
 	}
-	return l.Log.RunPages(ctx, kind, start, keys)
+	return l.Runs.Pages(ctx, kind, start, keys)
 }
 
 // TestFindOutlivesAMergeByAnother merges the runs while Find reads them, by an
@@ -431,7 +431,7 @@ func TestFindOutlivesAMergeByAnother(t *testing.T) {
 	t.Parallel()
 	l, m := withSeven(t)
 	writer := openIndex(t, l, keyindex.Events)
-	log := &hooked{Log: l}
+	log := &hooked{Runs: l}
 	reader := openIndex(t, log, keyindex.Events)
 	merge := sync.OnceFunc(func() {
 		add(t, writer, m.next())

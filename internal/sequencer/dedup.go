@@ -39,7 +39,7 @@ const sayEvery = 10 * time.Second
 
 // openDedup opens the key index and reads the entries that are not in it yet.
 func openDedup(ctx context.Context, cfg Config, size uint64) (*dedup, error) {
-	index, err := keyindex.Open(ctx, cfg.Log, keyindex.Events)
+	index, err := keyindex.Open(ctx, cfg.Log.Runs(), keyindex.Events)
 	if err != nil {
 		return nil, err
 	}

@@ -20,7 +20,11 @@ import (
 // unindexed is a log that seems to have no key index.
 type unindexed struct{ storage.Log }
 
-func (unindexed) Runs(context.Context, string) ([]storage.Run, error) { return nil, nil }
+func (l unindexed) Runs() storage.Runs { return noRuns{l.Log.Runs()} }
+
+type noRuns struct{ storage.Runs }
+
+func (noRuns) List(context.Context, string) ([]storage.Run, error) { return nil, nil }
 
 // TestIndexIsBuiltWithOneSegmentInMemory: a large log whose index is built anew
 // must not need the memory of all its keys, and says why it is not written to.

@@ -124,7 +124,7 @@ func TestDuplicatesGetTheOriginalIndex(t *testing.T) {
 func waitForRun(t *testing.T, l storage.Log) {
 	t.Helper()
 	for {
-		x, err := keyindex.Open(t.Context(), l, keyindex.Events)
+		x, err := keyindex.Open(t.Context(), l.Runs(), keyindex.Events)
 		if err != nil {
 			t.Fatal(err)
 		}

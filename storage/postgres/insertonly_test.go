@@ -135,7 +135,7 @@ func filled(t *testing.T) string {
 	storagetest.Grow(t, l, 300)
 	err = errors.Join(
 		l.AddCheckpoint(t.Context(), storage.Checkpoint{Size: 300, Note: []byte("note"), Published: time.Now()}),
-		l.ReplaceRuns(t.Context(), storage.Run{Kind: "event", End: 300, Filter: []byte("filter")},
+		l.Runs().Replace(t.Context(), storage.Run{Kind: "event", End: 300, Filter: []byte("filter")},
 			slices.Values([]storage.Page{{First: 1, Data: []byte("page")}})))
 	if err != nil {
 		t.Fatal(err)

@@ -138,10 +138,10 @@ func testNotFound(t *testing.T, create Create) {
 	}
 	_, err := l.LastCheckpoint(t.Context())
 	wantError(t, "read the last of no checkpoints", err, storage.ErrNotFound)
-	_, err = l.RunPages(t.Context(), "event", 0, []uint64{1})
+	_, err = l.Runs().Pages(t.Context(), "event", 0, []uint64{1})
 	wantError(t, "read pages of a run that is not there", err, storage.ErrNotFound)
 	wantError(t, "read a run that is not there",
-		l.AllPages(t.Context(), "event", 0, func(storage.Page) error { return nil }), storage.ErrNotFound)
+		l.Runs().EachPage(t.Context(), "event", 0, func(storage.Page) error { return nil }), storage.ErrNotFound)
 }
 
 // testReadersSeeWholeCommits reads while another commits: whatever head is
@@ -247,11 +247,11 @@ func testCancelled(t *testing.T, create Create) {
 		"EachTile":      func() error { return l.EachTile(ctx, 0, 0, 1, func(uint64, []byte) error { return nil }) },
 		"Tile":          func() error { _, err := l.Tile(ctx, 0, 0); return err },
 		"AddCheckpoint": func() error { return l.AddCheckpoint(ctx, storage.Checkpoint{Published: time.Now()}) },
-		"ReplaceRuns": func() error {
-			return l.ReplaceRuns(ctx, storage.Run{Kind: "event", End: 1}, slices.Values([]storage.Page{page}))
+		"Replace": func() error {
+			return l.Runs().Replace(ctx, storage.Run{Kind: "event", End: 1}, slices.Values([]storage.Page{page}))
 		},
-		"RunFilter": func() error { _, err := l.RunFilter(ctx, storage.Run{Kind: "event", End: 1}); return err },
-		"RunPages":  func() error { _, err := l.RunPages(ctx, "event", 0, []uint64{1}); return err },
+		"Filter": func() error { _, err := l.Runs().Filter(ctx, storage.Run{Kind: "event", End: 1}); return err },
+		"Pages":  func() error { _, err := l.Runs().Pages(ctx, "event", 0, []uint64{1}); return err },
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, context.Canceled) && !errors.Is(err, storage.ErrLeased) {

@@ -49,7 +49,7 @@ type Index struct {
 
 // Open reads how far the index has come.
 func Open(ctx context.Context, log storage.Log, reader *storage.Reader, logger *slog.Logger) (*Index, error) {
-	keys, err := keyindex.Open(ctx, log, keyindex.Leaves)
+	keys, err := keyindex.Open(ctx, log.Runs(), keyindex.Leaves)
 	if err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func (x *Index) Run(ctx context.Context) {
 			case <-ctx.Done():
 			}
 			// While another server wrote to the log it merged runs.
-			if keys, err := keyindex.Open(ctx, x.log, keyindex.Leaves); err == nil {
+			if keys, err := keyindex.Open(ctx, x.log.Runs(), keyindex.Leaves); err == nil {
 				x.keys.Store(keys)
 			}
 		}
@@ -143,7 +143,7 @@ func (x *Index) Find(ctx context.Context, leaf tree.Hash, size uint64) (uint64, 
 	if x.size.Load() < size {
 		// Another server writes to the log, and to the index.
 		var err error
-		if keys, err = keyindex.Open(ctx, x.log, keyindex.Leaves); err != nil {
+		if keys, err = keyindex.Open(ctx, x.log.Runs(), keyindex.Leaves); err != nil {
 			return 0, err
 		}
 	}

@@ -157,7 +157,7 @@ func TestIndexIsHeldAgainstTheTree(t *testing.T) {
 		keys[i] = keyindex.LeafKey(leaf)
 	}
 	keys[50], keys[200] = keys[100], keys[100]
-	wrong, err := keyindex.Open(t.Context(), l, keyindex.Leaves)
+	wrong, err := keyindex.Open(t.Context(), l.Runs(), keyindex.Leaves)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestIndexOfAnotherServerSparesTheTail(t *testing.T) {
 	follow(t, openIndex(t, l), l)
 	const size = 1 << 21 // says a run without keys
 	more := storage.Run{Kind: keyindex.Leaves, Start: keyindex.RunLength, End: size}
-	if err := l.ReplaceRuns(t.Context(), more, slices.Values[[]storage.Page](nil)); err != nil {
+	if err := l.Runs().Replace(t.Context(), more, slices.Values[[]storage.Page](nil)); err != nil {
 		t.Fatal(err)
 	}
 	wantFound(t, before, leaves[12_345], size, 12_345)
@@ -206,13 +206,20 @@ type faulty struct {
 	failures atomic.Int64
 }
 
+func (l *faulty) Runs() storage.Runs { return faultyRuns{l.Log.Runs(), l} }
+
+type faultyRuns struct {
+	storage.Runs
+	log *faulty
+}
+
 var errInjected = errors.New("injected fault")
 
-func (l *faulty) ReplaceRuns(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
-	if l.failures.Add(-1) >= 0 {
+func (r faultyRuns) Replace(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
+	if r.log.failures.Add(-1) >= 0 {
 		return errInjected
 	}
-	return l.Log.ReplaceRuns(ctx, run, pages)
+	return r.Runs.Replace(ctx, run, pages)
 }
 
 func TestIndexIsBuiltDespiteFaults(t *testing.T) {
@@ -235,13 +242,13 @@ func TestIndexGoesOnFromWhereAnotherServerCame(t *testing.T) {
 	before := openIndex(t, l)
 	other := openIndex(t, l)
 	follow(t, other, l)
-	runs, err := l.Runs(t.Context(), keyindex.Leaves)
+	runs, err := l.Runs().List(t.Context(), keyindex.Leaves)
 	if err != nil || len(runs) != 2 {
 		t.Fatalf("%d runs, error %v", len(runs), err)
 	}
 	merged := runs[0]
 	merged.End = runs[1].End
-	if err := l.ReplaceRuns(t.Context(), merged, slices.Values[[]storage.Page](nil)); err != nil {
+	if err := l.Runs().Replace(t.Context(), merged, slices.Values[[]storage.Page](nil)); err != nil {
 		t.Fatal(err)
 	}
 	follow(t, before, l)

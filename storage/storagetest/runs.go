@@ -33,17 +33,17 @@ func testReplaceRuns(t *testing.T, create Create) {
 	wantRuns(t, other, "event", "[0,100) ")
 
 	wantPages(t, l, "event", 0, runPages(0, 500))
-	if err := l.ReplaceRuns(t.Context(), storage.Run{Kind: "unfiltered", Start: 0, End: 100}, slices.Values[[]storage.Page](nil)); err != nil {
+	if err := l.Runs().Replace(t.Context(), storage.Run{Kind: "unfiltered", Start: 0, End: 100}, slices.Values[[]storage.Page](nil)); err != nil {
 		t.Fatal(err)
 	}
-	filter, err := l.RunFilter(t.Context(), storage.Run{Kind: "unfiltered", Start: 0, End: 100})
+	filter, err := l.Runs().Filter(t.Context(), storage.Run{Kind: "unfiltered", Start: 0, End: 100})
 	if err != nil || len(filter) > 0 {
 		t.Errorf("a run without a filter has that of %q, error %v", filter, err)
 	}
-	_, err = l.RunPages(t.Context(), "event", 300, []uint64{1})
+	_, err = l.Runs().Pages(t.Context(), "event", 300, []uint64{1})
 	wantError(t, "read pages of a run that was replaced", err, storage.ErrNotFound)
 	for _, gone := range []storage.Run{{Kind: "event", Start: 300, End: 400}, {Kind: "event", Start: 0, End: 399}, {Kind: "event", Start: math.MaxUint64}} {
-		_, err = l.RunFilter(t.Context(), gone)
+		_, err = l.Runs().Filter(t.Context(), gone)
 		wantError(t, "read the filter of a run that was replaced", err, storage.ErrNotFound)
 	}
 }
@@ -63,7 +63,7 @@ func testReplaceRunsFails(t *testing.T, create Create) {
 		"the start of a larger run": {storage.Run{Kind: "event", Start: 0, End: 50}, nil},
 		"no entries":                {storage.Run{Kind: "event", Start: 200, End: 200}, nil},
 	} {
-		if err := l.ReplaceRuns(t.Context(), test.run, slices.Values(test.pages)); err == nil {
+		if err := l.Runs().Replace(t.Context(), test.run, slices.Values(test.pages)); err == nil {
 			t.Errorf("a run with %s was stored", name)
 		}
 		wantRuns(t, l, "event", "[0,100) [100,200) ")
@@ -79,14 +79,14 @@ func testRunPages(t *testing.T, create Create) {
 	for _, first := range firsts {
 		pages = append(pages, storage.Page{First: first, Data: fmt.Appendf(nil, "page of %d", first)})
 	}
-	if err := l.ReplaceRuns(t.Context(), run, slices.Values(pages)); err != nil {
+	if err := l.Runs().Replace(t.Context(), run, slices.Values(pages)); err != nil {
 		t.Fatal(err)
 	}
 	wantPages(t, l, "event", 256, pages)
 
 	keys := []uint64{math.MaxUint64, 0, 4, 5, 6, 1<<63 - 2, 1<<63 - 1, 1 << 63, 1<<63 + 1, 1<<63 + 2, 5}
 	want := []int{4, -1, -1, 0, 0, 0, 1, 2, 3, 3, 0} // pages, -1 for none
-	got, err := l.RunPages(t.Context(), "event", 256, keys)
+	got, err := l.Runs().Pages(t.Context(), "event", 256, keys)
 	if err != nil || len(got) != len(keys) {
 		t.Fatalf("%d pages, error %v; want %d", len(got), err, len(keys))
 	}
@@ -99,21 +99,21 @@ func testRunPages(t *testing.T, create Create) {
 			t.Errorf("key %d is on page %d %q, want %d %q", key, got[i].First, got[i].Data, page.First, page.Data)
 		}
 	}
-	if none, err := l.RunPages(t.Context(), "event", 256, nil); err != nil || len(none) != 0 {
+	if none, err := l.Runs().Pages(t.Context(), "event", 256, nil); err != nil || len(none) != 0 {
 		t.Errorf("no keys are on %d pages, error %v", len(none), err)
 	}
 
 	stop := errors.New("stop")
 	calls := 0
-	err = l.AllPages(t.Context(), "event", 256, func(storage.Page) error { calls++; return stop })
+	err = l.Runs().EachPage(t.Context(), "event", 256, func(storage.Page) error { calls++; return stop })
 	if !errors.Is(err, stop) || calls != 1 {
 		t.Errorf("stopped after %d pages with error %v, want 1 and the error of the function", calls, err)
 	}
-	if err := l.ReplaceRuns(t.Context(), run, slices.Values[[]storage.Page](nil)); err != nil {
+	if err := l.Runs().Replace(t.Context(), run, slices.Values[[]storage.Page](nil)); err != nil {
 		t.Fatal(err)
 	}
 	wantPages(t, l, "event", 256, nil)
-	if got, err = l.RunPages(t.Context(), "event", 256, keys); err != nil || len(got) != len(keys) || got[0].Data != nil {
+	if got, err = l.Runs().Pages(t.Context(), "event", 256, keys); err != nil || len(got) != len(keys) || got[0].Data != nil {
 		t.Errorf("pages %v of a run without any, error %v", got, err)
 	}
 }
@@ -123,7 +123,7 @@ func testRunPages(t *testing.T, create Create) {
 func replace(t *testing.T, l storage.Log, kind string, start, end uint64) {
 	t.Helper()
 	run := storage.Run{Kind: kind, Start: start, End: end, Filter: fmt.Appendf(nil, "[%d,%d)", start, end)}
-	if err := l.ReplaceRuns(t.Context(), run, slices.Values(runPages(start, end))); err != nil {
+	if err := l.Runs().Replace(t.Context(), run, slices.Values(runPages(start, end))); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -140,13 +140,13 @@ func runPages(start, end uint64) []storage.Page {
 // should be.
 func wantRuns(t *testing.T, l storage.Log, kind, want string) {
 	t.Helper()
-	runs, err := l.Runs(t.Context(), kind)
+	runs, err := l.Runs().List(t.Context(), kind)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := ""
 	for _, r := range runs {
-		filter, err := l.RunFilter(t.Context(), r)
+		filter, err := l.Runs().Filter(t.Context(), r)
 		if err != nil || r.Kind != kind || string(filter) != fmt.Sprintf("[%d,%d)", r.Start, r.End) {
 			t.Errorf("the %s run [%d,%d) has the filter of %q, error %v", r.Kind, r.Start, r.End, filter, err)
 		}
@@ -161,7 +161,7 @@ func wantRuns(t *testing.T, l storage.Log, kind, want string) {
 func wantPages(t *testing.T, l storage.Log, kind string, start uint64, want []storage.Page) {
 	t.Helper()
 	var got []storage.Page
-	err := l.AllPages(t.Context(), kind, start, func(p storage.Page) error {
+	err := l.Runs().EachPage(t.Context(), kind, start, func(p storage.Page) error {
 		got = append(got, storage.Page{First: p.First, Data: bytes.Clone(p.Data)})
 		return nil
 	})

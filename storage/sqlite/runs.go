@@ -9,36 +9,41 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// Runs implements storage.Log.
-func (l *Log) Runs(ctx context.Context, kind string) ([]storage.Run, error) {
-	runs, err := collect(ctx, l.store.reader, func(row row) (r storage.Run, err error) {
-		err = row.Scan(&r.Kind, &r.Start, &r.End)
-		return r, err
-	}, sqlRuns, arg("log", l.id), arg("kind", kind))
+// runs are the key indexes of one log.
+type runs struct{ log *Log }
+
+var _ storage.Runs = runs{}
+
+// Runs returns the log's key indexes.
+func (l *Log) Runs() storage.Runs { return runs{l} }
+
+func (r runs) List(ctx context.Context, kind string) ([]storage.Run, error) {
+	all, err := collect(ctx, r.log.store.reader, func(row row) (run storage.Run, err error) {
+		err = row.Scan(&run.Kind, &run.Start, &run.End)
+		return run, err
+	}, sqlRuns, arg("log", r.log.id), arg("kind", kind))
 	if err != nil {
-		return nil, fmt.Errorf("read %s runs of log %q: %w", kind, l.info.Name, err)
+		return nil, fmt.Errorf("read %s runs of log %q: %w", kind, r.log.info.Name, err)
 	}
-	return runs, nil
+	return all, nil
 }
 
-// RunFilter implements storage.Log.
-func (l *Log) RunFilter(ctx context.Context, run storage.Run) (filter []byte, err error) {
-	err = l.store.reader.row(ctx, sqlRunFilter, arg("log", l.id), arg("kind", run.Kind),
+func (r runs) Filter(ctx context.Context, run storage.Run) (filter []byte, err error) {
+	err = r.log.store.reader.row(ctx, sqlRunFilter, arg("log", r.log.id), arg("kind", run.Kind),
 		arg("start", bound(run.Start)), arg("end", bound(run.End))).Scan(&filter)
 	if err != nil {
 		return nil, fmt.Errorf("read filter of %s run of entries %d to %d of log %q: %w",
-			run.Kind, run.Start, run.End, l.info.Name, sentinel(err))
+			run.Kind, run.Start, run.End, r.log.info.Name, sentinel(err))
 	}
 	return filter, nil
 }
 
-// ReplaceRuns implements storage.Log.
-func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
+func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
 	if run.Filter == nil {
 		run.Filter = []byte{} // nil would be NULL
 	}
-	id, kind, start, end := arg("log", l.id), arg("kind", run.Kind), arg("start", run.Start), arg("end", run.End)
-	err := l.store.writer.write(ctx, func(tx tx) error {
+	id, kind, start, end := arg("log", r.log.id), arg("kind", run.Kind), arg("start", run.Start), arg("end", run.End)
+	err := r.log.store.writer.write(ctx, func(tx tx) error {
 		if err := tx.exec(sqlRemoveRuns, id, kind, start, end); err != nil {
 			return err
 		}
@@ -55,14 +60,12 @@ func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages iter.Seq[s
 	})
 	if err != nil {
 		return fmt.Errorf("store %s run of entries %d to %d of log %q: %w",
-			run.Kind, run.Start, run.End, l.info.Name, err)
+			run.Kind, run.Start, run.End, r.log.info.Name, err)
 	}
 	return nil
 }
 
-// RunPages implements storage.Log. The error is ErrNotFound if there is no such
-// run: it may have been replaced since the caller learned of it.
-func (l *Log) RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+func (r runs) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
 	list := []byte{'['}
 	for i, key := range keys {
 		if i > 0 {
@@ -71,36 +74,34 @@ func (l *Log) RunPages(ctx context.Context, kind string, start uint64, keys []ui
 		list = strconv.AppendInt(list, toInteger(key), 10)
 	}
 	list = append(list, ']')
-	pages, err := collect(ctx, l.store.reader, func(row row) (storage.Page, error) {
+	pages, err := collect(ctx, r.log.store.reader, func(row row) (storage.Page, error) {
 		page, _, err := scanPage(row)
 		return page, err
-	}, sqlRunPages, arg("log", l.id), arg("kind", kind), arg("start", bound(start)), arg("keys", string(list)))
+	}, sqlRunPages, arg("log", r.log.id), arg("kind", kind), arg("start", bound(start)), arg("keys", string(list)))
 	if err == nil && len(pages) != len(keys) {
 		err = storage.ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read pages of %s run %d of log %q: %w", kind, start, l.info.Name, err)
+		return nil, fmt.Errorf("read pages of %s run %d of log %q: %w", kind, start, r.log.info.Name, err)
 	}
 	return pages, nil
 }
 
-// AllPages implements storage.Log. The error is ErrNotFound if there is no such
-// run.
-func (l *Log) AllPages(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
+func (r runs) EachPage(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
 	found := false
-	err := l.store.reader.each(ctx, func(row row) error {
+	err := r.log.store.reader.each(ctx, func(row row) error {
 		found = true
 		page, ok, err := scanPage(row)
 		if err != nil || !ok {
 			return err
 		}
 		return f(page)
-	}, sqlAllPages, arg("log", l.id), arg("kind", kind), arg("start", bound(start)))
+	}, sqlAllPages, arg("log", r.log.id), arg("kind", kind), arg("start", bound(start)))
 	if err == nil && !found {
 		err = storage.ErrNotFound
 	}
 	if err != nil {
-		return fmt.Errorf("read %s run %d of log %q: %w", kind, start, l.info.Name, err)
+		return fmt.Errorf("read %s run %d of log %q: %w", kind, start, r.log.info.Name, err)
 	}
 	return nil
 }

@@ -12,38 +12,43 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// Runs implements storage.Log.
-func (l *Log) Runs(ctx context.Context, kind string) ([]storage.Run, error) {
-	rows, _ := l.store.pool.Query(ctx, sqlRuns, pgx.StrictNamedArgs{"log": l.id, "kind": kind})
-	runs, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r storage.Run, err error) {
-		return r, row.Scan(&r.Kind, &r.Start, &r.End)
+// runs are the key indexes of one log.
+type runs struct{ log *Log }
+
+var _ storage.Runs = runs{}
+
+// Runs returns the log's key indexes.
+func (l *Log) Runs() storage.Runs { return runs{l} }
+
+func (r runs) List(ctx context.Context, kind string) ([]storage.Run, error) {
+	rows, _ := r.log.store.pool.Query(ctx, sqlRuns, pgx.StrictNamedArgs{"log": r.log.id, "kind": kind})
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (run storage.Run, err error) {
+		return run, row.Scan(&run.Kind, &run.Start, &run.End)
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read %s runs of log %q: %w", kind, l.info.Name, err)
+		return nil, fmt.Errorf("read %s runs of log %q: %w", kind, r.log.info.Name, err)
 	}
-	return runs, nil
+	return all, nil
 }
 
-// RunFilter implements storage.Log.
-func (l *Log) RunFilter(ctx context.Context, run storage.Run) (filter []byte, err error) {
-	err = l.store.pool.QueryRow(ctx, sqlRunFilter, pgx.StrictNamedArgs{
-		"log": l.id, "kind": run.Kind, "start": bound(run.Start), "end": bound(run.End),
+func (r runs) Filter(ctx context.Context, run storage.Run) (filter []byte, err error) {
+	err = r.log.store.pool.QueryRow(ctx, sqlRunFilter, pgx.StrictNamedArgs{
+		"log": r.log.id, "kind": run.Kind, "start": bound(run.Start), "end": bound(run.End),
 	}).Scan(&filter)
 	if err != nil {
 		return nil, fmt.Errorf("read filter of %s run of entries %d to %d of log %q: %w",
-			run.Kind, run.Start, run.End, l.info.Name, sentinel(err))
+			run.Kind, run.Start, run.End, r.log.info.Name, sentinel(err))
 	}
 	return filter, nil
 }
 
-// ReplaceRuns implements storage.Log.
-func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
+func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
 	if run.Filter == nil {
 		run.Filter = []byte{} // nil would be NULL
 	}
 	var removed int64
-	err := pgx.BeginFunc(ctx, l.store.pool, func(tx pgx.Tx) error {
-		span := pgx.StrictNamedArgs{"log": l.id, "kind": run.Kind, "start": run.Start, "end": run.End}
+	err := pgx.BeginFunc(ctx, r.log.store.pool, func(tx pgx.Tx) error {
+		span := pgx.StrictNamedArgs{"log": r.log.id, "kind": run.Kind, "start": run.Start, "end": run.End}
 		tag, err := tx.Exec(ctx, sqlRemoveRuns, span)
 		if err != nil {
 			return err
@@ -63,29 +68,27 @@ func (l *Log) ReplaceRuns(ctx context.Context, run storage.Run, pages iter.Seq[s
 				if !ok {
 					return nil, nil
 				}
-				return []any{l.id, run.Kind, run.Start, toBigint(page.First), page.Data}, nil
+				return []any{r.log.id, run.Kind, run.Start, toBigint(page.First), page.Data}, nil
 			}))
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("store %s run of entries %d to %d of log %q: %w",
-			run.Kind, run.Start, run.End, l.info.Name, err)
+			run.Kind, run.Start, run.End, r.log.info.Name, err)
 	}
 	if removed > 0 {
-		_, _ = l.store.pool.Exec(ctx, sqlVacuumRuns) // the run is stored; autovacuum comes by later
+		_, _ = r.log.store.pool.Exec(ctx, sqlVacuumRuns) // the run is stored; autovacuum comes by later
 	}
 	return nil
 }
 
-// RunPages implements storage.Log. The error is ErrNotFound if there is no such
-// run: it may have been replaced since the caller learned of it.
-func (l *Log) RunPages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+func (r runs) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
 	bigints := make([]int64, len(keys))
 	for i, key := range keys {
 		bigints[i] = toBigint(key)
 	}
-	rows, _ := l.store.pool.Query(ctx, sqlRunPages, pgx.StrictNamedArgs{
-		"log": l.id, "kind": kind, "start": bound(start), "keys": bigints,
+	rows, _ := r.log.store.pool.Query(ctx, sqlRunPages, pgx.StrictNamedArgs{
+		"log": r.log.id, "kind": kind, "start": bound(start), "keys": bigints,
 	})
 	pages, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (page storage.Page, err error) {
 		page, _, err = scanPage(row)
@@ -96,24 +99,22 @@ func (l *Log) RunPages(ctx context.Context, kind string, start uint64, keys []ui
 		err = storage.ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read pages of %s run %d of log %q: %w", kind, start, l.info.Name, err)
+		return nil, fmt.Errorf("read pages of %s run %d of log %q: %w", kind, start, r.log.info.Name, err)
 	}
 	return pages, nil
 }
 
-// AllPages implements storage.Log. The error is ErrNotFound if there is no such
-// run.
-func (l *Log) AllPages(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
-	err := l.allPages(ctx, kind, start, f)
+func (r runs) EachPage(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
+	err := r.eachPage(ctx, kind, start, f)
 	if err != nil {
-		return fmt.Errorf("read %s run %d of log %q: %w", kind, start, l.info.Name, err)
+		return fmt.Errorf("read %s run %d of log %q: %w", kind, start, r.log.info.Name, err)
 	}
 	return nil
 }
 
-func (l *Log) allPages(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
-	rows, err := l.store.pool.Query(ctx, sqlAllPages, pgx.StrictNamedArgs{
-		"log": l.id, "kind": kind, "start": bound(start),
+func (r runs) eachPage(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
+	rows, err := r.log.store.pool.Query(ctx, sqlAllPages, pgx.StrictNamedArgs{
+		"log": r.log.id, "kind": kind, "start": bound(start),
 	})
 	if err != nil {
 		return err
