@@ -3,13 +3,13 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"math"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/storage/internal/column"
 )
 
 // A Log is one log in a Store.
@@ -30,7 +30,7 @@ func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 	var root []byte
 	err := l.store.pool.QueryRow(ctx, sqlHead, pgx.StrictNamedArgs{"log": l.id}).Scan(&head.Size, &root)
 	if err == nil {
-		head.Root, err = toHash(root)
+		head.Root, err = column.ToHash(root)
 	}
 	if err != nil {
 		return tree.Head{}, fmt.Errorf("read head of log %q: %w", l.info.Name, sentinel(err))
@@ -71,7 +71,7 @@ func (l *Log) commitArgs(batch storage.Batch) pgx.StrictNamedArgs {
 // EachChunk implements storage.Log.
 func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {
 	rows, _ := l.store.pool.Query(ctx, sqlChunks, pgx.StrictNamedArgs{
-		"log": l.id, "start": bound(start), "end": bound(end),
+		"log": l.id, "start": column.Bound(start), "end": column.Bound(end),
 	})
 	defer rows.Close()
 	for rows.Next() {
@@ -93,7 +93,7 @@ func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.C
 func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error) {
 	var data []byte
 	err := l.store.pool.QueryRow(ctx, sqlTile, pgx.StrictNamedArgs{
-		"log": l.id, "level": level, "index": bound(index),
+		"log": l.id, "level": level, "index": column.Bound(index),
 	}).Scan(&data)
 	if err != nil {
 		return nil, fmt.Errorf("read tile %d of level %d of log %q: %w", index, level, l.info.Name, sentinel(err))
@@ -104,7 +104,7 @@ func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error)
 // EachTile implements storage.Log.
 func (l *Log) EachTile(ctx context.Context, level int, start, end uint64, f func(index uint64, data []byte) error) error {
 	rows, _ := l.store.pool.Query(ctx, sqlTiles, pgx.StrictNamedArgs{
-		"log": l.id, "level": level, "start": bound(start), "end": bound(end),
+		"log": l.id, "level": level, "start": column.Bound(start), "end": column.Bound(end),
 	})
 	defer rows.Close()
 	for rows.Next() {
@@ -126,14 +126,14 @@ func (l *Log) EachTile(ctx context.Context, level int, start, end uint64, f func
 // TileRoots implements storage.Log.
 func (l *Log) TileRoots(ctx context.Context, level int, start, end uint64) ([]tree.Hash, error) {
 	rows, _ := l.store.pool.Query(ctx, sqlTileRoots, pgx.StrictNamedArgs{
-		"log": l.id, "level": level, "start": bound(start), "end": bound(end),
+		"log": l.id, "level": level, "start": column.Bound(start), "end": column.Bound(end),
 	})
 	roots, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (tree.Hash, error) {
 		var root []byte
 		if err := row.Scan(&root); err != nil {
 			return tree.Hash{}, err
 		}
-		return toHash(root)
+		return column.ToHash(root)
 	})
 	if err == nil && start < end && uint64(len(roots)) != end-start {
 		err = storage.ErrNotFound
@@ -169,7 +169,7 @@ func (l *Log) LastCheckpoint(ctx context.Context) (storage.Checkpoint, error) {
 // Checkpoints implements storage.Log.
 func (l *Log) Checkpoints(ctx context.Context, first uint64, limit int) ([]storage.Checkpoint, error) {
 	rows, _ := l.store.pool.Query(ctx, sqlCheckpoints, pgx.StrictNamedArgs{
-		"log": l.id, "first": bound(first), "limit": limit,
+		"log": l.id, "first": column.Bound(first), "limit": limit,
 	})
 	checkpoints, err := pgx.CollectRows(rows, scanCheckpoint)
 	if err != nil {
@@ -183,15 +183,3 @@ func scanCheckpoint(row pgx.CollectableRow) (c storage.Checkpoint, err error) {
 	c.Published = c.Published.UTC()
 	return c, err
 }
-
-// toHash converts what a column holds.
-func toHash(b []byte) (tree.Hash, error) {
-	if len(b) != tree.HashSize {
-		return tree.Hash{}, fmt.Errorf("hash of %d bytes: %w", len(b), storage.ErrDamaged)
-	}
-	return tree.Hash(b), nil
-}
-
-// bound makes an index that no log has reached one that a bigint holds, so that
-// asking for it finds nothing.
-func bound(n uint64) uint64 { return min(n, math.MaxInt64) }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/storage/internal/column"
 )
 
 // runs are the key indexes of one log.
@@ -33,7 +34,7 @@ func (r runs) List(ctx context.Context, kind string) ([]storage.Run, error) {
 
 func (r runs) Filter(ctx context.Context, run storage.Run) (filter []byte, err error) {
 	err = r.log.store.pool.QueryRow(ctx, sqlRunFilter, pgx.StrictNamedArgs{
-		"log": r.log.id, "kind": run.Kind, "start": bound(run.Start), "end": bound(run.End),
+		"log": r.log.id, "kind": run.Kind, "start": column.Bound(run.Start), "end": column.Bound(run.End),
 	}).Scan(&filter)
 	if err != nil {
 		return nil, fmt.Errorf("read filter of %s run of entries %d to %d of log %q: %w",
@@ -68,7 +69,7 @@ func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[stora
 				if !ok {
 					return nil, nil
 				}
-				return []any{r.log.id, run.Kind, run.Start, toBigint(page.First), page.Data}, nil
+				return []any{r.log.id, run.Kind, run.Start, column.FromKey(page.First), page.Data}, nil
 			}))
 		return err
 	})
@@ -85,10 +86,10 @@ func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[stora
 func (r runs) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
 	bigints := make([]int64, len(keys))
 	for i, key := range keys {
-		bigints[i] = toBigint(key)
+		bigints[i] = column.FromKey(key)
 	}
 	rows, _ := r.log.store.pool.Query(ctx, sqlRunPages, pgx.StrictNamedArgs{
-		"log": r.log.id, "kind": kind, "start": bound(start), "keys": bigints,
+		"log": r.log.id, "kind": kind, "start": column.Bound(start), "keys": bigints,
 	})
 	pages, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (page storage.Page, err error) {
 		page, _, err = scanPage(row)
@@ -114,7 +115,7 @@ func (r runs) EachPage(ctx context.Context, kind string, start uint64, f func(st
 
 func (r runs) eachPage(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
 	rows, err := r.log.store.pool.Query(ctx, sqlAllPages, pgx.StrictNamedArgs{
-		"log": r.log.id, "kind": kind, "start": bound(start),
+		"log": r.log.id, "kind": kind, "start": column.Bound(start),
 	})
 	if err != nil {
 		return err
@@ -150,12 +151,6 @@ func scanPage(row pgx.CollectableRow) (page storage.Page, ok bool, err error) {
 	if err := row.Scan(&first, (*pgtype.DriverBytes)(&page.Data)); err != nil || first == nil {
 		return storage.Page{}, false, err
 	}
-	page.First = fromBigint(*first)
+	page.First = column.ToKey(*first)
 	return page, true, nil
 }
-
-// toBigint maps the keys onto all of bigint, in order.
-func toBigint(key uint64) int64 { return int64(key ^ 1<<63) }
-
-// fromBigint undoes toBigint.
-func fromBigint(n int64) uint64 { return uint64(n) ^ 1<<63 }

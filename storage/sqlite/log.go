@@ -4,11 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"math"
 	"time"
 
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/storage/internal/column"
 )
 
 // A Log is one log in a Store.
@@ -29,7 +29,7 @@ func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 	var root []byte
 	err := l.store.reader.row(ctx, sqlHead, arg("log", l.id)).Scan(&head.Size, &root)
 	if err == nil {
-		head.Root, err = toHash(root)
+		head.Root, err = column.ToHash(root)
 	}
 	if err != nil {
 		return tree.Head{}, fmt.Errorf("read head of log %q: %w", l.info.Name, sentinel(err))
@@ -92,7 +92,7 @@ func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.C
 		}
 		failed = f(c)
 		return failed
-	}, sqlChunks, arg("log", l.id), arg("start", bound(start)), arg("end", bound(end)))
+	}, sqlChunks, arg("log", l.id), arg("start", column.Bound(start)), arg("end", column.Bound(end)))
 	if failed != nil {
 		return failed
 	}
@@ -105,7 +105,7 @@ func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.C
 // Tile implements storage.Log.
 func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error) {
 	var data []byte
-	err := l.store.reader.row(ctx, sqlTile, arg("log", l.id), arg("level", level), arg("index", bound(index))).Scan(&data)
+	err := l.store.reader.row(ctx, sqlTile, arg("log", l.id), arg("level", level), arg("index", column.Bound(index))).Scan(&data)
 	if err != nil {
 		return nil, fmt.Errorf("read tile %d of level %d of log %q: %w", index, level, l.info.Name, sentinel(err))
 	}
@@ -123,7 +123,7 @@ func (l *Log) EachTile(ctx context.Context, level int, start, end uint64, f func
 		}
 		failed = f(index, data)
 		return failed
-	}, sqlTiles, arg("log", l.id), arg("level", level), arg("start", bound(start)), arg("end", bound(end)))
+	}, sqlTiles, arg("log", l.id), arg("level", level), arg("start", column.Bound(start)), arg("end", column.Bound(end)))
 	if failed != nil {
 		return failed
 	}
@@ -140,8 +140,8 @@ func (l *Log) TileRoots(ctx context.Context, level int, start, end uint64) ([]tr
 		if err := row.Scan(&root); err != nil {
 			return tree.Hash{}, err
 		}
-		return toHash(root)
-	}, sqlTileRoots, arg("log", l.id), arg("level", level), arg("start", bound(start)), arg("end", bound(end)))
+		return column.ToHash(root)
+	}, sqlTileRoots, arg("log", l.id), arg("level", level), arg("start", column.Bound(start)), arg("end", column.Bound(end)))
 	if err == nil && start < end && uint64(len(roots)) != end-start {
 		err = storage.ErrNotFound
 	}
@@ -176,7 +176,7 @@ func (l *Log) LastCheckpoint(ctx context.Context) (storage.Checkpoint, error) {
 // Checkpoints implements storage.Log.
 func (l *Log) Checkpoints(ctx context.Context, first uint64, limit int) ([]storage.Checkpoint, error) {
 	checkpoints, err := collect(ctx, l.store.reader, scanCheckpoint, sqlCheckpoints,
-		arg("log", l.id), arg("first", bound(first)), arg("limit", limit))
+		arg("log", l.id), arg("first", column.Bound(first)), arg("limit", limit))
 	if err != nil {
 		return nil, fmt.Errorf("read checkpoints of log %q from %d on: %w", l.info.Name, first, err)
 	}
@@ -189,15 +189,3 @@ func scanCheckpoint(row row) (c storage.Checkpoint, err error) {
 	c.Published = time.UnixMicro(published).UTC()
 	return c, err
 }
-
-// toHash converts what a column holds.
-func toHash(b []byte) (tree.Hash, error) {
-	if len(b) != tree.HashSize {
-		return tree.Hash{}, fmt.Errorf("hash of %d bytes: %w", len(b), storage.ErrDamaged)
-	}
-	return tree.Hash(b), nil
-}
-
-// bound makes an index that no log has reached one that an integer holds, so
-// that asking for it finds nothing.
-func bound(n uint64) uint64 { return min(n, math.MaxInt64) }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/storage/internal/column"
 )
 
 // runs are the key indexes of one log.
@@ -30,7 +31,7 @@ func (r runs) List(ctx context.Context, kind string) ([]storage.Run, error) {
 
 func (r runs) Filter(ctx context.Context, run storage.Run) (filter []byte, err error) {
 	err = r.log.store.reader.row(ctx, sqlRunFilter, arg("log", r.log.id), arg("kind", run.Kind),
-		arg("start", bound(run.Start)), arg("end", bound(run.End))).Scan(&filter)
+		arg("start", column.Bound(run.Start)), arg("end", column.Bound(run.End))).Scan(&filter)
 	if err != nil {
 		return nil, fmt.Errorf("read filter of %s run of entries %d to %d of log %q: %w",
 			run.Kind, run.Start, run.End, r.log.info.Name, sentinel(err))
@@ -51,7 +52,7 @@ func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[stora
 			return err
 		}
 		for p := range pages {
-			err := tx.exec(sqlAddPage, id, kind, start, arg("first", toInteger(p.First)), arg("data", p.Data))
+			err := tx.exec(sqlAddPage, id, kind, start, arg("first", column.FromKey(p.First)), arg("data", p.Data))
 			if err != nil {
 				return err
 			}
@@ -71,13 +72,13 @@ func (r runs) Pages(ctx context.Context, kind string, start uint64, keys []uint6
 		if i > 0 {
 			list = append(list, ',')
 		}
-		list = strconv.AppendInt(list, toInteger(key), 10)
+		list = strconv.AppendInt(list, column.FromKey(key), 10)
 	}
 	list = append(list, ']')
 	pages, err := collect(ctx, r.log.store.reader, func(row row) (storage.Page, error) {
 		page, _, err := scanPage(row)
 		return page, err
-	}, sqlRunPages, arg("log", r.log.id), arg("kind", kind), arg("start", bound(start)), arg("keys", string(list)))
+	}, sqlRunPages, arg("log", r.log.id), arg("kind", kind), arg("start", column.Bound(start)), arg("keys", string(list)))
 	if err == nil && len(pages) != len(keys) {
 		err = storage.ErrNotFound
 	}
@@ -96,7 +97,7 @@ func (r runs) EachPage(ctx context.Context, kind string, start uint64, f func(st
 			return err
 		}
 		return f(page)
-	}, sqlAllPages, arg("log", r.log.id), arg("kind", kind), arg("start", bound(start)))
+	}, sqlAllPages, arg("log", r.log.id), arg("kind", kind), arg("start", column.Bound(start)))
 	if err == nil && !found {
 		err = storage.ErrNotFound
 	}
@@ -112,12 +113,6 @@ func scanPage(row row) (page storage.Page, ok bool, err error) {
 	if err := row.Scan(&first, &page.Data); err != nil || first == nil {
 		return storage.Page{}, false, err
 	}
-	page.First = fromInteger(*first)
+	page.First = column.ToKey(*first)
 	return page, true, nil
 }
-
-// toInteger maps the keys onto all of SQLite's integers, in order.
-func toInteger(key uint64) int64 { return int64(key ^ 1<<63) }
-
-// fromInteger undoes toInteger.
-func fromInteger(n int64) uint64 { return uint64(n) ^ 1<<63 }
