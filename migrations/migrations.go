@@ -1,46 +1,117 @@
 // Package migrations holds the databases' schemas as numbered SQL files, one
-// folder a database. Each file opens with why its tables are as they are.
+// folder a database, and applies them, through github.com/pressly/goose. Each file
+// opens with why its tables are as they are.
 //
 // What always holds:
 //   - files are applied in order, forward only, each in one transaction;
-//   - a file is never edited once it was released: a change is a new file.
+//   - a file is never edited once it was released: a change is a new file;
+//   - a schema that a newer program has made is left alone.
 //
-// The drivers in storage apply them, through github.com/pressly/goose.
+// All functions may be called by many goroutines and processes at once.
 package migrations
 
 import (
+	"context"
+	"database/sql"
 	"embed"
+	"errors"
 	"fmt"
 	"io/fs"
 	"strconv"
 	"strings"
+
+	"github.com/pressly/goose/v3"
 )
 
-// Postgres holds the schema of PostgreSQL, in the folder "postgres".
-//
-//go:embed postgres/*.sql
-var Postgres embed.FS
+//go:embed postgres/*.sql sqlite/*.sql witness/postgres/*.sql witness/sqlite/*.sql
+var files embed.FS
 
-// SQLite holds the schema of SQLite, in the folder "sqlite".
-//
-//go:embed sqlite/*.sql
-var SQLite embed.FS
+// A Schema is the files of one database, and the table there that has the numbers
+// of those that were applied.
+type Schema struct {
+	dialect goose.Dialect
+	folder  string
+	table   string
 
-// Newest returns the number of the last file in a folder of fsys: the version
-// of the schema that this program was made for.
-func Newest(fsys fs.FS, folder string) (int64, error) {
-	files, err := fs.ReadDir(fsys, folder)
+	name string // of the schema in PostgreSQL
+	lock int32  // first half of the advisory lock under which it changes
+}
+
+// The schemas of a server's database, and of a witness's.
+var (
+	Postgres = Schema{dialect: goose.DialectPostgres, folder: "postgres",
+		name: "stele", table: "stele.migrations", lock: 0x53544c4d} // "STLM"
+	SQLite = Schema{dialect: goose.DialectSQLite3, folder: "sqlite", table: "migrations"}
+
+	WitnessPostgres = Schema{dialect: goose.DialectPostgres, folder: "witness/postgres",
+		name: "stele_witness", table: "stele_witness.migrations", lock: 0x53544c57} // "STLW"
+	WitnessSQLite = Schema{dialect: goose.DialectSQLite3, folder: "witness/sqlite", table: "migrations"}
+)
+
+// Files returns the SQL files.
+func (s Schema) Files() fs.FS {
+	sub, err := fs.Sub(files, s.folder)
+	if err != nil {
+		panic(err) // only a path that is not one is refused
+	}
+	return sub
+}
+
+// Newest returns the number of the last file: the version of the schema that this
+// program was made for.
+func (s Schema) Newest() (int64, error) {
+	entries, err := fs.ReadDir(s.Files(), ".")
 	if err != nil {
 		return 0, fmt.Errorf("list migrations: %w", err)
 	}
 	var newest int64
-	for _, f := range files {
-		number, _, _ := strings.Cut(f.Name(), "_")
+	for _, e := range entries {
+		number, _, _ := strings.Cut(e.Name(), "_")
 		n, err := strconv.ParseInt(number, 10, 64)
 		if err != nil {
-			return 0, fmt.Errorf("migration %s: the name must begin with its number", f.Name())
+			return 0, fmt.Errorf("migration %s: the name must begin with its number", e.Name())
 		}
 		newest = max(newest, n)
 	}
 	return newest, nil
+}
+
+// Check fails, with what to do, unless a database's version is the newest. A
+// database without a schema has version 0.
+func (s Schema) Check(have int64) error {
+	newest, err := s.Newest()
+	switch {
+	case err != nil:
+		return err
+	case have == 0:
+		return errors.New("it has no schema yet: run stele migrate")
+	case have < newest:
+		return fmt.Errorf("its schema has version %d, this program needs %d: run stele migrate", have, newest)
+	case have > newest:
+		return fmt.Errorf("its schema has version %d, this program knows up to %d: run a newer stele", have, newest)
+	}
+	return nil
+}
+
+// Up applies the files that are missing, and returns the version before, 0 if there
+// was none, and after.
+func (s Schema) Up(ctx context.Context, db *sql.DB) (from, to int64, err error) {
+	provider, err := goose.NewProvider(s.dialect, db, s.Files(),
+		goose.WithTableName(s.table), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return 0, 0, err
+	}
+	if from, to, err = provider.GetVersions(ctx); err != nil {
+		return 0, 0, err
+	}
+	if from > to {
+		return from, from, s.Check(from)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		// Of two processes that open a new SQLite file at once, one is too late.
+		if have, errVersion := provider.GetDBVersion(ctx); errVersion != nil || have != to {
+			return from, from, err
+		}
+	}
+	return from, to, nil
 }

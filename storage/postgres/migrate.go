@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/pressly/goose/v3"
 
 	"github.com/stele-log/stele/migrations"
 )
@@ -37,45 +34,5 @@ func migrate(ctx context.Context, url string) (from, to int64, err error) {
 		return 0, 0, err
 	}
 	config.RuntimeParams["search_path"] = ""
-	// The lock is held by a connection of its own, so that goose, which looks
-	// before it locks, does both under it. It is free when the connection ends.
-	lock, err := pgx.ConnectConfig(ctx, config)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer closeConn(lock)
-	if _, err := lock.Exec(ctx, sqlMigrationLock); err != nil {
-		return 0, 0, fmt.Errorf("wait for other migrations: %w", err)
-	}
-	if _, err := lock.Exec(ctx, sqlCreateSchema); err != nil {
-		return 0, 0, err
-	}
-	return up(ctx, config)
-}
-
-// up applies what is missing.
-func up(ctx context.Context, config *pgx.ConnConfig) (from, to int64, err error) {
-	db := stdlib.OpenDB(*config)
-	defer db.Close()
-	files, err := fs.Sub(migrations.Postgres, "postgres")
-	if err != nil {
-		return 0, 0, err
-	}
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
-		goose.WithTableName("stele.migrations"),
-		goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return 0, 0, err
-	}
-	from, to, err = provider.GetVersions(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	if from > to {
-		return from, from, fmt.Errorf("its schema has version %d, this program knows up to %d: run a newer stele", from, to)
-	}
-	if _, err := provider.Up(ctx); err != nil {
-		return from, from, err
-	}
-	return from, to, nil
+	return migrations.Postgres.UpPostgres(ctx, config)
 }

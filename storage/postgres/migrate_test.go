@@ -16,7 +16,7 @@ import (
 func TestMigrateTwiceIsOnce(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Empty(t)
-	newest, err := migrations.Newest(migrations.Postgres, "postgres")
+	newest, err := migrations.Postgres.Newest()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@
 //
 // uint64 and bigint: pgx refuses to send what does not fit, and to read a
 // negative number as unsigned, so each conversion is checked there. The keys of
-// the key index are the exception, see [toBigint].
+// the key index are the exception, see [column.FromKey].
 //
 // A Store is safe for concurrent use.
 package postgres
@@ -83,7 +83,7 @@ func startSession(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, sqlSession)
 	switch code(err) {
 	case codeNoSuchRole:
-		return errNoSchema
+		return migrations.Postgres.Check(0)
 	case codeDenied:
 		return fmt.Errorf("user %s may not take on the role stele_server: "+
 			"as a superuser, run: GRANT stele_server TO %[1]s: %w", conn.Config().User, err)
@@ -91,31 +91,18 @@ func startSession(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-var errNoSchema = errors.New("it has no schema yet: run stele migrate")
-
-// checkVersion compares the schema's version with the newest migration.
+// checkVersion fails unless the schema is the one this program was made for.
 func (s *Store) checkVersion(ctx context.Context) error {
-	want, err := migrations.Newest(migrations.Postgres, "postgres")
+	var have int64
+	err := s.pool.QueryRow(ctx, sqlVersion).Scan(&have)
+	switch code(err) {
+	case codeNoTable, codeNoSchema:
+		err = nil
+	}
 	if err != nil {
 		return err
 	}
-	var have int64
-	err = s.pool.QueryRow(ctx, sqlVersion).Scan(&have)
-	switch code(err) {
-	case codeNoTable, codeNoSchema:
-		return errNoSchema
-	}
-	switch {
-	case err != nil:
-		return err
-	case have == 0:
-		return errNoSchema
-	case have < want:
-		return fmt.Errorf("its schema has version %d, this program needs %d: run stele migrate", have, want)
-	case have > want:
-		return fmt.Errorf("its schema has version %d, this program knows up to %d: run a newer stele", have, want)
-	}
-	return nil
+	return migrations.Postgres.Check(have)
 }
 
 // Ping implements storage.Store.

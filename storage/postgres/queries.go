@@ -145,18 +145,3 @@ LEFT JOIN stele.key_pages p
   ON p.log_id = r.log_id AND p.kind = r.kind AND p.run_start = r.start
 WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start
 ORDER BY p.first_key`
-
-// sqlMigrationLock waits for the lock under which migrations run: its first
-// half is "STLM".
-const sqlMigrationLock = `SELECT pg_advisory_lock(1398033485, 0)`
-
-// sqlCreateSchema creates the schema if it is missing; saying IF NOT EXISTS alone
-// would ask for the right to create it each time.
-const sqlCreateSchema = `
-DO $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'stele') THEN
-    CREATE SCHEMA stele;
-  END IF;
-END
-$$`

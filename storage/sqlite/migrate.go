@@ -5,12 +5,10 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"time"
 
-	"github.com/pressly/goose/v3"
-
+	"github.com/stele-log/stele/internal/sqlitefile"
 	"github.com/stele-log/stele/migrations"
 	"github.com/stele-log/stele/storage"
 )
@@ -32,18 +30,18 @@ func Migrate(ctx context.Context, path string) (from, to int64, err error) {
 }
 
 func migrate(ctx context.Context, path string) (from, to int64, err error) {
-	if err := createFile(path); err != nil {
+	if err := sqlitefile.Create(path); err != nil {
 		return 0, 0, err
 	}
 	if path, err = filepath.EvalSymlinks(path); err != nil {
 		return 0, 0, err
 	}
-	db, err := connect(path, "mode=rw", 1)
+	db, err := connect(path, "", 1)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer db.Close()
-	newest, err := migrations.Newest(migrations.SQLite, "sqlite")
+	newest, err := migrations.SQLite.Newest()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -57,10 +55,7 @@ func migrate(ctx context.Context, path string) (from, to int64, err error) {
 	if from, err = version(ctx, db); err != nil || from == newest {
 		return from, from, err
 	}
-	if from > newest {
-		return from, from, checkVersion(ctx, db)
-	}
-	return from, newest, up(ctx, db)
+	return migrations.SQLite.Up(ctx, db)
 }
 
 // lockToMigrate takes the file's lock, unless there is nothing to do, which
@@ -85,20 +80,4 @@ func lockToMigrate(ctx context.Context, db *sql.DB, path string, newest int64) (
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-}
-
-// up applies what is missing.
-func up(ctx context.Context, db *sql.DB) error {
-	files, err := fs.Sub(migrations.SQLite, "sqlite")
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(goose.DialectSQLite3, db, files,
-		goose.WithTableName("migrations"),
-		goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return err
-	}
-	_, err = provider.Up(ctx)
-	return err
 }

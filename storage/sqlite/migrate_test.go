@@ -17,7 +17,7 @@ import (
 func TestMigrateTwiceIsOnce(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "stele.db")
-	newest, err := migrations.Newest(migrations.SQLite, "sqlite")
+	newest, err := migrations.SQLite.Newest()
 	if err != nil {
 		t.Fatal(err)
 	}

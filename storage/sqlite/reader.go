@@ -23,7 +23,7 @@ type reader struct {
 }
 
 func newReader(path string) (*reader, error) {
-	db, err := connect(path, "mode=rw&_query_only=1", max(4, runtime.GOMAXPROCS(0)))
+	db, err := connect(path, "_query_only=1", max(4, runtime.GOMAXPROCS(0)))
 	if err != nil {
 		return nil, err
 	}

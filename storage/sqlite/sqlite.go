@@ -14,7 +14,7 @@
 //
 // uint64 and integer: database/sql refuses to send what does not fit, and to
 // read a negative number as unsigned, so each conversion is checked there. The
-// keys of the key index are the exception, see [toInteger].
+// keys of the key index are the exception, see [column.FromKey].
 //
 // One connection writes, a few read beside it. A Store is safe for concurrent
 // use.
@@ -26,8 +26,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -36,6 +34,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/stele-log/stele/internal/sqlitefile"
 	"github.com/stele-log/stele/migrations"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
@@ -76,7 +75,11 @@ func open(ctx context.Context, path string) (*Store, error) {
 	if s.writer, err = newWriter(ctx, path); err != nil {
 		return nil, err
 	}
-	if err := checkVersion(ctx, s.writer.db); err != nil {
+	have, err := version(ctx, s.writer.db)
+	if err == nil {
+		err = migrations.SQLite.Check(have)
+	}
+	if err != nil {
 		s.writer.close()
 		return nil, err
 	}
@@ -87,45 +90,10 @@ func open(ctx context.Context, path string) (*Store, error) {
 	return s, nil
 }
 
-// connect returns a pool of n connections to the file at path. The parameters
-// are those of modernc.org/sqlite.
+// connect returns a pool of n connections to the file at path; see
+// [sqlitefile.Open]. Replacing a row fires the triggers that refuse to delete it.
 func connect(path, params string, n int) (*sql.DB, error) {
-	path, err := filepath.Abs(path)
-	if err != nil {
-		return nil, err
-	}
-	file := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: params +
-		"&_busy_timeout=10000&_journal_mode=WAL&_synchronous=FULL&_foreign_keys=1" +
-		"&_pragma=recursive_triggers(1)&_pragma=wal_autocheckpoint(4000)&_defensive=1&_dqs=0"}
-	db, err := sql.Open("sqlite", file.String())
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(n)
-	db.SetMaxIdleConns(n)
-	return db, nil
-}
-
-var errNoSchema = errors.New("it has no schema yet: run stele migrate")
-
-// checkVersion compares the schema's version with the newest migration.
-func checkVersion(ctx context.Context, db *sql.DB) error {
-	want, err := migrations.Newest(migrations.SQLite, "sqlite")
-	if err != nil {
-		return err
-	}
-	have, err := version(ctx, db)
-	switch {
-	case err != nil:
-		return err
-	case have == 0:
-		return errNoSchema
-	case have < want:
-		return fmt.Errorf("its schema has version %d, this program needs %d: run stele migrate", have, want)
-	case have > want:
-		return fmt.Errorf("its schema has version %d, this program knows up to %d: run a newer stele", have, want)
-	}
-	return nil
+	return sqlitefile.Open(path, params+"&_pragma=recursive_triggers(1)&_pragma=wal_autocheckpoint(4000)", n)
 }
 
 // version returns the schema's version, 0 if there is none.
@@ -234,14 +202,4 @@ var rules = []struct {
 	{"heads_base_newest:", storage.ErrStale},
 	{"checkpoints_next:", storage.ErrStale},
 	{"checkpoints_size:", storage.ErrNotFound},
-}
-
-// createFile makes an empty file that only its owner can read, if there is none.
-// SQLite gives its other files the same mode.
-func createFile(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }

@@ -17,7 +17,7 @@ type writer struct {
 var errClosed = errors.New("the store is closed")
 
 func newWriter(ctx context.Context, path string) (*writer, error) {
-	db, err := connect(path, "mode=rw", 2) // the writer, and one to ask for the version
+	db, err := connect(path, "", 2) // the writer, and one to ask for the version
 	if err != nil {
 		return nil, err
 	}

@@ -32,21 +32,3 @@ VALUES ($1, $2, 0, $3, $4, $5) ON CONFLICT DO NOTHING`
 
 	sqlSetPaused = `UPDATE logs SET paused = $1 WHERE origin = $2`
 )
-
-// The statements that make PostgreSQL ready for the migrations.
-const (
-	// sqlMigrationLock waits for the lock under which migrations run: its first
-	// half is "STLW".
-	sqlMigrationLock = `SELECT pg_advisory_lock(1398033495, 0)`
-
-	// sqlCreateSchema creates the schema if it is missing; saying IF NOT EXISTS
-	// alone would ask for the right to create it each time.
-	sqlCreateSchema = `
-DO $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'stele_witness') THEN
-    CREATE SCHEMA stele_witness;
-  END IF;
-END
-$$`
-)

@@ -157,11 +157,12 @@ func makeTemplate(ctx context.Context, cluster string) (string, error) {
 
 func hashMigrations() (sum [sha256.Size]byte, err error) {
 	h := sha256.New()
-	err = fs.WalkDir(migrations.Postgres, ".", func(path string, d fs.DirEntry, err error) error {
+	files := migrations.Postgres.Files()
+	err = fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		content, err := fs.ReadFile(migrations.Postgres, path)
+		content, err := fs.ReadFile(files, path)
 		fmt.Fprintf(h, "%s %d\n%s", path, len(content), content)
 		return err
 	})
