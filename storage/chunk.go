@@ -51,6 +51,16 @@ func Chunks(ctx context.Context, l Log, start, end uint64) ([]Chunk, error) {
 	return chunks, nil
 }
 
+// chunkLength is the number of entries in a full chunk. A bundle has two: to read
+// one entry then costs half as much, they are hardly larger than one chunk, and
+// with common events each fits into a page of PostgreSQL.
+const chunkLength = tile.Width / 2
+
+// ChunkEnd returns the index at which a chunk that begins at start is cut: its
+// multiple of 128, unless what is committed ends before. Whatever writes a log cuts
+// here, so that a log that is restored is laid out as one that was written.
+func ChunkEnd(start uint64) uint64 { return start - start%chunkLength + chunkLength }
+
 // EncodeChunk compresses count entries, given as they stand in a bundle. The
 // entries must not straddle a multiple of 256.
 func EncodeChunk(start uint64, count int, bundle []byte) Chunk {

@@ -52,6 +52,9 @@ func NewReader(log Log, cache *Cache) *Reader {
 	return &Reader{log, log.Info().Origin, cache}
 }
 
+// Log returns the log that the Reader serves.
+func (r *Reader) Log() Log { return r.log }
+
 // ReadCheckpoint returns the newest published checkpoint, or fs.ErrNotExist.
 func (r *Reader) ReadCheckpoint(ctx context.Context) ([]byte, error) {
 	c, err := r.log.LastCheckpoint(ctx)

@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	maxBatch      = 64 * tile.Width // entries in a commit
-	maxBatchBytes = 16 << 20
+	enough        = 64 * tile.Width // entries in a commit
+	enoughBytes   = 16 << 20
 	frontierCache = 1 << 20 // bytes
 )
 
@@ -84,20 +84,25 @@ func (b *batch) add(entry []byte) (err error) {
 	b.count++
 	b.bytes += len(entry)
 	b.leaves = append(b.leaves, tree.LeafHash(entry))
-	// A chunk ends with its bundle at the latest.
-	if (b.base+uint64(len(b.leaves)))%tile.Width == 0 {
+	if b.base+uint64(len(b.leaves)) == storage.ChunkEnd(b.chunkStart()) {
 		b.endChunk()
 	}
 	return nil
 }
 
+// chunkStart returns the index of the first entry in bundle.
+func (b *batch) chunkStart() uint64 { return b.base + uint64(len(b.leaves)-b.count) }
+
 func (b *batch) endChunk() {
-	start := b.base + uint64(len(b.leaves)-b.count)
+	start := b.chunkStart()
 	b.chunks = append(b.chunks, storage.EncodeChunk(start, b.count, b.bundle))
 	b.bundle, b.count = b.bundle[:0], 0
 }
 
-func (b *batch) full() bool { return len(b.leaves) >= maxBatch || b.bytes >= maxBatchBytes }
+// full reports whether the batch is large enough, and ends with a whole chunk.
+func (b *batch) full() bool {
+	return b.count == 0 && (len(b.leaves) >= enough || b.bytes >= enoughBytes)
+}
 
 func (b *batch) commit(ctx context.Context) error {
 	if b.count > 0 {

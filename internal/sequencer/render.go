@@ -13,11 +13,6 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// chunkLength is the number of entries in a full chunk. A bundle has two: to read
-// one entry then costs half as much, they are hardly larger than one chunk, and
-// with common events each fits into a page of PostgreSQL.
-const chunkLength = tile.Width / 2
-
 // render makes the batch's entries, with one recorded time, and from them its
 // leaf hashes and chunks, in parallel.
 func (b *builder) render(next *batch) error {
@@ -26,23 +21,23 @@ func (b *builder) render(next *batch) error {
 		b.recorded = now
 	}
 	next.leaves = make([]tree.Hash, len(next.added))
-	next.Chunks = make([]storage.Chunk, 0, len(next.added)/chunkLength+2) // never moves: see the pointers below
+	var cuts []int // where the chunks begin among the added, and the end
+	for at := 0; at < len(next.added); at = int(storage.ChunkEnd(next.Base+uint64(at)) - next.Base) {
+		cuts = append(cuts, at)
+	}
+	next.Chunks = make([]storage.Chunk, len(cuts))
+	cuts = append(cuts, len(next.added))
+	render := func(i int) (err error) {
+		next.Chunks[i], err = b.renderChunk(next, cuts[i], cuts[i+1])
+		return err
+	}
+	if len(next.Chunks) == 1 {
+		return render(0) // not worth another goroutine
+	}
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	for done := 0; done < len(next.added); {
-		start := next.Base + uint64(done)
-		count := min(chunkLength-int(start%chunkLength), len(next.added)-done)
-		next.Chunks = append(next.Chunks, storage.Chunk{})
-		chunk, from, to := &next.Chunks[len(next.Chunks)-1], done, done+count
-		render := func() (err error) {
-			*chunk, err = b.renderChunk(next, from, to)
-			return err
-		}
-		if count == len(next.added) {
-			return render() // not worth another goroutine
-		}
-		g.Go(render)
-		done = to
+	for i := range next.Chunks {
+		g.Go(func() error { return render(i) })
 	}
 	return g.Wait()
 }
