@@ -29,8 +29,9 @@
 //  4. A commit by any but the newest epoch is refused, so that a sequencer that
 //     lost its lease unawares can do no harm.
 //
-// The key indexes ([Log.Runs]) are not part of the truth. They follow from the
-// entries and can be dropped and built again at any time.
+// The key indexes ([Log.Runs]) and the cursors of followers ([Log.Cursors]) are not
+// part of the truth. They follow from the entries and can be dropped and built again
+// at any time.
 //
 // # Errors
 //
@@ -59,8 +60,8 @@ var (
 	ErrExists = errors.New("exists already")
 
 	// ErrStale says that a commit or checkpoint builds on something that is not
-	// the newest any more. Nothing was stored.
-	ErrStale = errors.New("builds on a head that is not the newest")
+	// the newest any more, or that a cursor has moved. Nothing was stored.
+	ErrStale = errors.New("builds on what is not the newest any more")
 
 	// ErrFenced says that another sequencer has begun a newer epoch. Nothing
 	// was stored.
@@ -147,6 +148,9 @@ type Log interface {
 
 	// Runs returns the log's key indexes.
 	Runs() Runs
+
+	// Cursors returns how far the log's followers have come.
+	Cursors() Cursors
 }
 
 // Runs are the key indexes of one log, as sorted runs of pages. They are derived
@@ -170,9 +174,14 @@ type Runs interface {
 	EachPage(ctx context.Context, kind string, start uint64, f func(Page) error) error
 
 	// Replace stores a run and its pages and removes those runs of its kind that
-	// lie within [run.Start, run.End), in one transaction. A page is not used any
-	// more when the next is asked for.
-	Replace(ctx context.Context, run Run, pages iter.Seq[Page]) error
+	// lie within [run.Start, run.End), in one transaction, with the move if it is
+	// not nil. A page is not used any more when the next is asked for. The error is
+	// ErrStale if the cursor stands elsewhere.
+	Replace(ctx context.Context, run Run, pages iter.Seq[Page], move *Move) error
+
+	// Drop removes all runs of a kind, in one transaction with the move. The error
+	// is ErrStale if the cursor stands elsewhere.
+	Drop(ctx context.Context, kind string, move Move) error
 }
 
 // A Lease is the right to append to a log.

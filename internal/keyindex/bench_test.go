@@ -30,7 +30,7 @@ func BenchmarkFind(b *testing.B) {
 		b.Fatal(err)
 	}
 	for range 7 {
-		if err := x.Add(b.Context(), randomKeys(run)); err != nil {
+		if err := x.Add(b.Context(), randomKeys(run), nil); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -65,7 +65,7 @@ func BenchmarkAdd(b *testing.B) {
 					b.StopTimer()
 					keys := randomKeys(run)
 					b.StartTimer()
-					if err := x.Add(b.Context(), keys); err != nil {
+					if err := x.Add(b.Context(), keys, nil); err != nil {
 						b.Fatal(err)
 					}
 				}

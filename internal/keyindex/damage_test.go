@@ -132,7 +132,7 @@ func TestRunAcrossOthersIsDamaged(t *testing.T) {
 	t.Parallel()
 	stored, _ := withSeven(t)
 	across := storage.Run{Kind: keyindex.Events, Start: run, End: 3 * run, Filter: []byte("filter")}
-	if err := stored.Replace(t.Context(), across, slices.Values[[]storage.Page](nil)); err != nil {
+	if err := stored.Replace(t.Context(), across, slices.Values[[]storage.Page](nil), nil); err != nil {
 		t.Fatal(err)
 	}
 	x := openIndex(t, stored, keyindex.Events)
@@ -186,7 +186,7 @@ func TestDamagedPagesAreRefused(t *testing.T) {
 			_, err := x.Find(t.Context(), m.keys[1:2])
 			wantDamaged(t, "find on a page that is cut off", err, "find in event index")
 		}
-		wantDamaged(t, "merge a page that is "+name, x.Add(t.Context(), make([]uint64, run)), "merge runs of event index")
+		wantDamaged(t, "merge a page that is "+name, x.Add(t.Context(), make([]uint64, run), nil), "merge runs of event index")
 		if x.End() != 8*run {
 			t.Errorf("a page is %s: after an error the index ends at %d", name, x.End())
 		}
@@ -203,7 +203,7 @@ func TestIndexThatHasShrunkIsNotBelieved(t *testing.T) {
 	l := &tampered{Runs: stored}
 	x := openIndex(t, l, keyindex.Events)
 	dropped := storage.Run{Kind: keyindex.Events, Start: 0, End: 7 * run, Filter: []byte{}}
-	if err := stored.Replace(t.Context(), dropped, slices.Values[[]storage.Page](nil)); err != nil {
+	if err := stored.Replace(t.Context(), dropped, slices.Values[[]storage.Page](nil), nil); err != nil {
 		t.Fatal(err)
 	}
 	l.runs = func([]storage.Run) []storage.Run { return nil }

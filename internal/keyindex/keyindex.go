@@ -125,12 +125,19 @@ func (x *Index) snapshot() []run {
 // Add writes the run of the RunLength entries from End on, of which keys are
 // the keys. Before that it merges runs where eight are of a length. After an
 // error End is what it was.
-func (x *Index) Add(ctx context.Context, keys []uint64) error {
+//
+// If the index is a follower's, move is that of its cursor: whatever is written is
+// written with it, and not if the cursor has been moved by another.
+func (x *Index) Add(ctx context.Context, keys []uint64, move *storage.Move) error {
 	if len(keys) != RunLength {
 		return fmt.Errorf("add to %s index: %d keys, want %d", x.kind, len(keys), RunLength)
 	}
+	var stay *storage.Move
+	if move != nil {
+		stay = new(move.Stay())
+	}
 	for start, end, ok := x.mergeable(); ok; start, end, ok = x.mergeable() {
-		if err := x.merge(ctx, start, end); err != nil {
+		if err := x.merge(ctx, start, end, stay); err != nil {
 			return err
 		}
 	}
@@ -140,7 +147,7 @@ func (x *Index) Add(ctx context.Context, keys []uint64) error {
 	}
 	slices.Sort(pairs)
 	start := x.End()
-	return x.write(ctx, start, start+RunLength, pairs)
+	return x.write(ctx, start, start+RunLength, pairs, move)
 }
 
 // mergeable returns the range of the last eight runs, if they are of a length
@@ -165,7 +172,7 @@ func (x *Index) mergeable() (start, end uint64, ok bool) {
 var merging = make(chan struct{}, 1)
 
 // merge replaces the runs within [start, end) by one.
-func (x *Index) merge(ctx context.Context, start, end uint64) error {
+func (x *Index) merge(ctx context.Context, start, end uint64, move *storage.Move) error {
 	select {
 	case merging <- struct{}{}:
 		defer func() { <-merging }()
@@ -194,7 +201,7 @@ func (x *Index) merge(ctx context.Context, start, end uint64) error {
 		}
 	}
 	mergeSorted(pairs, len(pairs)/fanOut)
-	return x.write(ctx, start, end, pairs)
+	return x.write(ctx, start, end, pairs, move)
 }
 
 // mergeSorted sorts pairs that are sorted in pieces of a length.
@@ -221,7 +228,7 @@ func mergeHalves(pairs []pair, n int, room []pair) {
 }
 
 // write stores a run of sorted pairs over [start, end) in place of those within it.
-func (x *Index) write(ctx context.Context, start, end uint64, pairs []pair) error {
+func (x *Index) write(ctx context.Context, start, end uint64, pairs []pair, move *storage.Move) error {
 	r := run{start: start, end: end}
 	stored := storage.Run{Kind: x.kind, Start: start, End: end}
 	if x.filtered() {
@@ -231,7 +238,7 @@ func (x *Index) write(ctx context.Context, start, end uint64, pairs []pair) erro
 	}
 	x.writing.Lock()
 	defer x.writing.Unlock()
-	if err := x.stored.Replace(ctx, stored, pages(pairs)); err != nil {
+	if err := x.stored.Replace(ctx, stored, pages(pairs), move); err != nil {
 		return fmt.Errorf("write run of %s index: %w", x.kind, err)
 	}
 	x.mu.Lock()

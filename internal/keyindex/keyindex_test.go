@@ -125,7 +125,7 @@ var sevenRuns = sync.OnceValues(func() (files map[string][]byte, err error) {
 	}
 	m := &model{}
 	for range 7 {
-		if err := x.Add(ctx, m.next()); err != nil {
+		if err := x.Add(ctx, m.next(), nil); err != nil {
 			return nil, err
 		}
 	}
@@ -191,7 +191,7 @@ func openIndex(t *testing.T, l storage.Runs, kind string) *keyindex.Index {
 
 func add(t *testing.T, x *keyindex.Index, keys []uint64) {
 	t.Helper()
-	if err := x.Add(t.Context(), keys); err != nil {
+	if err := x.Add(t.Context(), keys, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -282,7 +282,7 @@ func TestAddRefusesAnythingButARun(t *testing.T) {
 	l := newRuns(t, dbtest.SQLite(t))
 	x := openIndex(t, l, keyindex.Events)
 	for _, n := range []int{0, run - 1, run + 1} {
-		if err := x.Add(t.Context(), make([]uint64, n)); err == nil {
+		if err := x.Add(t.Context(), make([]uint64, n), nil); err == nil {
 			t.Errorf("%d keys were added", n)
 		}
 	}
@@ -300,7 +300,7 @@ func TestFailedAddChangesNothing(t *testing.T) {
 	add(t, x, m.next())
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := x.Add(cancelled, make([]uint64, run)); err == nil {
+	if err := x.Add(cancelled, make([]uint64, run), nil); err == nil {
 		t.Fatal("added, though the context has ended")
 	}
 	m.check(t, x, m.sample())
@@ -372,8 +372,8 @@ func (l *stalling) List(ctx context.Context, kind string) ([]storage.Run, error)
 	return l.Runs.List(ctx, kind)
 }
 
-func (l *stalling) Replace(ctx context.Context, r storage.Run, pages iter.Seq[storage.Page]) error {
-	err := l.Runs.Replace(ctx, r, pages)
+func (l *stalling) Replace(ctx context.Context, r storage.Run, pages iter.Seq[storage.Page], move *storage.Move) error {
+	err := l.Runs.Replace(ctx, r, pages, move)
 	if r.End-r.Start > run {
 		close(l.stored)
 		<-l.missed
@@ -478,3 +478,36 @@ func TestKeysAreThoseThatAreStored(t *testing.T) {
 
 // byStart orders runs as a database returns them.
 func byStart(a, b storage.Run) int { return cmp.Compare(a.Start, b.Start) }
+
+// TestFollowerWritesOnlyWithItsCursor adds to an index whose cursor another server
+// has moved: then runs are not even merged.
+func TestFollowerWritesOnlyWithItsCursor(t *testing.T) {
+	t.Parallel()
+	l, err := dbtest.SQLite(t)().CreateLog(t.Context(), "default", "log.example/default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := openIndex(t, l.Runs(), keyindex.Leaves)
+	m := &model{}
+	move := storage.Move{Follower: "made-up"}
+	follow := func() error {
+		move.To = storage.Position{Version: 1, Next: x.End() + run}
+		return x.Add(t.Context(), m.next(), &move)
+	}
+	for range 8 {
+		if err := follow(); err != nil {
+			t.Fatal(err)
+		}
+		move.From = move.To
+	}
+	move.From.Next -= run
+	if err := follow(); !errors.Is(err, storage.ErrStale) {
+		t.Errorf("error %v, want %q", err, storage.ErrStale)
+	}
+	wantRuns(t, l.Runs(), keyindex.Leaves, 1, 1, 1, 1, 1, 1, 1, 1)
+	move.From.Next += run
+	if err := follow(); err != nil {
+		t.Fatal(err)
+	}
+	wantRuns(t, l.Runs(), keyindex.Leaves, 8, 1)
+}

@@ -202,7 +202,7 @@ func (d *dedup) follow(ctx context.Context) {
 // flush moves to the key index the segments that are full and committed.
 func (d *dedup) flush(ctx context.Context) error {
 	for s := d.full(); s != nil; s = d.full() {
-		if err := d.index.Add(ctx, s.keys); err != nil {
+		if err := d.index.Add(ctx, s.keys, nil); err != nil {
 			return err
 		}
 		d.mu.Lock()

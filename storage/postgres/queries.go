@@ -103,6 +103,17 @@ const sqlCheckpoints = `
 SELECT number, size, note, published_at FROM stele.checkpoints
 WHERE log_id = @log AND number >= @first ORDER BY number LIMIT @limit`
 
+const sqlCursor = `
+SELECT version, next FROM stele.cursors WHERE log_id = @log AND follower = @follower`
+
+const sqlAddCursor = `
+INSERT INTO stele.cursors (log_id, follower, version, next) VALUES (@log, @follower, @version, @next)
+ON CONFLICT DO NOTHING`
+
+const sqlMoveCursor = `
+UPDATE stele.cursors SET version = @version, next = @next
+WHERE log_id = @log AND follower = @follower AND version = @from_version AND next = @from_next`
+
 const sqlRuns = `
 SELECT kind, start, "end" FROM stele.key_runs
 WHERE log_id = @log AND kind = @kind ORDER BY start`
@@ -118,6 +129,8 @@ WHERE log_id = @log AND kind = @kind AND start >= @start AND "end" <= @end`
 // sqlVacuumRuns makes room of what was removed. PostgreSQL would in a minute or
 // so, in which a busy log has written as much anew.
 const sqlVacuumRuns = `VACUUM stele.key_runs, stele.key_pages`
+
+const sqlDropRuns = `DELETE FROM stele.key_runs WHERE log_id = @log AND kind = @kind`
 
 const sqlAddRun = `
 INSERT INTO stele.key_runs (log_id, kind, start, "end", filter)

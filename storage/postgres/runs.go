@@ -43,12 +43,17 @@ func (r runs) Filter(ctx context.Context, run storage.Run) (filter []byte, err e
 	return filter, nil
 }
 
-func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
+func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page], move *storage.Move) error {
 	if run.Filter == nil {
 		run.Filter = []byte{} // nil would be NULL
 	}
 	var removed int64
 	err := pgx.BeginFunc(ctx, r.log.store.pool, func(tx pgx.Tx) error {
+		if move != nil {
+			if err := r.log.move(ctx, tx, *move); err != nil {
+				return err
+			}
+		}
 		span := pgx.StrictNamedArgs{"log": r.log.id, "kind": run.Kind, "start": run.Start, "end": run.End}
 		tag, err := tx.Exec(ctx, sqlRemoveRuns, span)
 		if err != nil {
@@ -79,6 +84,20 @@ func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[stora
 	}
 	if removed > 0 {
 		_, _ = r.log.store.pool.Exec(ctx, sqlVacuumRuns) // the run is stored; autovacuum comes by later
+	}
+	return nil
+}
+
+func (r runs) Drop(ctx context.Context, kind string, move storage.Move) error {
+	err := pgx.BeginFunc(ctx, r.log.store.pool, func(tx pgx.Tx) error {
+		if err := r.log.move(ctx, tx, move); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, sqlDropRuns, pgx.StrictNamedArgs{"log": r.log.id, "kind": kind})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("drop %s runs of log %q: %w", kind, r.log.info.Name, err)
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func TestRunsTakeThePlaceOfThoseThatAreGone(t *testing.T) {
 		for i := range pages {
 			pages[i] = storage.Page{First: uint64(i), Data: make([]byte, 1900)}
 		}
-		if err := l.Runs().Replace(t.Context(), storage.Run{Kind: "event", Start: start, End: end}, slices.Values(pages)); err != nil {
+		if err := l.Runs().Replace(t.Context(), storage.Run{Kind: "event", Start: start, End: end}, slices.Values(pages), nil); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -70,6 +70,19 @@ const sqlCheckpoints = `
 SELECT number, size, note, published_at FROM checkpoints
 WHERE log_id = @log AND number >= @first ORDER BY number LIMIT @limit`
 
+const sqlCursor = `
+SELECT version, next FROM cursors WHERE log_id = @log AND follower = @follower`
+
+const sqlAddCursor = `
+INSERT INTO cursors (log_id, follower, version, next) VALUES (@log, @follower, @version, @next)
+ON CONFLICT DO NOTHING
+RETURNING 1`
+
+const sqlMoveCursor = `
+UPDATE cursors SET version = @version, next = @next
+WHERE log_id = @log AND follower = @follower AND version = @from_version AND next = @from_next
+RETURNING 1`
+
 const sqlRuns = `
 SELECT kind, start, "end" FROM key_runs
 WHERE log_id = @log AND kind = @kind ORDER BY start`
@@ -81,6 +94,8 @@ WHERE log_id = @log AND kind = @kind AND start = @start AND "end" = @end`
 const sqlRemoveRuns = `
 DELETE FROM key_runs
 WHERE log_id = @log AND kind = @kind AND start >= @start AND "end" <= @end`
+
+const sqlDropRuns = `DELETE FROM key_runs WHERE log_id = @log AND kind = @kind`
 
 const sqlAddRun = `
 INSERT INTO key_runs (log_id, kind, start, "end", filter)

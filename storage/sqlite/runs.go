@@ -39,12 +39,17 @@ func (r runs) Filter(ctx context.Context, run storage.Run) (filter []byte, err e
 	return filter, nil
 }
 
-func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
+func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page], move *storage.Move) error {
 	if run.Filter == nil {
 		run.Filter = []byte{} // nil would be NULL
 	}
 	id, kind, start, end := arg("log", r.log.id), arg("kind", run.Kind), arg("start", run.Start), arg("end", run.End)
 	err := r.log.store.writer.write(ctx, func(tx tx) error {
+		if move != nil {
+			if err := r.log.move(tx, *move); err != nil {
+				return err
+			}
+		}
 		if err := tx.exec(sqlRemoveRuns, id, kind, start, end); err != nil {
 			return err
 		}
@@ -62,6 +67,19 @@ func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[stora
 	if err != nil {
 		return fmt.Errorf("store %s run of entries %d to %d of log %q: %w",
 			run.Kind, run.Start, run.End, r.log.info.Name, err)
+	}
+	return nil
+}
+
+func (r runs) Drop(ctx context.Context, kind string, move storage.Move) error {
+	err := r.log.store.writer.write(ctx, func(tx tx) error {
+		if err := r.log.move(tx, move); err != nil {
+			return err
+		}
+		return tx.exec(sqlDropRuns, arg("log", r.log.id), arg("kind", kind))
+	})
+	if err != nil {
+		return fmt.Errorf("drop %s runs of log %q: %w", kind, r.log.info.Name, err)
 	}
 	return nil
 }

@@ -248,9 +248,12 @@ func testCancelled(t *testing.T, create Create) {
 		"Tile":          func() error { _, err := l.Tile(ctx, 0, 0); return err },
 		"AddCheckpoint": func() error { return l.AddCheckpoint(ctx, storage.Checkpoint{Published: time.Now()}) },
 		"Replace": func() error {
-			return l.Runs().Replace(ctx, storage.Run{Kind: "event", End: 1}, slices.Values([]storage.Page{page}))
+			return l.Runs().Replace(ctx, storage.Run{Kind: "event", End: 1}, slices.Values([]storage.Page{page}), nil)
 		},
 		"Filter": func() error { _, err := l.Runs().Filter(ctx, storage.Run{Kind: "event", End: 1}); return err },
+		"Drop":   func() error { return l.Runs().Drop(ctx, "event", firstMove) },
+		"Move":   func() error { return l.Cursors().Move(ctx, firstMove) },
+		"Get":    func() error { _, err := l.Cursors().Get(ctx, "made-up"); return err },
 		"Pages":  func() error { _, err := l.Runs().Pages(ctx, "event", 0, []uint64{1}); return err },
 	}
 	for name, call := range calls {

@@ -33,7 +33,7 @@ func testReplaceRuns(t *testing.T, create Create) {
 	wantRuns(t, other, "event", "[0,100) ")
 
 	wantPages(t, l, "event", 0, runPages(0, 500))
-	if err := l.Runs().Replace(t.Context(), storage.Run{Kind: "unfiltered", Start: 0, End: 100}, slices.Values[[]storage.Page](nil)); err != nil {
+	if err := l.Runs().Replace(t.Context(), storage.Run{Kind: "unfiltered", Start: 0, End: 100}, slices.Values[[]storage.Page](nil), nil); err != nil {
 		t.Fatal(err)
 	}
 	filter, err := l.Runs().Filter(t.Context(), storage.Run{Kind: "unfiltered", Start: 0, End: 100})
@@ -63,7 +63,7 @@ func testReplaceRunsFails(t *testing.T, create Create) {
 		"the start of a larger run": {storage.Run{Kind: "event", Start: 0, End: 50}, nil},
 		"no entries":                {storage.Run{Kind: "event", Start: 200, End: 200}, nil},
 	} {
-		if err := l.Runs().Replace(t.Context(), test.run, slices.Values(test.pages)); err == nil {
+		if err := l.Runs().Replace(t.Context(), test.run, slices.Values(test.pages), nil); err == nil {
 			t.Errorf("a run with %s was stored", name)
 		}
 		wantRuns(t, l, "event", "[0,100) [100,200) ")
@@ -79,7 +79,7 @@ func testRunPages(t *testing.T, create Create) {
 	for _, first := range firsts {
 		pages = append(pages, storage.Page{First: first, Data: fmt.Appendf(nil, "page of %d", first)})
 	}
-	if err := l.Runs().Replace(t.Context(), run, slices.Values(pages)); err != nil {
+	if err := l.Runs().Replace(t.Context(), run, slices.Values(pages), nil); err != nil {
 		t.Fatal(err)
 	}
 	wantPages(t, l, "event", 256, pages)
@@ -109,7 +109,7 @@ func testRunPages(t *testing.T, create Create) {
 	if !errors.Is(err, stop) || calls != 1 {
 		t.Errorf("stopped after %d pages with error %v, want 1 and the error of the function", calls, err)
 	}
-	if err := l.Runs().Replace(t.Context(), run, slices.Values[[]storage.Page](nil)); err != nil {
+	if err := l.Runs().Replace(t.Context(), run, slices.Values[[]storage.Page](nil), nil); err != nil {
 		t.Fatal(err)
 	}
 	wantPages(t, l, "event", 256, nil)
@@ -122,8 +122,8 @@ func testRunPages(t *testing.T, create Create) {
 // tell which run they are of.
 func replace(t *testing.T, l storage.Log, kind string, start, end uint64) {
 	t.Helper()
-	run := storage.Run{Kind: kind, Start: start, End: end, Filter: fmt.Appendf(nil, "[%d,%d)", start, end)}
-	if err := l.Runs().Replace(t.Context(), run, slices.Values(runPages(start, end))); err != nil {
+	run := storage.Run{Kind: kind, Start: start, End: end, Filter: spanOf(start, end)}
+	if err := l.Runs().Replace(t.Context(), run, slices.Values(runPages(start, end)), nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -173,3 +173,6 @@ func wantPages(t *testing.T, l storage.Log, kind string, start uint64, want []st
 		t.Errorf("the %s run %d has %d pages, not the %d it should have", kind, start, len(got), len(want))
 	}
 }
+
+// spanOf is what a run that tells what it should be has for a filter.
+func spanOf(start, end uint64) []byte { return fmt.Appendf(nil, "[%d,%d)", start, end) }

@@ -44,6 +44,10 @@ func Run(t *testing.T, create Create) {
 		{"runs replace those within them", testReplaceRuns},
 		{"a run that cannot be stored replaces nothing", testReplaceRunsFails},
 		{"pages are found by keys of 64 bits", testRunPages},
+		{"a cursor moves only from where it stands", testMoveCursor},
+		{"of racing moves exactly one is made", testMoveRace},
+		{"runs and the cursor change together or not at all", testReplaceRunsWithCursor},
+		{"runs are dropped with the cursor or not at all", testDropRuns},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

@@ -123,7 +123,7 @@ func (x *Index) add(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return index.Add(ctx, keys)
+	return index.Add(ctx, keys, nil)
 }
 
 // tile returns the leaf hashes of the first width entries from start on.

@@ -161,7 +161,7 @@ func TestIndexIsHeldAgainstTheTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := wrong.Add(t.Context(), keys); err != nil {
+	if err := wrong.Add(t.Context(), keys, nil); err != nil {
 		t.Fatal(err)
 	}
 	x := openIndex(t, l)
@@ -193,7 +193,7 @@ func TestIndexOfAnotherServerSparesTheTail(t *testing.T) {
 	follow(t, openIndex(t, l), l)
 	const size = 1 << 21 // says a run without keys
 	more := storage.Run{Kind: keyindex.Leaves, Start: keyindex.RunLength, End: size}
-	if err := l.Runs().Replace(t.Context(), more, slices.Values[[]storage.Page](nil)); err != nil {
+	if err := l.Runs().Replace(t.Context(), more, slices.Values[[]storage.Page](nil), nil); err != nil {
 		t.Fatal(err)
 	}
 	wantFound(t, before, leaves[12_345], size, 12_345)
@@ -215,11 +215,11 @@ type faultyRuns struct {
 
 var errInjected = errors.New("injected fault")
 
-func (r faultyRuns) Replace(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page]) error {
+func (r faultyRuns) Replace(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page], move *storage.Move) error {
 	if r.log.failures.Add(-1) >= 0 {
 		return errInjected
 	}
-	return r.Runs.Replace(ctx, run, pages)
+	return r.Runs.Replace(ctx, run, pages, move)
 }
 
 func TestIndexIsBuiltDespiteFaults(t *testing.T) {
@@ -248,7 +248,7 @@ func TestIndexGoesOnFromWhereAnotherServerCame(t *testing.T) {
 	}
 	merged := runs[0]
 	merged.End = runs[1].End
-	if err := l.Runs().Replace(t.Context(), merged, slices.Values[[]storage.Page](nil)); err != nil {
+	if err := l.Runs().Replace(t.Context(), merged, slices.Values[[]storage.Page](nil), nil); err != nil {
 		t.Fatal(err)
 	}
 	follow(t, before, l)

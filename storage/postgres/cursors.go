@@ -1,0 +1,59 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/stele-log/stele/storage"
+)
+
+// cursors are those of one log's followers.
+type cursors struct{ log *Log }
+
+var _ storage.Cursors = cursors{}
+
+// Cursors returns how far the log's followers have come.
+func (l *Log) Cursors() storage.Cursors { return cursors{l} }
+
+func (c cursors) Get(ctx context.Context, follower string) (storage.Position, error) {
+	rows, _ := c.log.store.pool.Query(ctx, sqlCursor, pgx.StrictNamedArgs{"log": c.log.id, "follower": follower})
+	at, err := pgx.CollectRows(rows, pgx.RowToStructByPos[storage.Position])
+	if err != nil {
+		return storage.Position{}, fmt.Errorf("read cursor of %s in log %q: %w", follower, c.log.info.Name, err)
+	}
+	if len(at) == 0 {
+		return storage.Position{}, nil
+	}
+	return at[0], nil
+}
+
+func (c cursors) Move(ctx context.Context, move storage.Move) error {
+	return c.log.move(ctx, c.log.store.pool, move)
+}
+
+// An executor is a transaction, or the pool for a statement by itself.
+type executor interface {
+	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
+}
+
+// move moves a cursor, or fails with ErrStale.
+func (l *Log) move(ctx context.Context, db executor, m storage.Move) error {
+	args := pgx.StrictNamedArgs{"log": l.id, "follower": m.Follower, "version": m.To.Version, "next": m.To.Next}
+	query := sqlAddCursor
+	if m.From != (storage.Position{}) {
+		query = sqlMoveCursor
+		args["from_version"], args["from_next"] = m.From.Version, m.From.Next
+	}
+	tag, err := db.Exec(ctx, query, args)
+	if err == nil && tag.RowsAffected() == 0 {
+		err = storage.ErrStale
+	}
+	if err != nil {
+		return fmt.Errorf("move cursor of %s in log %q from entry %d to %d: %w",
+			m.Follower, l.info.Name, m.From.Next, m.To.Next, err)
+	}
+	return nil
+}
