@@ -24,12 +24,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/storage"
 )
 
 // Config configures the API.
 type Config struct {
 	Engine *engine.Engine
+	Leaves *leafindex.Index // one of the engine's followers
 	Store  storage.Store
 	Logger *slog.Logger
 

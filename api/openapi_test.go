@@ -13,6 +13,7 @@ import (
 	"github.com/go-chi/chi/v5"
 
 	"github.com/stele-log/stele/api"
+	"github.com/stele-log/stele/internal/engine"
 )
 
 func TestTheDocumentHasTheRoutesOfTheServer(t *testing.T) {
@@ -24,7 +25,7 @@ func TestTheDocumentHasTheRoutesOfTheServer(t *testing.T) {
 		documented = append(documented, op.method+" "+strings.Replace(op.path, "{tile}", "*", 1))
 	}
 	var routes []string
-	err := chi.Walk(api.New(api.Config{}).(chi.Routes),
+	err := chi.Walk(api.New(api.Config{Engine: &engine.Engine{}}).(chi.Routes),
 		func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 			routes = append(routes, method+" "+route)
 			return nil

@@ -29,7 +29,7 @@ func (s *server) proveInclusion(w http.ResponseWriter, r *http.Request, l *engin
 	if err != nil {
 		return err
 	}
-	index, err := askedIndex(r, l, size)
+	index, err := s.askedIndex(r, l, size)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (s *server) proveInclusion(w http.ResponseWriter, r *http.Request, l *engin
 }
 
 // askedIndex returns the index that the query names, by itself or by hash.
-func askedIndex(r *http.Request, l *engine.Log, size uint64) (uint64, error) {
+func (s *server) askedIndex(r *http.Request, l *engine.Log, size uint64) (uint64, error) {
 	q := r.URL.Query()
 	switch {
 	case q.Has("index") == q.Has("hash"):
@@ -59,7 +59,7 @@ func askedIndex(r *http.Request, l *engine.Log, size uint64) (uint64, error) {
 	if err != nil {
 		return 0, badRequest(err.Error() + " (in a URL, + is written %2B)")
 	}
-	return l.Leaves.Find(r.Context(), leaf, size)
+	return s.Leaves.Find(r.Context(), l.Reader, leaf, size)
 }
 
 // proveConsistency proves that the tree of one size is a prefix of another's,

@@ -15,6 +15,8 @@ import (
 
 	"github.com/stele-log/stele/api"
 	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/follow"
+	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/internal/server"
 	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/checkpoint"
@@ -71,9 +73,11 @@ func newRig(t testing.TB, s settings) *rig {
 		putKey(t, s.dir, "default", origin)
 	}
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
+	leaves := leafindex.New()
 	h, err := engine.Open(t.Context(), engine.Config{
 		Store: s.store, Dir: s.dir, Interval: time.Hour, Cache: 1 << 20, MaxQueue: s.maxQueue, Logger: logger,
-		Now: func() time.Time { return time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC) },
+		Now:       func() time.Time { return time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC) },
+		Followers: []follow.Follower{leaves},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -85,7 +89,7 @@ func newRig(t testing.TB, s settings) *rig {
 	}
 	stop, stopping := context.WithCancel(context.Background())
 	handler := api.New(api.Config{
-		Engine: h, Store: s.store, Logger: logger, Stopping: stop, OriginPrefix: "logs.example.com", Version: "test",
+		Engine: h, Leaves: leaves, Store: s.store, Logger: logger, Stopping: stop, OriginPrefix: "logs.example.com", Version: "test",
 	})
 	listener, err := server.Listen(server.ListenConfig{Address: "127.0.0.1:0", Logger: logger})
 	if err != nil {

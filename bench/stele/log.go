@@ -14,6 +14,8 @@ import (
 	"github.com/stele-log/stele/bench/events"
 	"github.com/stele-log/stele/bench/measure"
 	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/follow"
+	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/internal/keyindex"
 	"github.com/stele-log/stele/pkg/event"
 	"github.com/stele-log/stele/storage"
@@ -57,7 +59,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 	}
 	l.closes(func() { _ = store.Close() })
 	hostConfig := engine.Config{Store: store, Dir: cfg.Dir, Interval: interval, Cache: cache,
-		Logger: slog.New(slog.DiscardHandler), Now: time.Now}
+		Logger: slog.New(slog.DiscardHandler), Now: time.Now, Followers: []follow.Follower{leafindex.New()}}
 	var w *witnessServer
 	if cfg.Witnessed {
 		if w, err = startWitness(ctx, filepath.Join(cfg.Dir, "witness.db")); err != nil {
@@ -179,11 +181,15 @@ func (l *Log) Finish(ctx context.Context) error {
 		return fmt.Errorf("wait for the checkpoint: %w", err)
 	}
 	for {
-		known, err := keyindex.Open(ctx, l.Stored.Runs(), keyindex.Events)
-		if err != nil {
-			return err
+		behind := false
+		for _, kind := range []string{keyindex.Events, keyindex.Leaves} {
+			known, err := keyindex.Open(ctx, l.Stored.Runs(), kind)
+			if err != nil {
+				return err
+			}
+			behind = behind || known.End()+keyindex.RunLength <= head.Size
 		}
-		if known.End()+keyindex.RunLength > head.Size && l.Leaves.Lag() < keyindex.RunLength {
+		if !behind {
 			return nil
 		}
 		select {

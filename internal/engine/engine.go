@@ -26,6 +26,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stele-log/stele/internal/follow"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/witness"
@@ -48,6 +49,9 @@ type Config struct {
 	MaxQueue int           // bytes of events that may wait for one log; see sequencer.Config
 	Logger   *slog.Logger
 	Now      func() time.Time
+
+	// Followers keep up with every log.
+	Followers []follow.Follower
 
 	// Witnesses cosign for each log; a log can have a policy of its own, in its
 	// folder. All are asked through one pool.

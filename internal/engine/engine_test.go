@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/internal/keyindex"
 	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/internal/test/dbtest"
@@ -162,7 +163,8 @@ func TestRestartKeepsEverything(t *testing.T) {
 	each(t, func(t *testing.T, open dbOpener) {
 		dir := t.TempDir()
 		for round := range 4 {
-			h := start(t, open(), dir)
+			leaves := leafindex.New()
+			h := start(t, open(), dir, leaves)
 			if round == 0 {
 				h.create(t, "one")
 			}
@@ -177,7 +179,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 			if err != nil || results[299].Index != 299 || !results[299].Duplicate {
 				t.Fatalf("round %d: an event sent again: %+v, error %v", round, results[299], err)
 			}
-			if i, err := l.Leaves.Find(t.Context(), results[17].Leaf, published.Size+300); err != nil || i != 17 {
+			if i, err := leaves.Find(t.Context(), l.Reader, results[17].Leaf, published.Size+300); err != nil || i != 17 {
 				t.Errorf("round %d: the leaf of entry 17 is at %d, error %v", round, i, err)
 			}
 			checkLog(t, l, uint64(round+1)*300)

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/stele-log/stele/internal/follow/leafindex"
+	"github.com/stele-log/stele/internal/follow"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/pkg/policy"
@@ -34,7 +34,7 @@ type Log struct {
 	Reader    *storage.Reader
 	Sequencer *sequencer.Sequencer
 	Publisher *publisher.Publisher
-	Leaves    *leafindex.Index
+	followers *follow.Runner
 
 	// Witnessed says that the log's checkpoints are cosigned under a policy.
 	Witnessed bool
@@ -62,9 +62,9 @@ func (e *Engine) assemble(ctx context.Context, l *Log) error {
 	logger := e.cfg.Logger.With("log", l.Name)
 	l.VKeys = vkeys
 	l.Reader = storage.NewReader(l.Stored, e.cache)
-	if l.Leaves, err = leafindex.Open(ctx, l.Stored, l.Reader, logger); err != nil {
-		return err
-	}
+	l.followers = follow.New(follow.Config{
+		Log: l.Reader, Followers: e.cfg.Followers, Logger: logger,
+	})
 	witnesses, err := e.witnessing(dir)
 	if err != nil {
 		return err
@@ -73,7 +73,7 @@ func (e *Engine) assemble(ctx context.Context, l *Log) error {
 	l.Publisher, err = publisher.New(ctx, publisher.Config{
 		Log: l.Stored, Nodes: l.Reader, Record: dir.record(), Logger: logger, Now: e.cfg.Now,
 		Interval: e.cfg.Interval, Signers: signers, Verifiers: verifiers, Witnesses: witnesses,
-		Pool: e.witnesses, VKeys: vkeys,
+		Pool: e.witnesses, VKeys: vkeys, Published: l.followers.Published,
 	})
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func (e *Engine) assemble(ctx context.Context, l *Log) error {
 		Log: l.Stored, Reader: l.Reader, Logger: logger, Now: e.cfg.Now, MaxQueue: e.cfg.MaxQueue,
 		Committed: func(head tree.Head) {
 			l.Publisher.Committed(head)
-			l.Leaves.Committed(head)
+			l.followers.Committed(head)
 		},
 	})
 	return nil
@@ -113,7 +113,7 @@ func (l *Log) run(ctx context.Context, interval time.Duration) {
 	}
 	publish, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var wg sync.WaitGroup
-	wg.Go(func() { l.Leaves.Run(ctx) })
+	wg.Go(func() { l.followers.Run(ctx) })
 	wg.Go(func() { l.follow(ctx, interval) })
 	wg.Go(func() { l.Publisher.Run(publish) })
 	l.Sequencer.Run(ctx)

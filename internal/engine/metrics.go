@@ -20,7 +20,7 @@ func (e *Engine) Collect(ch chan<- prometheus.Metric) {
 			continue
 		}
 		ch <- prometheus.MustNewConstMetric(broken, prometheus.GaugeValue, 0, l.Name)
-		for _, c := range []prometheus.Collector{l.Sequencer, l.Publisher, l.Leaves} {
+		for _, c := range []prometheus.Collector{l.Sequencer, l.Publisher, l.followers} {
 			c.Collect(ch)
 		}
 	}

@@ -13,6 +13,8 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/follow"
+	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/event"
@@ -30,9 +32,9 @@ type running struct {
 }
 
 // start opens an engine and runs it until stop, or the end of the test.
-func start(t *testing.T, store storage.Store, dir string) *running {
+func start(t *testing.T, store storage.Store, dir string, followers ...follow.Follower) *running {
 	t.Helper()
-	return run(t, openHost(t, store, dir))
+	return run(t, openHost(t, store, dir, followers...))
 }
 
 // run runs an engine until stop, or the end of the test.
@@ -48,12 +50,16 @@ func run(t *testing.T, h *engine.Engine) *running {
 	return &running{h, stop}
 }
 
-// openHost opens an engine, which does not run yet.
-func openHost(t *testing.T, store storage.Store, dir string) *engine.Engine {
+// openHost opens an engine, which does not run yet. Unless there are others, it has
+// the index of leaf hashes for a follower.
+func openHost(t *testing.T, store storage.Store, dir string, followers ...follow.Follower) *engine.Engine {
 	t.Helper()
+	if len(followers) == 0 {
+		followers = append(followers, leafindex.New())
+	}
 	h, err := engine.Open(t.Context(), engine.Config{
 		Store: store, Dir: dir, Interval: interval, Cache: 1 << 20,
-		Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+		Logger: slog.New(slog.DiscardHandler), Now: time.Now, Followers: followers,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/storage"
@@ -46,7 +47,8 @@ func TestSecondServerFollowsAndTakesOver(t *testing.T) {
 	open, dir := dbtest.Postgres(t), t.TempDir()
 	first := start(t, open(), dir)
 	a := first.create(t, "one")
-	second := start(t, open(), copyDir(t, dir))
+	leaves := leafindex.New()
+	second := start(t, open(), copyDir(t, dir), leaves)
 	b := second.get(t, "one")
 	if b.Broken != nil || b.Sequencer.Leading() {
 		t.Fatalf("the second writes to the log, or it is broken: %v", b.Broken)
@@ -58,7 +60,7 @@ func TestSecondServerFollowsAndTakesOver(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if i, err := b.Leaves.Find(t.Context(), results[0].Leaf, uint64(start+300)); err != nil || i != uint64(start) {
+		if i, err := leaves.Find(t.Context(), b.Reader, results[0].Leaf, uint64(start+300)); err != nil || i != uint64(start) {
 			t.Errorf("the second finds the leaf of entry %d at %d, error %v", start, i, err)
 		}
 	}

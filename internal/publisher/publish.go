@@ -142,6 +142,9 @@ func (p *Publisher) show(c *Published) {
 		s.waiting = false
 		p.renew()
 	})
+	if p.cfg.Published != nil {
+		p.cfg.Published(c.Head)
+	}
 }
 
 // refuse ends the signing.

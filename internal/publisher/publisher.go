@@ -65,6 +65,10 @@ type Config struct {
 	Witnesses Witnessing
 	Pool      *witness.Pool
 	VKeys     []string
+
+	// Published, if it is not nil, is called with the head of each checkpoint that
+	// becomes public, also if another server has published it. It must not block.
+	Published func(tree.Head)
 }
 
 // A Published is a checkpoint and its place in the log's history.

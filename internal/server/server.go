@@ -20,13 +20,15 @@ import (
 
 	"github.com/stele-log/stele/api"
 	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/follow"
+	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/storage"
 )
 
 // Config configures a Server.
 type Config struct {
 	Listen ListenConfig
-	Engine engine.Config // its Store and Logger are those below
+	Engine engine.Config // its Store and Logger are those below, its Followers those of this package
 	Store  storage.Store
 	Logger *slog.Logger
 
@@ -58,6 +60,8 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Engine.Now == nil {
 		cfg.Engine.Now = time.Now
 	}
+	leaves := leafindex.New()
+	cfg.Engine.Followers = []follow.Follower{leaves}
 	e, err := engine.Open(ctx, cfg.Engine)
 	if err != nil {
 		return nil, err
@@ -75,7 +79,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	}
 	s := &Server{engine: e, listener: l, logger: cfg.Logger}
 	s.warnOfStrangers()
-	s.startLogs(cfg)
+	s.startLogs(cfg, leaves)
 	return s, nil
 }
 
@@ -94,11 +98,11 @@ func (s *Server) warnOfStrangers() {
 
 // startLogs runs the logs, and returns once each is being written to or is known
 // not to be.
-func (s *Server) startLogs(cfg Config) {
+func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
 	stopping, stop := context.WithCancel(context.Background())
 	s.stopping = stop
 	s.handler = api.New(api.Config{
-		Engine: s.engine, Store: cfg.Store, Logger: s.logger, Stopping: stopping,
+		Engine: s.engine, Leaves: leaves, Store: cfg.Store, Logger: s.logger, Stopping: stopping,
 		OriginPrefix: cfg.OriginPrefix, Version: cfg.Version,
 	})
 	logs, stopLogs := context.WithCancel(context.Background())

@@ -1,10 +1,9 @@
-// Package leafindex finds the index of an entry by its leaf hash. It is a
-// follower: it reads the log's level 0 tiles in order and keeps a key index of
-// them; the end of the log, which the key index does not cover yet, is searched
-// tile by tile.
+// Package leafindex finds the index of an entry by its leaf hash. It is a follower
+// of committed entries, which keeps a key index of leaf hashes; the end of the log,
+// which the key index does not cover yet, is searched tile by tile.
 //
-// It can be dropped and built anew. What it answers is compared with the leaf
-// hash in the tree, so it can miss an entry but never name a wrong one.
+// What it answers is compared with the leaf hash in the tree, so it can miss an
+// entry but never name a wrong one.
 //
 // An Index is safe for concurrent use.
 package leafindex
@@ -13,10 +12,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"sync/atomic"
-	"time"
+	"sync"
 
+	"github.com/stele-log/stele/internal/follow"
 	"github.com/stele-log/stele/internal/keyindex"
 	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
@@ -31,121 +29,71 @@ var (
 	ErrBehind = errors.New("the index of leaf hashes is being built")
 )
 
-const (
-	maxTail    = 1 << 20 // entries that are searched one by one
-	retryDelay = time.Second
-)
+const maxTail = 1 << 20 // entries that are searched one by one
 
-// An Index follows one log.
+// An Index is the index of leaf hashes of each log of a server.
 type Index struct {
-	log    storage.Log
-	reader *storage.Reader
-	logger *slog.Logger
-
-	keys atomic.Pointer[keyindex.Index]
-	size atomic.Uint64 // committed
-	wake chan struct{}
+	keys sync.Map // *keyindex.Index by the log's origin, of the logs that are followed
 }
 
-// Open reads how far the index has come.
-func Open(ctx context.Context, log storage.Log, reader *storage.Reader, logger *slog.Logger) (*Index, error) {
-	keys, err := keyindex.Open(ctx, log.Runs(), keyindex.Leaves)
+var _ follow.Follower = (*Index)(nil)
+
+// New returns an Index that follows no log yet. It answers for each all the same.
+func New() *Index { return &Index{} }
+
+// Name is "leaf-index".
+func (x *Index) Name() string { return "leaf-index" }
+
+// Version is that of the stored pages.
+func (x *Index) Version() int { return 1 }
+
+// Upto is Committed: a leaf hash is known as soon as its event is acknowledged.
+func (x *Index) Upto() follow.Scope { return follow.Committed }
+
+// Open opens the key index of a log.
+func (x *Index) Open(ctx context.Context, log *storage.Reader) (follow.State, error) {
+	keys, err := keyindex.Open(ctx, log.Log().Runs(), keyindex.Leaves)
 	if err != nil {
 		return nil, err
 	}
-	x := &Index{log: log, reader: reader, logger: logger, wake: make(chan struct{}, 1)}
-	x.keys.Store(keys)
-	return x, nil
+	x.keys.Store(log.Log().Info().Origin, keys)
+	return state{x, keys}, nil
 }
 
-// Committed says that this server has brought the log to a size. It does not
-// block.
-func (x *Index) Committed(head tree.Head) {
-	x.size.Store(head.Size)
-	if x.Lag() < keyindex.RunLength {
-		return
-	}
-	select {
-	case x.wake <- struct{}{}:
-	default:
-	}
+// Drop removes the key index of a log.
+func (x *Index) Drop(ctx context.Context, log *storage.Reader, move storage.Move) error {
+	x.keys.Delete(log.Log().Info().Origin)
+	return log.Log().Runs().Drop(ctx, keyindex.Leaves, move)
 }
 
-// Lag returns the number of committed entries that are not in the index.
-func (x *Index) Lag() uint64 {
-	size, end := x.size.Load(), x.keys.Load().End()
-	return max(size, end) - end
+// A state is the key index of one log.
+type state struct {
+	index *Index
+	keys  *keyindex.Index
 }
 
-// Run follows the log until the context ends.
-func (x *Index) Run(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-x.wake:
-		}
-		for x.Lag() >= keyindex.RunLength && ctx.Err() == nil {
-			err := x.add(ctx)
-			if err == nil || ctx.Err() != nil {
-				continue
-			}
-			x.logger.Error("the index of leaf hashes is behind, trying again", "error", err)
-			select {
-			case <-time.After(retryDelay):
-			case <-ctx.Done():
-			}
-			// While another server wrote to the log it merged runs.
-			if keys, err := keyindex.Open(ctx, x.log.Runs(), keyindex.Leaves); err == nil {
-				x.keys.Store(keys)
-			}
-		}
-	}
-}
+func (s state) Next() uint64 { return s.keys.End() }
+func (s state) Step() uint64 { return keyindex.RunLength }
 
-// add indexes the next entries.
-func (x *Index) add(ctx context.Context) error {
-	index := x.keys.Load()
-	keys := make([]uint64, 0, keyindex.RunLength)
-	next := index.End() / tile.Width
-	// The cache is for tiles that are read again, and has to hash what it keeps.
-	err := x.reader.ReadTiles(ctx, 0, next, next+keyindex.RunLength/tile.Width, func(data []byte) error {
-		hashes, err := tree.SplitTile(data, tile.Width)
-		if err != nil {
-			return fmt.Errorf("%w: level 0, tile %d: %w", storage.ErrDamaged, next, err)
-		}
-		for _, h := range hashes {
-			keys = append(keys, keyindex.LeafKey(h))
-		}
-		next++
-		return nil
-	})
+// Apply stores a run.
+func (s state) Apply(ctx context.Context, b follow.Batch) error {
+	leaves, err := b.Leaves(ctx)
 	if err != nil {
 		return err
 	}
-	return index.Add(ctx, keys, nil)
-}
-
-// tile returns the leaf hashes of the first width entries from start on.
-func (x *Index) tile(ctx context.Context, start uint64, width int) ([]tree.Hash, error) {
-	t := tile.Tile{Level: 0, Index: start / tile.Width, Width: width}
-	data, err := x.reader.ReadTile(ctx, t)
-	if err != nil {
-		return nil, err
+	keys := make([]uint64, len(leaves))
+	for i, h := range leaves {
+		keys[i] = keyindex.LeafKey(h)
 	}
-	return tree.SplitTile(data, width)
+	return s.keys.Add(ctx, keys, new(follow.Move(s.index, b.Start, b.End)))
 }
 
 // Find returns the index of the first entry with that leaf hash in the tree of
-// the given size.
-func (x *Index) Find(ctx context.Context, leaf tree.Hash, size uint64) (uint64, error) {
-	keys := x.keys.Load()
-	if x.size.Load() < size {
-		// Another server writes to the log, and to the index.
-		var err error
-		if keys, err = keyindex.Open(ctx, x.log.Runs(), keyindex.Leaves); err != nil {
-			return 0, err
-		}
+// the given size, or ErrNotFound or ErrBehind.
+func (x *Index) Find(ctx context.Context, log *storage.Reader, leaf tree.Hash, size uint64) (uint64, error) {
+	keys, err := x.covering(ctx, log, size)
+	if err != nil {
+		return 0, err
 	}
 	end := keys.End()
 	matches, err := keys.Find(ctx, []uint64{keyindex.LeafKey(leaf)})
@@ -156,7 +104,7 @@ func (x *Index) Find(ctx context.Context, leaf tree.Hash, size uint64) (uint64, 
 		if m.Index >= size {
 			continue
 		}
-		h, err := x.reader.ReadLeaf(ctx, m.Index)
+		h, err := log.ReadLeaf(ctx, m.Index)
 		if err != nil {
 			return 0, err
 		}
@@ -164,16 +112,33 @@ func (x *Index) Find(ctx context.Context, leaf tree.Hash, size uint64) (uint64, 
 			return m.Index, nil
 		}
 	}
-	return x.search(ctx, leaf, end, size)
+	return search(ctx, log, leaf, end, size)
+}
+
+// covering returns the key index of a log, which should cover all but a run of size
+// entries: if the one that this server has in memory does not, another server may
+// have come further.
+func (x *Index) covering(ctx context.Context, log *storage.Reader, size uint64) (*keyindex.Index, error) {
+	if known, ok := x.keys.Load(log.Log().Info().Origin); ok {
+		if keys := known.(*keyindex.Index); keys.End()+keyindex.RunLength > size {
+			return keys, nil
+		}
+	}
+	return keyindex.Open(ctx, log.Log().Runs(), keyindex.Leaves)
 }
 
 // search looks for the leaf hash in the tiles from start up to size.
-func (x *Index) search(ctx context.Context, leaf tree.Hash, start, size uint64) (uint64, error) {
+func search(ctx context.Context, log *storage.Reader, leaf tree.Hash, start, size uint64) (uint64, error) {
 	if size > start+maxTail {
 		return 0, fmt.Errorf("%w: it covers %d of %d entries", ErrBehind, start, size)
 	}
 	for ; start < size; start += tile.Width {
-		hashes, err := x.tile(ctx, start, int(min(tile.Width, size-start)))
+		width := int(min(tile.Width, size-start))
+		data, err := log.ReadTile(ctx, tile.Tile{Level: 0, Index: start / tile.Width, Width: width})
+		if err != nil {
+			return 0, err
+		}
+		hashes, err := tree.SplitTile(data, width)
 		if err != nil {
 			return 0, err
 		}

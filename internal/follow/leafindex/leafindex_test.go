@@ -6,10 +6,12 @@ import (
 	"iter"
 	"log/slog"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stele-log/stele/internal/follow"
 	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/internal/keyindex"
 	"github.com/stele-log/stele/internal/test/dbtest"
@@ -27,36 +29,60 @@ func newLog(t *testing.T, open func() storage.Store) storage.Log {
 	return l
 }
 
-// openIndex returns an index of a log that runs to the end of the test.
-func openIndex(t *testing.T, l storage.Log) *leafindex.Index {
+// An index is one of a log, which it has opened and follows to the end of the test.
+type index struct {
+	*leafindex.Index
+	log    *storage.Reader
+	runner *follow.Runner
+	opened func()
+	isOpen chan struct{} // closed by opened
+}
+
+func (x *index) Open(ctx context.Context, log *storage.Reader) (follow.State, error) {
+	defer x.opened()
+	return x.Index.Open(ctx, log)
+}
+
+func openIndex(t *testing.T, l storage.Log) *index {
 	t.Helper()
-	x, err := leafindex.Open(t.Context(), l, storage.NewReader(l, storage.NewCache(1<<20)), slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
+	x := &index{Index: leafindex.New(), log: storage.NewReader(l, storage.NewCache(1<<20)), isOpen: make(chan struct{})}
+	x.opened = sync.OnceFunc(func() { close(x.isOpen) })
+	x.runner = follow.New(follow.Config{
+		Log: x.log, Followers: []follow.Follower{x}, Logger: slog.New(slog.DiscardHandler),
+	})
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
-	go func() { defer close(done); x.Run(ctx) }()
+	go func() { defer close(done); x.runner.Run(ctx) }()
 	t.Cleanup(func() { cancel(); <-done })
+	<-x.isOpen
 	return x
 }
 
-// follow tells an index of the log's head and waits until all full runs are in
-// it.
-func follow(t *testing.T, x *leafindex.Index, l storage.Log) {
+// follow tells an index of the log's head and waits until all full runs are stored.
+func (x *index) follow(t *testing.T) {
 	t.Helper()
-	head, err := l.Head(t.Context())
+	head, err := x.log.Log().Head(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.Committed(head)
-	for x.Lag() >= keyindex.RunLength {
+	x.runner.Committed(head)
+	for end := x.end(t); end+keyindex.RunLength <= head.Size; end = x.end(t) {
 		select {
 		case <-t.Context().Done():
-			t.Fatalf("the index lags by %d entries", x.Lag())
+			t.Fatalf("the index ends at entry %d of %d", end, head.Size)
 		case <-time.After(time.Millisecond):
 		}
 	}
+}
+
+// end returns where the index's cursor stands.
+func (x *index) end(t *testing.T) uint64 {
+	t.Helper()
+	at, err := x.log.Log().Cursors().Get(t.Context(), x.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at.Next
 }
 
 // grow appends made-up entries, of which those at the indexes in same are all
@@ -83,16 +109,16 @@ func grow(t *testing.T, l storage.Log, n int, same ...int) []tree.Hash {
 	return leaves
 }
 
-func wantFound(t *testing.T, x *leafindex.Index, leaf tree.Hash, size, want uint64) {
+func wantFound(t *testing.T, x *index, leaf tree.Hash, size, want uint64) {
 	t.Helper()
-	if got, err := x.Find(t.Context(), leaf, size); err != nil || got != want {
+	if got, err := x.Find(t.Context(), x.log, leaf, size); err != nil || got != want {
 		t.Errorf("below %d the leaf is at %d, error %v; want %d", size, got, err, want)
 	}
 }
 
-func wantError(t *testing.T, x *leafindex.Index, leaf tree.Hash, size uint64, want error) {
+func wantError(t *testing.T, x *index, leaf tree.Hash, size uint64, want error) {
 	t.Helper()
-	if got, err := x.Find(t.Context(), leaf, size); !errors.Is(err, want) {
+	if got, err := x.Find(t.Context(), x.log, leaf, size); !errors.Is(err, want) {
 		t.Errorf("below %d the leaf is at %d, error %v; want %q", size, got, err, want)
 	}
 }
@@ -104,7 +130,7 @@ func TestEntriesOfAShortLogAreFound(t *testing.T) {
 		x := openIndex(t, l)
 		wantError(t, x, tree.LeafHash(nil), 0, leafindex.ErrNotFound)
 		leaves := grow(t, l, 600, 300, 301, 511, 599)
-		follow(t, x, l)
+		x.follow(t)
 		for i, leaf := range leaves {
 			if i > 300 && leaf == leaves[300] {
 				continue
@@ -128,12 +154,12 @@ func TestEntriesAreFoundInTheIndexAndBehindIt(t *testing.T) {
 		before := openIndex(t, l)
 		leaves := grow(t, l, size, 500, 501, 65_000, end, 66_000)
 		x := openIndex(t, l)
-		follow(t, x, l)
-		if x.Lag() != size-end {
-			t.Errorf("the index lags by %d entries, want %d", x.Lag(), size-end)
+		x.follow(t)
+		if x.end(t) != end {
+			t.Errorf("the index ends at entry %d, want %d", x.end(t), end)
 		}
 		// The others were not told of the growth: another server writes.
-		for _, x := range []*leafindex.Index{x, before, openIndex(t, l)} {
+		for _, x := range []*index{x, before, openIndex(t, l)} {
 			for _, i := range []uint64{0, 1, 255, 256, 500, 32_768, end - 1, end + 1, 65_999, size - 1} {
 				wantFound(t, x, leaves[i], size, i)
 				wantFound(t, x, leaves[i], i+1, i)
@@ -161,11 +187,13 @@ func TestIndexIsHeldAgainstTheTree(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := wrong.Add(t.Context(), keys, nil); err != nil {
+	move := follow.Move(leafindex.New(), 0, keyindex.RunLength)
+	move.From = storage.Position{}
+	if err := wrong.Add(t.Context(), keys, &move); err != nil {
 		t.Fatal(err)
 	}
 	x := openIndex(t, l)
-	follow(t, x, l)
+	x.follow(t)
 	wantFound(t, x, leaves[100], 1000, 100)
 	wantError(t, x, leaves[100], 100, leafindex.ErrNotFound)
 	collides := leaves[100]
@@ -190,10 +218,11 @@ func TestIndexOfAnotherServerSparesTheTail(t *testing.T) {
 	l := newLog(t, dbtest.SQLite(t))
 	before := openIndex(t, l)
 	leaves := grow(t, l, keyindex.RunLength)
-	follow(t, openIndex(t, l), l)
+	openIndex(t, l).follow(t)
 	const size = 1 << 21 // says a run without keys
 	more := storage.Run{Kind: keyindex.Leaves, Start: keyindex.RunLength, End: size}
-	if err := l.Runs().Replace(t.Context(), more, slices.Values[[]storage.Page](nil), nil); err != nil {
+	move := follow.Move(before, keyindex.RunLength, size)
+	if err := l.Runs().Replace(t.Context(), more, slices.Values[[]storage.Page](nil), &move); err != nil {
 		t.Fatal(err)
 	}
 	wantFound(t, before, leaves[12_345], size, 12_345)
@@ -228,7 +257,7 @@ func TestIndexIsBuiltDespiteFaults(t *testing.T) {
 	leaves := grow(t, l, keyindex.RunLength+10)
 	l.failures.Store(1)
 	x := openIndex(t, l)
-	follow(t, x, l)
+	x.follow(t)
 	wantFound(t, x, leaves[7], keyindex.RunLength+10, 7)
 	wantFound(t, x, leaves[len(leaves)-1], keyindex.RunLength+10, keyindex.RunLength+9)
 }
@@ -241,7 +270,7 @@ func TestIndexGoesOnFromWhereAnotherServerCame(t *testing.T) {
 	leaves := grow(t, l, 2*keyindex.RunLength+300)
 	before := openIndex(t, l)
 	other := openIndex(t, l)
-	follow(t, other, l)
+	other.follow(t)
 	runs, err := l.Runs().List(t.Context(), keyindex.Leaves)
 	if err != nil || len(runs) != 2 {
 		t.Fatalf("%d runs, error %v", len(runs), err)
@@ -251,9 +280,6 @@ func TestIndexGoesOnFromWhereAnotherServerCame(t *testing.T) {
 	if err := l.Runs().Replace(t.Context(), merged, slices.Values[[]storage.Page](nil), nil); err != nil {
 		t.Fatal(err)
 	}
-	follow(t, before, l)
-	if before.Lag() != 300 {
-		t.Errorf("the index lags by %d entries, want 300", before.Lag())
-	}
+	before.follow(t)
 	wantFound(t, before, leaves[len(leaves)-1], uint64(len(leaves)), uint64(len(leaves)-1))
 }
