@@ -62,9 +62,7 @@ func (e *Engine) assemble(ctx context.Context, l *Log) error {
 	logger := e.cfg.Logger.With("log", l.Name)
 	l.VKeys = vkeys
 	l.Reader = storage.NewReader(l.Stored, e.cache)
-	l.followers = follow.New(follow.Config{
-		Log: l.Reader, Followers: e.cfg.Followers, Logger: logger,
-	})
+	l.followers = follow.New(follow.Config{Log: l.Reader, Followers: e.cfg.Followers, Logger: logger})
 	witnesses, err := e.witnessing(dir)
 	if err != nil {
 		return err
