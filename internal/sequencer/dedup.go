@@ -34,10 +34,13 @@ type dedup struct {
 	view []*segment
 }
 
-// sayEvery is how often it is said how far indexing has come, if it has far to go.
-const sayEvery = 10 * time.Second
+// progressEvery is how often openDedup logs how far it has come, if there is more
+// than one run to index.
+const progressEvery = 10 * time.Second
 
-// openDedup opens the key index and reads the entries that are not in it yet.
+// openDedup opens the key index and reads the entries that are not in it yet:
+// the log is the write-ahead log of its index. Full segments go to the index on
+// the way, so that memory holds about one of them however far the index is behind.
 func openDedup(ctx context.Context, cfg Config, size uint64) (*dedup, error) {
 	index, err := keyindex.Open(ctx, cfg.Log.Runs(), keyindex.Events)
 	if err != nil {
@@ -49,10 +52,10 @@ func openDedup(ctx context.Context, cfg Config, size uint64) (*dedup, error) {
 			storage.ErrDamaged, index.End()-1, size)
 	}
 	const step = 16384 // entries read at once
-	var said time.Time
+	var lastProgress time.Time
 	for start := index.End(); start < size; start += step {
-		if size-start > keyindex.RunLength && time.Since(said) > sayEvery {
-			said = time.Now()
+		if size-start > keyindex.RunLength && time.Since(lastProgress) > progressEvery {
+			lastProgress = time.Now()
 			cfg.Logger.Info("indexing what the log has, before it is written to", "entries", start, "of", size)
 		}
 		if err := d.read(ctx, cfg.Log, start, min(start+step, size)); err != nil {
@@ -166,7 +169,8 @@ func (d *dedup) remember(key uint64) (begun *segment) {
 	return begun
 }
 
-// committed says that the log has durably reached a size.
+// committed takes note that the log has durably reached a size: segments below it
+// may move to the index.
 func (d *dedup) committed(size uint64) {
 	d.mu.Lock()
 	d.durable = size

@@ -7,8 +7,8 @@ import (
 	"github.com/stele-log/stele/pkg/event"
 )
 
-// A request is one call of Append. Its results and err are set before done is
-// closed.
+// A request is one call of Submit. Its results and err are set before done is
+// closed, and are read only after.
 type request struct {
 	events  []event.Event
 	keys    []uint64 // of the events, in the key index
@@ -18,35 +18,39 @@ type request struct {
 	done    chan struct{}
 }
 
-// A queue holds requests until they are built, up to a number of bytes.
+// A queue holds requests until they are built into batches, up to a number of
+// bytes. Any number of goroutines put requests; one takes them. It also decides
+// when the builder works: at once while nothing is being committed, and ahead of
+// the commit only if that is worth it.
 type queue struct {
-	max   int
+	max   int           // bytes
 	ready chan struct{} // holds a token if there may be something to take
 
 	mu       sync.Mutex
 	requests []*request
 	events   int // of requests
 	bytes    int // of requests
-	under    int // batches taken and not done
+	inFlight int // batches taken and not done
 	opened   bool
 }
 
-// worthAhead is the number of events that are worth building a batch of while
-// another is under way. Fewer are left to wait, so that they are committed
-// together with those that come meanwhile.
-const worthAhead = 512
+// minAhead is the least number of events of which a batch is built while another
+// is in flight. Fewer are held back, so that they are committed together with
+// those that arrive meanwhile.
+const minAhead = 512
 
 func newQueue(maxBytes int) queue {
 	return queue{max: maxBytes, ready: make(chan struct{}, 1)}
 }
 
-// open lets requests in; no batch is under way.
+// open lets requests in. No batch is in flight yet.
 func (q *queue) open() {
 	q.mu.Lock()
-	q.opened, q.under = true, 0
+	q.opened, q.inFlight = true, 0
 	q.mu.Unlock()
 }
 
+// close lets no more requests in. Those that are there are still taken.
 func (q *queue) close() {
 	q.mu.Lock()
 	q.opened = false
@@ -54,10 +58,10 @@ func (q *queue) close() {
 	q.signal()
 }
 
-// done says that a batch is not under way any more.
+// done takes a batch out of flight, so that the next may be taken.
 func (q *queue) done() {
 	q.mu.Lock()
-	q.under--
+	q.inFlight--
 	q.mu.Unlock()
 	q.signal()
 }
@@ -68,12 +72,14 @@ func (q *queue) isOpen() bool {
 	return q.opened
 }
 
+// waiting returns how many bytes of events are queued.
 func (q *queue) waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.bytes
 }
 
+// signal makes take look at the queue, now or when it is next called.
 func (q *queue) signal() {
 	select {
 	case q.ready <- struct{}{}:
@@ -81,7 +87,8 @@ func (q *queue) signal() {
 	}
 }
 
-// put adds a request. An empty queue takes one of any size.
+// put adds a request, or returns ErrNotLeading or ErrBusy. An empty queue takes a
+// request of any size, since one larger than max would otherwise never be taken.
 func (q *queue) put(r *request) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -94,17 +101,18 @@ func (q *queue) put(r *request) error {
 	q.requests = append(q.requests, r)
 	q.events += len(r.events)
 	q.bytes += r.bytes
-	if !q.waits() {
+	if !q.holdsBack() {
 		q.signal()
 	}
 	return nil
 }
 
-// waits reports whether what is there is left to wait for the batch under way.
-func (q *queue) waits() bool { return q.opened && q.under > 0 && q.events < worthAhead }
+// holdsBack reports whether the requests are left to wait for the batch in
+// flight. A closed queue holds nothing back: it is being emptied.
+func (q *queue) holdsBack() bool { return q.opened && q.inFlight > 0 && q.events < minAhead }
 
 // take waits for requests and returns those at the front, whole, until they
-// hold about maxEvents events; they are under way until done is called. It
+// hold about maxEvents events; they are in flight until done is called. It
 // returns none once the context has ended, or the queue is closed and empty.
 func (q *queue) take(ctx context.Context, maxEvents int) []*request {
 	for {
@@ -120,10 +128,11 @@ func (q *queue) take(ctx context.Context, maxEvents int) []*request {
 	}
 }
 
+// front takes the requests at the front, none if they are held back.
 func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.waits() {
+	if q.holdsBack() {
 		return nil, true
 	}
 	n, events := 0, 0
@@ -136,7 +145,7 @@ func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 	q.requests = q.requests[n:]
 	q.events -= events
 	if n > 0 {
-		q.under++
+		q.inFlight++
 	}
 	if len(q.requests) > 0 || !q.opened {
 		q.signal()
@@ -144,7 +153,7 @@ func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 	return taken, q.opened
 }
 
-// fail answers all that waits with an error.
+// fail closes the queue and answers all requests in it with an error.
 func (q *queue) fail(err error) {
 	q.mu.Lock()
 	taken := q.requests
