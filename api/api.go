@@ -89,7 +89,7 @@ func New(cfg Config) http.Handler {
 	r := chi.NewRouter()
 	r.Use(s.metrics.observe, s.recover, secure, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, statusError{http.StatusNotFound, "there is nothing at this path; /openapi.yaml lists what there is"})
+		s.fail(w, r, statusError{http.StatusNotFound, "there is nothing at this path; /openapi.yaml lists the paths that exist"})
 	})
 	r.MethodNotAllowed(s.methodNotAllowed(r))
 
@@ -139,7 +139,7 @@ func (s *server) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 		}
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		s.fail(w, r, statusError{http.StatusMethodNotAllowed,
-			fmt.Sprintf("this path does not take %.20q; it takes %s", r.Method, strings.Join(allowed, " and "))})
+			fmt.Sprintf("this path does not allow %.20q, only %s", r.Method, strings.Join(allowed, " and "))})
 	}
 }
 

@@ -39,7 +39,7 @@ func (s *server) listCheckpoints(w http.ResponseWriter, r *http.Request, l *engi
 			return err
 		}
 		if limit == 0 || limit > maxPage {
-			return badRequest(fmt.Sprintf("limit is 1 to %d", maxPage))
+			return badRequest(fmt.Sprintf("limit must be from 1 to %d", maxPage))
 		}
 	}
 	// One more than asked for tells whether there is a next page.

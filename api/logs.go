@@ -131,8 +131,8 @@ func badNewLog(err error) error {
 	}
 	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
 		e.Pointer, e.Offset = string(semantic.JSONPointer), semantic.ByteOffset
-		e.Reason = "not a member, or not of the right type"
+		e.Reason = "unknown member, or a value of the wrong type"
 	}
-	e.Reason += `; send {"name": "...", "origin": "...", "mldsa44": true}, name at least`
+	e.Reason += `; send {"name": "...", "origin": "...", "mldsa44": true}; only name is required`
 	return e
 }

@@ -61,14 +61,14 @@ var statuses = []struct {
 	{engine.ErrUnknown, http.StatusNotFound, 0, ""},
 	{engine.ErrBadName, http.StatusBadRequest, 0, ""},
 	{storage.ErrExists, http.StatusConflict, 0,
-		"there is a log with this name or this origin already; choose others"},
+		"a log with this name or this origin exists already; choose another"},
 	{sequencer.ErrBusy, http.StatusServiceUnavailable, again,
 		"the queue of this log is full and nothing was stored; send the events again in a second or so"},
 	{sequencer.ErrNotLeading, http.StatusServiceUnavailable, again,
 		"this server is not writing to the log and nothing was stored; send the events again in a second or so"},
 	{sequencer.ErrUncertain, http.StatusServiceUnavailable, again,
-		"the commit's outcome is unknown; events that bring their own source and id can be sent again: " +
-			"what is stored already is not stored twice"},
+		"the commit's outcome is unknown; events that bring their own source and id can be sent again, " +
+			"and none of them is then stored twice"},
 	{publisher.ErrNothingPublished, http.StatusServiceUnavailable, again, ""},
 	{leafindex.ErrNotFound, http.StatusNotFound, 0,
 		"no entry in the tree of this size has this leaf hash; if it is new, ask again once it is published"},
@@ -76,8 +76,7 @@ var statuses = []struct {
 	{storage.ErrDamaged, http.StatusInternalServerError, 0, ""},
 	{fs.ErrNotExist, http.StatusNotFound, 0, ""},
 	{context.Canceled, http.StatusServiceUnavailable, again, "the server is stopping; ask again in a second or so"},
-	{context.DeadlineExceeded, http.StatusServiceUnavailable, again,
-		"it took too long; ask again"},
+	{context.DeadlineExceeded, http.StatusServiceUnavailable, again, "the request took too long; try again"},
 }
 
 // problemOf returns what to answer an error with. What is not in the table is
@@ -98,7 +97,7 @@ func problemOf(err error) (p problem, ok bool) {
 	case errors.As(err, &conflict):
 		p.Status = http.StatusConflict
 		p.Index = &conflict.Index
-		p.Detail += "; send what is another event under another id"
+		p.Detail += "; give a different event another id"
 	case errors.As(err, &tooLarge):
 		p.Status = http.StatusRequestEntityTooLarge
 		p.Detail = "the body is larger than " + strconv.FormatInt(tooLarge.Limit, 10) + " bytes; send it in parts"
@@ -114,7 +113,7 @@ func problemOf(err error) (p problem, ok bool) {
 		}
 	}
 	if p.Status == 0 {
-		p.Status, p.Detail = http.StatusInternalServerError, "internal error; the server's output says more"
+		p.Status, p.Detail = http.StatusInternalServerError, "internal error; the cause is in the server's output"
 		p.Title = http.StatusText(p.Status)
 		return p, false
 	}

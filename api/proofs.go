@@ -51,7 +51,7 @@ func (s *server) askedIndex(r *http.Request, l *engine.Log, size uint64) (uint64
 	q := r.URL.Query()
 	switch {
 	case q.Has("index") == q.Has("hash"):
-		return 0, badRequest("say index=<number> or hash=<leaf hash, in base64>, one of them")
+		return 0, badRequest("give exactly one of index=<number> and hash=<leaf hash in base64>")
 	case q.Has("index"):
 		return parseNumber("index", q.Get("index"))
 	}
@@ -74,7 +74,7 @@ func (s *server) proveConsistency(w http.ResponseWriter, r *http.Request, l *eng
 		return err
 	}
 	if from > to {
-		return badRequest(fmt.Sprintf("from, %d, is beyond to, %d", from, to))
+		return badRequest(fmt.Sprintf("from=%d is larger than to=%d", from, to))
 	}
 	hashes, err := proof.Consistency(r.Context(), l.Reader, from, to)
 	if err != nil {
@@ -95,7 +95,7 @@ func publishedSize(r *http.Request, l *engine.Log, name string) (uint64, error) 
 	}
 	size, err := parseNumber(name, r.URL.Query().Get(name))
 	if err == nil && size > published.Size {
-		err = badRequest(fmt.Sprintf("%s, %d, is beyond the newest checkpoint's size, %d", name, size, published.Size))
+		err = badRequest(fmt.Sprintf("%s=%d is beyond the newest checkpoint, whose size is %d", name, size, published.Size))
 	}
 	return size, err
 }

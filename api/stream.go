@@ -191,7 +191,7 @@ func (st *stream) submit(items []event.Item) (*sequencer.Pending, error) {
 var (
 	errClientLeft = errors.New("the client has left")
 	errStopping   = statusError{http.StatusServiceUnavailable,
-		"the server is stopping; send what was not answered again, in a second or so"}
+		"the server is stopping; send the events that were not answered again, in a second or so"}
 )
 
 // explain returns what to end the stream with after an error in reading line n;
@@ -205,7 +205,7 @@ func (st *stream) explain(err error, n int) error {
 	case errors.Is(err, os.ErrDeadlineExceeded) && st.lines.partial():
 		return statusError{http.StatusRequestTimeout, fmt.Sprintf("the rest of line %d has not come within %v", n, maxStall)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return statusError{http.StatusRequestTimeout, fmt.Sprintf("no event has come for %v; open another stream for the next", maxIdle)}
+		return statusError{http.StatusRequestTimeout, fmt.Sprintf("no event has come for %v; open another stream to send more", maxIdle)}
 	}
 	return errClientLeft
 }

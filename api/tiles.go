@@ -45,7 +45,7 @@ func (s *server) getTile(w http.ResponseWriter, r *http.Request, l *engine.Log) 
 	}
 	if !t.In(published.Size) {
 		return statusError{http.StatusNotFound, fmt.Sprintf(
-			"%s is not in the published tree of %d entries; the checkpoint says which tiles there are", t, published.Size)}
+			"%s is not in the published tree of %d entries; a tile exists once the checkpoint covers it", t, published.Size)}
 	}
 	if t.Level == tile.Entries {
 		return serveBundle(w, r, l, t)
