@@ -1,14 +1,37 @@
 // Package api serves logs over HTTP: events in; entries, receipts, proofs, and
-// the log itself in the tlog-tiles layout out. The paths and what they take and
-// give are in openapi.yaml, which the server serves as /openapi.yaml.
+// the log itself in the tlog-tiles layout out. The paths, their parameters and
+// their replies are described in openapi.yaml, which is served as /openapi.yaml
+// and which the tests compare with each reply they get.
 //
-// What always holds:
+// A request walks through
+//
+//	observe   times it, by route and status, and counts clients that leave
+//	recover   turns a panic into a 500
+//	secure    sets the headers that keep browsers from rendering entries
+//	route     chi; where the database is asked, maxTime bounds the request
+//	withLog   finds the log that the path names
+//	decode    parses path, query, headers and body, within bounds
+//	ask       calls the log's sequencer, publisher, reader or leaf index
+//	encode    writes headers and body; an error becomes a problem document
+//
+// The first three are middleware in this file, and so are routes and withLog.
+// Decode, ask and encode make up a handler, and handlers are in a file for each
+// resource: append.go (a request with events) and stream.go (a stream of them),
+// entries.go (entries and receipts), tiles.go (checkpoint, tiles and bundles),
+// checkpoints.go (their history), proofs.go, logs.go, health.go. They decode
+// events with intake.go and lines.go, and encode with reply.go, results.go and
+// problem.go.
+//
+// Invariants:
 //   - an event that was answered with 201 or 200 is durable and integrated;
-//   - what is served as tile, bundle, proof or receipt lies within the newest
-//     published checkpoint;
-//   - errors are problem documents (RFC 9457) that say what to do; one table,
-//     in problem.go, says which error is which status;
+//   - tiles, bundles, proofs and receipts lie within the newest published
+//     checkpoint, so nothing unsigned is served as if it were proven;
+//   - errors are problem documents (RFC 9457) with a remedy; one table, in
+//     problem.go, gives each error its status;
 //   - bodies, headers and waiting are bounded.
+//
+// The handler is safe for concurrent use. It keeps no state of its own but
+// metrics: all else belongs to the engine.
 package api
 
 import (
@@ -39,48 +62,56 @@ type Config struct {
 	// without one.
 	OriginPrefix string
 
-	// Version is what the server says of itself.
+	// Version is the server's version as /healthz and /readyz show it.
 	Version string
 
-	// Stopping is done once the server has begun to stop: streams then end, and
-	// nobody waits long for receipts. If nil, that is never.
+	// Stopping ends once the server has begun to stop: streams then end, and
+	// waiting for receipts is cut short. If it is nil, that never happens.
 	Stopping context.Context
 }
 
 const (
-	// MaxBody is the size of the largest request body, in bytes.
+	// MaxBody is the size of the largest body with events, in bytes, streams
+	// excepted. A larger one is answered with 413.
 	MaxBody = 16 << 20
 
-	// MaxEvents is the number of events in the largest request. Each may cost a
-	// kilobyte to answer, however short it is.
+	// MaxEvents is the number of events in the largest request, streams excepted;
+	// more are answered with 413. The reply may have a kilobyte for each, however
+	// short the event is.
 	MaxEvents = 10_000
 
-	// MaxWait is how long a request waits for a receipt at most.
+	// MaxWait bounds how long a request waits for a receipt; a longer time in
+	// Prefer is cut to it.
 	MaxWait = 60 * time.Second
 
-	// maxTime is how long a request takes at most once its body is read; streams
-	// have deadlines of their own.
+	// maxTime bounds a request, from when its body is read if that has events.
+	// Streams have deadlines of their own.
 	maxTime = MaxWait + 30*time.Second
 
-	// maxBodyTime is how long a body with events takes at most.
+	// maxBodyTime bounds how long a body with events may take to arrive. One that
+	// stalls is given up sooner, after maxStall.
 	maxBodyTime = 5 * time.Minute
 
-	// maxReplyTime is how long a client takes at most to read what was appended.
+	// maxReplyTime bounds how long a client may take to read the results of a
+	// batch.
 	maxReplyTime = 2 * time.Minute
 
+	// defaultWait is the wait for a receipt that is asked for without a time.
 	defaultWait = 30 * time.Second
 
-	// stopGrace is how long requests still wait for receipts when the server has
-	// begun to stop: the next checkpoint is mostly near.
+	// stopGrace is how long requests still wait for receipts once the server has
+	// begun to stop: usually the next checkpoint is published within it.
 	stopGrace = 3 * time.Second
 )
 
+// A server is what the handlers share. It is not changed after New.
 type server struct {
 	Config
 	metrics *metrics
 }
 
-// New returns the handler of all paths.
+// New returns the handler of all paths. The engine need not run yet: until it
+// does, writes are answered with 503.
 func New(cfg Config) http.Handler {
 	if cfg.Stopping == nil {
 		cfg.Stopping = context.Background()
@@ -113,7 +144,8 @@ func New(cfg Config) http.Handler {
 	return r
 }
 
-// inTime ends a request's context when it has taken too long.
+// inTime ends a request's context after maxTime. The error that this causes is
+// answered with 503, see problem.go.
 func inTime(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), maxTime)
@@ -122,9 +154,11 @@ func inTime(next http.Handler) http.Handler {
 	})
 }
 
-// methodNotAllowed answers a request to a path that takes other methods.
+// methodNotAllowed answers a request whose path exists for other methods only.
+// chi reports that there are some, but not which, so it is asked for each.
 //
-// SPEC: RFC 9110 section 15.5.6: the reply MUST say in Allow which.
+// SPEC: RFC 9110 section 15.5.6: the reply MUST have an Allow header that lists
+// the methods.
 func (s *server) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
@@ -143,10 +177,13 @@ func (s *server) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 	}
 }
 
-// A logHandler answers a request about one log, or returns why it does not.
+// A logHandler answers a request about one log, or writes nothing and returns the
+// error to answer it with.
 type logHandler func(w http.ResponseWriter, r *http.Request, l *engine.Log) error
 
-// withLog finds the log that the path names.
+// withLog finds the log that the path names, and answers with the error if there
+// is none, if it could not be opened, or if the handler returns one. So every
+// error of a log's path passes here, and through the table in problem.go.
 func (s *server) withLog(handle logHandler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		l, err := s.Engine.Log(chi.URLParam(r, "log"))
@@ -162,7 +199,9 @@ func (s *server) withLog(handle logHandler) http.HandlerFunc {
 	}
 }
 
-// recover answers a request whose handler panicked.
+// recover answers a request whose handler panicked with 500. net/http would cut
+// the connection instead. [http.ErrAbortHandler] asks for just that, and is
+// passed on.
 func (s *server) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
@@ -177,7 +216,8 @@ func (s *server) recover(next http.Handler) http.Handler {
 	})
 }
 
-// secure stops browsers from rendering entries as HTML.
+// secure stops browsers from rendering entries as HTML: senders choose their
+// content, and a page served from here would act for the operator.
 func secure(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")

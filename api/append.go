@@ -12,6 +12,17 @@ import (
 	"github.com/stele-log/stele/pkg/event"
 )
 
+// This file serves POST /logs/{log}/events: one event, or a batch of up to
+// MaxEvents in at most MaxBody bytes.
+//
+//	readEvents -> Sequencer.Append -> Publisher.Wait, if asked to -> reply
+//
+// Append returns once the events are durable. Waiting is for a checkpoint that
+// covers them; when it is over without one, the reply is 202, not an error, since
+// the events are stored all the same.
+
+// appendEvents answers a request with events. A single event has the status that
+// became of it; a batch has 200, and a status for each of its events.
 func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	if wantsStream(r) {
 		return s.streamEvents(w, r, l)
@@ -37,7 +48,8 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	if wait > 0 {
 		pending = s.addReceipts(ctx, l, results, wait)
 	}
-	// The body may have taken most of the time that there is by default.
+	// Reading the body may have used up most of the listener's write timeout, which
+	// runs from the request's header on.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxReplyTime))
 	if single {
 		replySingle(w, l, &results[0], pending)
@@ -47,7 +59,8 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	return nil
 }
 
-// store stores the events among the items of a request.
+// store appends the events among the items of a request, together, and returns
+// an outcome for each item. An error means that none was acknowledged.
 func store(ctx context.Context, l *engine.Log, items []event.Item) ([]appended, error) {
 	events := validEvents(items)
 	if len(events) == 0 {
@@ -60,8 +73,9 @@ func store(ctx context.Context, l *engine.Log, items []event.Item) ([]appended, 
 	return outcomes(make([]appended, 0, len(items)), items, stored), nil
 }
 
-// addReceipts waits until all that was accepted is published and adds receipts.
-// It reports whether any is still pending.
+// addReceipts waits until every accepted event is published and adds receipts,
+// all under one checkpoint. It reports whether any receipt is still pending; the
+// result of that event then has the reason.
 func (s *server) addReceipts(ctx context.Context, l *engine.Log, results []appended, wait time.Duration) (pending bool) {
 	ctx, cancel := s.waiting(ctx, wait)
 	defer cancel()
@@ -91,14 +105,15 @@ func (s *server) addReceipts(ctx context.Context, l *engine.Log, results []appen
 	return pending
 }
 
-// waiting returns a context for waiting: it ends after a time, or soon after the
-// server has begun to stop.
+// waiting returns a context for waiting: it ends after the given time, or
+// stopGrace after the server has begun to stop.
 func (s *server) waiting(ctx context.Context, wait time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	stop := context.AfterFunc(s.Stopping, func() { time.AfterFunc(stopGrace, cancel) })
 	return ctx, func() { stop(); cancel() }
 }
 
+// whyPending explains a receipt that is missing although it was waited for.
 func whyPending(l *engine.Log, err error) string {
 	if stalled := l.Publisher.Stalled(); stalled != nil && errors.Is(err, context.DeadlineExceeded) {
 		return "the event is stored; ask for the receipt later, once enough witnesses have cosigned: " + stalled.Error()
@@ -110,6 +125,8 @@ func whyPending(l *engine.Log, err error) string {
 	return "the event is stored; there is no receipt: " + p.Detail
 }
 
+// replySingle answers a request with one event: 201, 200 for a duplicate, or 202
+// if its receipt is pending.
 func replySingle(w http.ResponseWriter, l *engine.Log, a *appended, pending bool) {
 	status := a.status()
 	w.Header().Set("Location", "/logs/"+l.Name+"/events/"+strconv.FormatUint(a.result.Index, 10))
@@ -120,6 +137,7 @@ func replySingle(w http.ResponseWriter, l *engine.Log, a *appended, pending bool
 	send(w, status, jsonType, func(b []byte) []byte { return appendSingle(b, a) })
 }
 
+// replyBatch answers a batch: 200, or 202 if any receipt is pending.
 func replyBatch(w http.ResponseWriter, results []appended, pending bool) {
 	status := http.StatusOK
 	if pending {
@@ -129,7 +147,9 @@ func replyBatch(w http.ResponseWriter, results []appended, pending bool) {
 	send(w, status, jsonType, func(b []byte) []byte { return appendBatch(b, results) })
 }
 
-// waitTime returns how long to wait for receipts; 0 is not at all.
+// waitTime returns how long to wait for receipts, at most MaxWait; 0 means not at
+// all. The query is decisive where there is a header too. A Prefer that cannot be
+// read is a wait of the default length, since a preference is never an error.
 //
 // SPEC: RFC 7240 section 4.3: Prefer: wait=<seconds>.
 func waitTime(r *http.Request) (time.Duration, error) {

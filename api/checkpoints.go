@@ -8,8 +8,13 @@ import (
 	"github.com/stele-log/stele/internal/engine"
 )
 
+// This file serves GET /logs/{log}/checkpoints: every checkpoint the log has
+// published, from the database, in pages of at most maxPage. Auditors and
+// archives of heads read it; readers of the log itself need the newest only, see
+// tiles.go.
+
 const (
-	defaultPage = 100
+	defaultPage = 100 // checkpoints
 	maxPage     = 1000
 )
 
@@ -19,13 +24,14 @@ type checkpointPage struct {
 }
 
 type pastCheckpoint struct {
-	Number    uint64    `json:"number"`
-	Size      uint64    `json:"size"`
+	Number    uint64    `json:"number"` // from 0, without gaps
+	Size      uint64    `json:"size"`   // entries
 	Published time.Time `json:"published"`
-	Note      string    `json:"note"`
+	Note      string    `json:"note"` // signed; size and root in it are what counts
 }
 
-// listCheckpoints serves the history of signed heads, oldest first.
+// listCheckpoints serves a page of the history, oldest first. Numbers have no
+// gaps, so a number is a cursor that stays valid.
 func (s *server) listCheckpoints(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	first, limit := uint64(0), uint64(defaultPage)
 	var err error
@@ -42,7 +48,7 @@ func (s *server) listCheckpoints(w http.ResponseWriter, r *http.Request, l *engi
 			return badRequest(fmt.Sprintf("limit must be from 1 to %d", maxPage))
 		}
 	}
-	// One more than asked for tells whether there is a next page.
+	// One more than asked for shows whether there is a next page.
 	stored, err := l.Stored.Checkpoints(r.Context(), first, int(limit)+1)
 	if err != nil {
 		return err

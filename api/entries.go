@@ -16,9 +16,17 @@ import (
 	"github.com/stele-log/stele/pkg/proof"
 )
 
+// This file serves GET /logs/{log}/events/{index}, the entry, and .../receipt
+// below it. Entries come from the reader, which caches; receipts are built from
+// the tree's tiles on each request, and are stored nowhere. Only receipts can make
+// a request wait, for at most MaxWait.
+
+// immutable is the Cache-Control of whatever never changes: entries, full and
+// partial tiles, and bundles. The age is a week, in seconds.
 const immutable = "public, max-age=604800, immutable"
 
-// getEvent serves an entry, published or not.
+// getEvent serves an entry, published or not: its exact bytes, so that hashing the
+// body gives the leaf hash.
 func (s *server) getEvent(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	index, err := parseNumber("index", chi.URLParam(r, "index"))
 	if err != nil {
@@ -63,7 +71,8 @@ func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *engine.Lo
 }
 
 // covering returns the newest checkpoint that meets the log's witness policy if
-// it covers an entry, or else waits for one that does.
+// it covers an entry, or else waits for one that does. With no wait, the error
+// explains what is missing: the entry, a checkpoint, or cosignatures.
 func (s *server) covering(ctx context.Context, l *engine.Log, index uint64, wait time.Duration) (*publisher.Published, error) {
 	if published, err := l.Publisher.LatestCosigned(); err == nil && index < published.Size {
 		return published, nil
@@ -95,7 +104,9 @@ func noEntry(index uint64) error {
 	return statusError{http.StatusNotFound, fmt.Sprintf("there is no entry %d: the log is not that long", index)}
 }
 
-// makeReceipt returns the tlog-proof of an entry under a checkpoint.
+// makeReceipt returns the tlog-proof of an entry under a checkpoint that covers it.
+//
+// SPEC: https://c2sp.org/tlog-proof
 func makeReceipt(ctx context.Context, l *engine.Log, index uint64, p *publisher.Published) ([]byte, error) {
 	hashes, err := proof.Inclusion(ctx, l.Reader, index, p.Size)
 	if err != nil {
@@ -104,7 +115,9 @@ func makeReceipt(ctx context.Context, l *engine.Log, index uint64, p *publisher.
 	return proof.Receipt{Index: index, Hashes: hashes, Checkpoint: p.Note}.Format(), nil
 }
 
-// parseNumber parses an index or size: decimal, without sign or leading zeros.
+// parseNumber parses an index, a size or another number: decimal, without sign or
+// leading zeros, so that each has one spelling, and at most 2^63-1, the largest
+// that the database holds. name is for the error.
 func parseNumber(name, s string) (uint64, error) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil || strconv.FormatUint(n, 10) != s {

@@ -4,6 +4,10 @@ import (
 	"net/http"
 )
 
+// This file serves GET /healthz and GET /readyz, for whatever starts, restarts and
+// routes to servers. The first touches nothing, so that a database that is away
+// does not get processes killed; the second asks the database, within maxTime.
+
 type health struct {
 	Status  string            `json:"status"` // "ok" or "unavailable"
 	Version string            `json:"version,omitempty"`
@@ -11,13 +15,14 @@ type health struct {
 	Reason  string            `json:"reason,omitempty"`
 }
 
-// healthz says that the process answers.
+// healthz answers that the process is alive.
 func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
 	_ = reply(w, http.StatusOK, health{Status: "ok", Version: s.Version})
 }
 
-// readyz says whether the database answers. A log that has a problem is named,
-// and does not make the server unready: the others need it.
+// readyz answers 200 if the database answers, 503 if it does not. A log that has a
+// problem is named, and does not make the server unready: the other logs still
+// need it.
 func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 	if err := s.Store.Ping(r.Context()); err != nil {
 		if r.Context().Err() == nil {

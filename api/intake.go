@@ -14,10 +14,16 @@ import (
 	"github.com/stele-log/stele/pkg/event"
 )
 
-// anonymous is who writes where nobody is asked for a name.
+// This file reads events from the body of a request that is not a stream: it reads
+// the body, at most MaxBody bytes within maxBodyTime, and parses it by its content
+// type. An event that is invalid is an item with an error, and leaves the others
+// alone; a body that cannot be taken apart into events is an error as a whole.
+
+// anonymous is the sender of every event, since senders are not authenticated.
 var anonymous = event.Sender{Name: "anonymous"}
 
-// readEvents reads the events of a request, by its content type.
+// readEvents reads the events of a request, by its content type. single means that
+// the body was one event by itself, so that the reply is about it alone.
 //
 // SPEC: CloudEvents HTTP protocol binding 1.0.2, section 3.
 func readEvents(w http.ResponseWriter, r *http.Request) (items []event.Item, single bool, err error) {
@@ -29,9 +35,11 @@ func readEvents(w http.ResponseWriter, r *http.Request) (items []event.Item, sin
 	return parseEvents(r.Header, body.Bytes())
 }
 
+// readBody reads a body to its end. The error is a [*http.MaxBytesError] if it is
+// larger than MaxBody, and a bad request if it breaks off or stalls.
 func readBody(w http.ResponseWriter, r *http.Request, to *bytes.Buffer) error {
 	if r.ContentLength > 0 {
-		// What is only announced may never come.
+		// A length costs nothing to announce, so it buys no more than a kept buffer.
 		to.Grow(int(min(r.ContentLength, keptBuffer-bytes.MinRead)) + bytes.MinRead)
 	}
 	_, err := to.ReadFrom(&timedBody{http.MaxBytesReader(w, r.Body, MaxBody), http.NewResponseController(w), time.Now()})
@@ -41,7 +49,9 @@ func readBody(w http.ResponseWriter, r *http.Request, to *bytes.Buffer) error {
 	return err
 }
 
-// A timedBody is a body that may take long, as long as it does not stall.
+// A timedBody is a body that may take up to maxBodyTime, but must bring something
+// every maxStall. A fixed deadline would cut off slow links, or let a stalled
+// client hold a connection for minutes.
 type timedBody struct {
 	from    io.Reader
 	control *http.ResponseController
@@ -58,6 +68,9 @@ func (b *timedBody) Read(p []byte) (int, error) {
 	return b.from.Read(p)
 }
 
+// parseEvents parses a body by its Content-Type. The types of CloudEvents and of
+// JSON lines decide first. Then any ce- header means binary mode, in which the
+// Content-Type is that of the data. Plain JSON is an event or an array of them.
 func parseEvents(h http.Header, body []byte) (items []event.Item, single bool, err error) {
 	contentType, err := mediaType(h.Get("Content-Type"))
 	if err != nil {
@@ -109,8 +122,8 @@ func mediaType(header string) (string, error) {
 	return mediaType, nil
 }
 
-// isBinary reports whether an event comes in binary mode: an attribute in a
-// header says so, since specversion may be missing like the others.
+// isBinary reports whether an event is in binary mode. Any attribute in a header
+// decides it, since specversion may be missing like the others.
 func isBinary(h http.Header) bool {
 	for name := range h {
 		if strings.HasPrefix(name, "Ce-") {
@@ -120,6 +133,8 @@ func isBinary(h http.Header) bool {
 	return false
 }
 
+// isStructured reports whether a body of that type is JSON, which must be in
+// UTF-8. Other data, in binary mode, may be in any charset.
 func isStructured(contentType string) bool {
 	return strings.HasPrefix(contentType, "application/cloudevents") || strings.HasSuffix(contentType, "json")
 }
@@ -129,9 +144,11 @@ func parseOne(body []byte) ([]event.Item, bool, error) {
 	return []event.Item{{Event: e, Err: err}}, true, nil
 }
 
+// parseArray parses a JSON array of events, of at most MaxEvents elements.
 func parseArray(body []byte) ([]event.Item, bool, error) {
-	// Where there are few commas there cannot be very many elements, and to tell
-	// its commas apart takes as long as to parse it.
+	// An array of very many tiny elements costs much memory to parse, so they are
+	// counted first. That takes as long as parsing, but an array with few commas
+	// need not be counted.
 	if bytes.Count(body, []byte{','}) >= 5*MaxEvents && countElements(body) > MaxEvents {
 		return nil, false, errTooMany
 	}
@@ -142,6 +159,8 @@ func parseArray(body []byte) ([]event.Item, bool, error) {
 	return items, false, err
 }
 
+// parseLines parses JSON lines. They are counted before they are parsed, so blank
+// ones count towards MaxEvents too.
 func parseLines(body []byte) ([]event.Item, bool, error) {
 	if bytes.Count(bytes.TrimSpace(body), []byte{'\n'}) >= MaxEvents {
 		return nil, false, errTooMany
@@ -152,7 +171,8 @@ func parseLines(body []byte) ([]event.Item, bool, error) {
 var errTooMany = statusError{http.StatusRequestEntityTooLarge,
 	fmt.Sprintf("more than %d events; send them in parts", MaxEvents)}
 
-// countElements returns how many elements a JSON array has, if it is one.
+// countElements returns how many elements a JSON array has. Of text that is not
+// an array the number means nothing; parsing will refuse it.
 func countElements(array []byte) int {
 	n, depth := 1, 0
 	for i := 0; i < len(array); i++ {

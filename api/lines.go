@@ -12,6 +12,11 @@ import (
 	"github.com/stele-log/stele/pkg/event"
 )
 
+// This file reads a stream's lines: deadlineReader bounds how long the client may
+// take, lineReader cuts what has arrived at its last newline, and parseFrom turns
+// whole lines into events with their line numbers. Memory is bounded by maxLine
+// and readAhead, whatever the client sends.
+
 const (
 	// readAhead is how many bytes of a stream are read at once.
 	readAhead = 64 << 10
@@ -21,27 +26,29 @@ const (
 	maxLine = 256 << 10
 )
 
-// A lineReader reads whole lines, as many at a time as have come.
+// A lineReader reads whole lines, as many at a time as have arrived, so that they
+// are parsed and committed together. It belongs to one goroutine.
 type lineReader struct {
 	from    *deadlineReader
-	buf     []byte // read; buf[done:] is not given out
+	buf     []byte // read; buf[done:] has not been returned
 	done    int
-	skips   bool // the rest of a line that is too long
-	failure error
+	skips   bool  // the rest of a line that is too long
+	failure error // of reading; returned once buf is used up
 }
 
-// partial reports whether the beginning of a line has come.
+// partial reports whether the beginning of a line has arrived, and its end has not.
 func (l *lineReader) partial() bool { return l.done < len(l.buf) || l.skips }
 
-// next returns the next lines, with their ends. They are the caller's until it
-// calls next again. With the last lines, of which the last may have no end, comes
-// io.EOF; a partial line before any other error is dropped. For a line that is
-// too long it returns an [*event.Error], and then goes on.
+// next returns the next lines, with their newlines. They are valid until next is
+// called again. The last lines, of which the last may lack its newline, are
+// returned together with io.EOF; a partial line before any other error is
+// dropped. For a line that is too long the error is an [*event.Error], after which
+// next can be called for the lines that follow.
 func (l *lineReader) next() ([]byte, error) {
 	l.buf = l.buf[:copy(l.buf, l.buf[l.done:])]
 	l.done = 0
 	if lines := l.whole(0); lines != nil {
-		return lines, nil // behind a line that was too long
+		return lines, nil // after a line that was too long
 	}
 	for l.failure == nil {
 		if len(l.buf) >= maxLine {
@@ -68,7 +75,7 @@ func (l *lineReader) next() ([]byte, error) {
 	l.buf = nil
 	switch {
 	case !errors.Is(l.failure, io.EOF):
-		l.buf = rest // partial says that there was one
+		l.buf = rest // for partial
 		return nil, l.failure
 	case l.skips:
 		l.skips = false
@@ -77,8 +84,8 @@ func (l *lineReader) next() ([]byte, error) {
 	return rest, io.EOF
 }
 
-// whole gives out what was read up to the last end of a line in buf[start:], or
-// nil if there is none.
+// whole returns everything up to the last newline in buf[start:], or nil if there
+// is no newline. What lies before start is known to have none.
 func (l *lineReader) whole(start int) []byte {
 	end := bytes.LastIndexByte(l.buf[start:], '\n')
 	if end < 0 {
@@ -88,8 +95,8 @@ func (l *lineReader) whole(start int) []byte {
 	return l.buf[:l.done]
 }
 
-// skip drops what was read up to the end of the line, and reports whether the
-// end has come.
+// skip drops what was read up to the end of a line that is too long, and reports
+// whether its newline has arrived.
 func (l *lineReader) skip() bool {
 	end := bytes.IndexByte(l.buf, '\n')
 	if end < 0 {
@@ -100,12 +107,14 @@ func (l *lineReader) skip() bool {
 	return true
 }
 
+// errTooLong returns a new error for each line, since the caller sets its number.
 func errTooLong() error {
 	return &event.Error{Item: -1, Offset: -1, TooLarge: true,
 		Reason: fmt.Sprintf("the line is longer than %d bytes; an entry has at most %d", maxLine, event.MaxEntry)}
 }
 
-// A deadlineReader reads a request's body, whose sender must not stall.
+// A deadlineReader reads a request's body, whose sender must not stall. stop may
+// be called from any goroutine while another reads; no deadline is set after it.
 type deadlineReader struct {
 	from    io.Reader
 	control *http.ResponseController
@@ -114,8 +123,8 @@ type deadlineReader struct {
 	stopped bool
 }
 
-// read reads what comes. The rest of a line must come soon, the next one may
-// take its time.
+// read reads what has arrived. It waits up to maxStall for the rest of a line that
+// has begun, and up to maxIdle for the next line.
 func (d *deadlineReader) read(p []byte, partial bool) (int, error) {
 	limit := maxIdle
 	if partial {
@@ -125,6 +134,7 @@ func (d *deadlineReader) read(p []byte, partial bool) (int, error) {
 	return d.from.Read(p)
 }
 
+// extend moves the deadline, unless reading was stopped.
 func (d *deadlineReader) extend(until time.Time) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -133,7 +143,8 @@ func (d *deadlineReader) extend(until time.Time) {
 	}
 }
 
-// stop ends reading, now and for ever.
+// stop ends reading, now and for good: a deadline in the past also ends a read
+// that is under way.
 func (d *deadlineReader) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -141,7 +152,9 @@ func (d *deadlineReader) stop() {
 	_ = d.control.SetReadDeadline(time.Unix(1, 0))
 }
 
-// parseFrom checks the events on lines of which the first is line n of a stream.
+// parseFrom parses the events on lines, of which the first is line n of a stream.
+// Errors have that line number and no item: a stream is one long list, and its
+// lines are what a client can count.
 func parseFrom(lines []byte, n int) []event.Item {
 	items := event.ParseLines(lines, anonymous)
 	for i := range items {

@@ -15,6 +15,12 @@ import (
 	"github.com/stele-log/stele/pkg/event"
 )
 
+// This file serves GET /logs and GET /logs/{log}, the logs of the server with
+// their keys and sizes, and POST /logs, which creates one. The engine holds them
+// all, broken ones included; the database is asked for sizes only. There is no
+// paging: a server has few logs. A request to create one is at most maxNewLog
+// bytes.
+
 type logInfo struct {
 	Name      string    `json:"name"`
 	Origin    string    `json:"origin"`
@@ -30,6 +36,7 @@ type logList struct {
 	Logs []logInfo `json:"logs"`
 }
 
+// listLogs serves all logs, by name.
 func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
 	list := logList{Logs: []logInfo{}}
 	for _, l := range s.Engine.Logs() {
@@ -43,6 +50,8 @@ func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
 	_ = reply(w, http.StatusOK, list)
 }
 
+// showLog serves one log. A broken one does not get here, see withLog; the list
+// shows what its problem is.
 func (s *server) showLog(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	info, err := describe(r, l)
 	if err != nil {
@@ -51,6 +60,9 @@ func (s *server) showLog(w http.ResponseWriter, r *http.Request, l *engine.Log) 
 	return reply(w, http.StatusOK, info)
 }
 
+// describe returns the public description of a log. A broken one has its problem
+// in it, and no sizes. The keys are there for convenience: a verifier needs them
+// from elsewhere.
 func describe(r *http.Request, l *engine.Log) (logInfo, error) {
 	info := logInfo{Name: l.Name, Origin: l.Origin, VKeys: l.VKeys, Created: l.Created}
 	if len(l.VKeys) == 0 {
@@ -78,12 +90,15 @@ func describe(r *http.Request, l *engine.Log) (logInfo, error) {
 
 const maxNewLog = 64 << 10 // bytes
 
+// A newLog has the fields of [engine.NewLog], which explains them.
 type newLog struct {
 	Name    string `json:"name"`
-	Origin  string `json:"origin"`
+	Origin  string `json:"origin"` // by default OriginPrefix and Name
 	MLDSA44 bool   `json:"mldsa44"`
 }
 
+// createLog creates a log, and answers with 201 once it can be written to or is
+// known not to be. It cannot be undone: a log is never deleted or renamed.
 func (s *server) createLog(w http.ResponseWriter, r *http.Request) {
 	n, err := readNewLog(w, r)
 	if err != nil {
@@ -107,8 +122,9 @@ func (s *server) createLog(w http.ResponseWriter, r *http.Request) {
 	_ = reply(w, http.StatusCreated, info)
 }
 
-// readNewLog reads which log to create. It asks for a Content-Type that a page
-// of another site cannot make a browser send.
+// readNewLog reads the body of a request to create a log. It insists on a
+// Content-Type that a page of another site cannot make a browser send without
+// asking the server first, so that no such page can create logs.
 func readNewLog(w http.ResponseWriter, r *http.Request) (n newLog, err error) {
 	contentType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if contentType != "application/json" {
@@ -122,7 +138,8 @@ func readNewLog(w http.ResponseWriter, r *http.Request) (n newLog, err error) {
 	return n, err
 }
 
-// badNewLog says where the JSON is not what it should be.
+// badNewLog turns an error of decoding into one that names the place, as errors in
+// events do.
 func badNewLog(err error) error {
 	e := &event.Error{Item: -1, Offset: -1, Reason: "not JSON"}
 	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {

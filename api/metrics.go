@@ -14,8 +14,8 @@ import (
 	"github.com/stele-log/stele/internal/engine"
 )
 
-// metrics are those of requests and streams; the registry collects those of logs
-// from the engine too.
+// metrics are the metrics of requests and streams. Those of logs are kept where
+// they are counted; the registry collects them from the engine.
 type metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
@@ -50,7 +50,9 @@ func newMetrics(e *engine.Engine) *metrics {
 	return m
 }
 
-// observe times requests by the route that answers them.
+// observe times requests by the route that answers them, of which there are few,
+// not by path. Streams are counted apart: their duration is the client's choice
+// and would drown the times of the others.
 func (m *metrics) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -70,13 +72,15 @@ func (m *metrics) observe(next http.Handler) http.Handler {
 	})
 }
 
-// A statusWriter keeps the status of a reply, 0 if there was none.
+// A statusWriter remembers the status of a reply, 0 while there is none. Informational
+// statuses, such as 100 Continue, do not count.
 type statusWriter struct {
 	http.ResponseWriter
 	status int
 }
 
-// Unwrap is for [http.ResponseController].
+// Unwrap lets [http.ResponseController] reach the connection's deadlines, flushing
+// and full duplex.
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *statusWriter) WriteHeader(status int) {
@@ -93,17 +97,19 @@ func (w *statusWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// statusClientLeft is the status under which requests are counted whose client
-// did not wait for the reply. It is never sent; proxies use it in the same way.
+// statusClientLeft is the status of requests whose client did not wait for the
+// reply. It appears in metrics only and is never sent; nginx uses it in the same
+// way.
 const statusClientLeft = 499
 
+// noteClientLeft counts a request under statusClientLeft, in place of a reply.
 func noteClientLeft(w http.ResponseWriter) {
 	if w, ok := w.(*statusWriter); ok {
 		w.status = statusClientLeft
 	}
 }
 
-// methodLabel keeps those who make methods up from making time series.
+// methodLabel keeps the number of time series bounded when clients make methods up.
 func methodLabel(method string) string {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodPost:

@@ -17,7 +17,13 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// A problem is a problem document.
+// This file turns errors into replies. Handlers return whatever error the part that
+// they asked has returned; problemOf gives it a status, a detail for people and,
+// where trying again helps, a Retry-After. A new error of the engine needs a line
+// in statuses, or it is answered with a bare 500 and logged.
+
+// A problem is a problem document. Its type is about:blank, so clients tell
+// problems apart by status and members, not by a URI.
 //
 // SPEC: RFC 9457 section 3.1; the members below detail are extensions.
 type problem struct {
@@ -32,10 +38,10 @@ type problem struct {
 	Offset  *int64  `json:"offset,omitempty"`  // bytes into the body or line
 	Index   *uint64 `json:"index,omitempty"`   // of the entry in conflict
 
-	retryAfter time.Duration
+	retryAfter time.Duration // whole seconds; 0 for none
 }
 
-// A statusError is an error that has no other name than its status.
+// A statusError is an error of this package, whose text is the detail.
 type statusError struct {
 	status int
 	detail string
@@ -45,13 +51,16 @@ func (e statusError) Error() string { return e.detail }
 
 func badRequest(detail string) error { return statusError{http.StatusBadRequest, detail} }
 
-// A brokenError says that the server could not open the log.
+// A brokenError is the reason why the server could not open the log.
 type brokenError struct{ error }
 
-const again = time.Second // what Retry-After says
+// again is the usual Retry-After: queues empty and leases change hands within
+// about a second.
+const again = time.Second
 
-// statuses says which status an error is answered with, and when to try again.
-// The first that matches counts. The detail stands for the error's own text.
+// statuses maps errors to the status to answer with, and to when to try again. The
+// first match counts. The detail replaces the error's own text, unless it is
+// empty.
 var statuses = []struct {
 	err        error
 	status     int
@@ -79,8 +88,9 @@ var statuses = []struct {
 	{context.DeadlineExceeded, http.StatusServiceUnavailable, again, "the request took too long; try again"},
 }
 
-// problemOf returns what to answer an error with. What is not in the table is
-// the server's own affair: ok is false, and the detail does not tell.
+// problemOf returns the problem to answer an error with. An error that is not
+// known here is an internal one: ok is false, and the client is not shown its text,
+// which may name hosts or files.
 func problemOf(err error) (p problem, ok bool) {
 	var status statusError
 	var invalid *event.Error
@@ -121,6 +131,8 @@ func problemOf(err error) (p problem, ok bool) {
 	return p, true
 }
 
+// invalidEvent returns the problem of an invalid event, with its place as far as it
+// is known.
 func invalidEvent(e *event.Error) problem {
 	p := problem{Status: http.StatusBadRequest, Detail: e.Error(),
 		Line: e.Line, Header: e.Header, Pointer: e.Pointer}
@@ -137,7 +149,8 @@ func invalidEvent(e *event.Error) problem {
 	return p
 }
 
-// fail answers a request with an error.
+// fail answers a request with an error. It logs those that an operator should look
+// into, and answers nothing if the client has left.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p, known := problemOf(err)
 	if errors.Is(err, errClientLeft) || errors.Is(r.Context().Err(), context.Canceled) {
@@ -149,7 +162,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h := w.Header()
 	h.Del("Content-Encoding")
-	h.Set("Cache-Control", "no-store") // what is missing now may be there soon
+	h.Set("Cache-Control", "no-store") // a tile that is missing now may exist soon
 	if p.retryAfter > 0 {
 		setRetryAfter(h, p.retryAfter)
 	}

@@ -9,11 +9,17 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
+// This file serves GET /logs/{log}/proofs/inclusion and .../proofs/consistency, in
+// JSON, for clients that do not read tiles; receipts, in entries.go, have their
+// proof with them. Proofs are computed from cached tiles, at most 63 hashes each,
+// and only in trees that a checkpoint covers. The leaf index finds entries by
+// hash; nothing else here asks the database, but for tiles that are not cached.
+
 type inclusionProof struct {
 	Index    uint64      `json:"index"`
 	Size     uint64      `json:"size"`
 	LeafHash tree.Hash   `json:"leaf_hash"`
-	Hashes   []tree.Hash `json:"hashes"` // leaf's sibling first
+	Hashes   []tree.Hash `json:"hashes"` // the leaf's sibling first
 }
 
 type consistencyProof struct {
@@ -46,7 +52,9 @@ func (s *server) proveInclusion(w http.ResponseWriter, r *http.Request, l *engin
 	return reply(w, http.StatusOK, p)
 }
 
-// askedIndex returns the index that the query names, by itself or by hash.
+// askedIndex returns the index that the query gives, or that of the leaf hash that
+// it gives. The error is [leafindex.ErrNotFound] if no entry below size has that
+// hash, and [leafindex.ErrBehind] if the index cannot know yet.
 func (s *server) askedIndex(r *http.Request, l *engine.Log, size uint64) (uint64, error) {
 	q := r.URL.Query()
 	switch {
@@ -83,8 +91,8 @@ func (s *server) proveConsistency(w http.ResponseWriter, r *http.Request, l *eng
 	return reply(w, http.StatusOK, consistencyProof{From: from, To: to, Hashes: hashes})
 }
 
-// publishedSize returns the size that the query names, which a checkpoint must
-// cover, or else that of the newest checkpoint.
+// publishedSize returns the size that the query gives under a name, which must not
+// be larger than the newest checkpoint's, or by default the latter.
 func publishedSize(r *http.Request, l *engine.Log, name string) (uint64, error) {
 	published, err := l.Publisher.Latest()
 	if err != nil || !r.URL.Query().Has(name) {

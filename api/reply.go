@@ -8,6 +8,10 @@ import (
 	"sync"
 )
 
+// This file writes replies. Bodies are put together in pooled buffers before
+// anything is sent, so that an error can still be answered, and a Content-Length
+// be given.
+
 const (
 	jsonType    = "application/json"
 	problemType = "application/problem+json"
@@ -15,13 +19,15 @@ const (
 	binaryType  = "application/octet-stream"
 )
 
-// buffers holds what bodies are read into and put together in.
+// buffers holds buffers into which bodies are read and in which replies are put
+// together.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// keptBuffer is the size of the largest buffer that is kept, in bytes.
+// keptBuffer is the size of the largest buffer that is kept, in bytes: a few large
+// batches must not pin 16 MiB each.
 const keptBuffer = 1 << 20
 
-// release gives a buffer back. Nobody may hold on to its bytes.
+// release gives a buffer back. The caller must not keep its bytes.
 func release(b *bytes.Buffer) {
 	if b.Cap() <= keptBuffer {
 		b.Reset()
@@ -29,7 +35,8 @@ func release(b *bytes.Buffer) {
 	}
 }
 
-// reply answers a request with JSON.
+// reply answers a request with JSON. It returns nil, so that handlers can end with
+// it.
 func reply(w http.ResponseWriter, status int, v any) error {
 	send(w, status, jsonType, func(b []byte) []byte { return append(appendJSON(b, v), '\n') })
 	return nil
@@ -44,11 +51,11 @@ func send(w http.ResponseWriter, status int, contentType string, body func([]byt
 	sendBytes(w, status, buf.Bytes())
 }
 
-// sendBytes answers a request with a body. If it cannot be written there is
-// nobody to tell.
+// sendBytes answers a request with a body. A failure to write it is ignored: the
+// client has left.
 func sendBytes(w http.ResponseWriter, status int, body []byte) {
-	// Of short bodies net/http says the length by itself; long ones it would
-	// send in chunks.
+	// net/http gives the length of short bodies by itself, and would send long ones
+	// in chunks.
 	if len(body) >= 2048 {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
@@ -56,12 +63,12 @@ func sendBytes(w http.ResponseWriter, status int, body []byte) {
 	_, _ = w.Write(body)
 }
 
-// appendJSON appends JSON as people write it: & and < are not escaped for HTML,
-// which it is never taken for.
+// appendJSON appends JSON as people write it: & and < are not escaped, since secure
+// keeps browsers from taking it for HTML.
 func appendJSON(b []byte, v any) []byte {
 	buf := bytes.NewBuffer(b)
 	e := json.NewEncoder(buf)
 	e.SetEscapeHTML(false)
-	_ = e.Encode(v) // what is sent can be encoded
+	_ = e.Encode(v) // none of our types fails to encode
 	return bytes.TrimSuffix(buf.Bytes(), []byte{'\n'})
 }

@@ -10,17 +10,23 @@ import (
 	"github.com/stele-log/stele/pkg/event"
 )
 
-// An appended is the outcome of one event. It is in the log unless err is set.
+// This file encodes the outcomes of events, for single replies, batches and
+// streams alike. They are the only JSON that is written by hand, since there are
+// thousands of them in a reply or a second; openapi.yaml calls them Appended,
+// Duplicate, Pending, StoredItem and RefusedItem.
+
+// An appended is the outcome of one event, which is in the log unless err is set.
 type appended struct {
-	event   *event.Event     // nil if it is none
-	result  sequencer.Result // of an event in the log
+	event   *event.Event     // nil if it could not be parsed
+	result  sequencer.Result // if it is in the log
 	receipt []byte           // a tlog-proof
 	pending string           // why there is no receipt yet
 	err     error            // why it was refused
 	item    int              // position among those of the request
 }
 
-// status returns the status that the event would have by itself.
+// status returns the HTTP status that the event would have if it had been sent by
+// itself.
 func (a *appended) status() int {
 	switch {
 	case a.err != nil:
@@ -43,8 +49,8 @@ func validEvents(items []event.Item) []event.Event {
 	return events
 }
 
-// outcomes appends to all what became of the items of a request, of which those
-// that are events were stored as the sequencer said.
+// outcomes appends to all the outcome of each item of a request. stored has the
+// sequencer's results for those items that are events, in their order.
 func outcomes(all []appended, items []event.Item, stored []sequencer.Result) []appended {
 	for i := range items {
 		a := appended{item: i}
@@ -60,9 +66,8 @@ func outcomes(all []appended, items []event.Item, stored []sequencer.Result) []a
 	return all
 }
 
-// appendMembers appends the members of the JSON object that openapi.yaml calls
-// Appended, a comma before each. A reply may have thousands of such objects, and
-// reflection would take several times as long to make them.
+// appendMembers appends the members of the JSON object of an outcome, a comma
+// before each. Reflection would take several times as long.
 func (a *appended) appendMembers(b []byte) []byte {
 	if a.err == nil {
 		b = append(b, `,"index":`...)
@@ -96,14 +101,15 @@ func (a *appended) appendMembers(b []byte) []byte {
 	return b
 }
 
-// appendString appends a JSON string. It is all ours or checked before, so that
-// it is in UTF-8 and there is no error.
+// appendString appends a JSON string. There is no error, since each string is our
+// own or was checked to be UTF-8 when its event was parsed.
 func appendString[T string | []byte](b []byte, s T) []byte {
 	b, _ = jsontext.AppendQuote(b, s)
 	return b
 }
 
-// appendObject appends the JSON object of one event among many.
+// appendObject appends the JSON object of one event of a batch or a stream, where
+// a status stands in for that of the reply.
 func (a *appended) appendObject(b []byte) []byte {
 	b = append(b, `{"status":`...)
 	b = strconv.AppendInt(b, int64(a.status()), 10)
@@ -118,8 +124,8 @@ func appendSingle(b []byte, a *appended) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendBatch appends the reply to a batch: what became of its events, in their
-// order, after how many are newly stored, were stored before, or were refused.
+// appendBatch appends the reply to a batch: how many events are newly stored, were
+// stored before, or were refused, and then the result of each, in their order.
 func appendBatch(b []byte, results []appended) []byte {
 	accepted, duplicates, rejected := 0, 0, 0
 	for i := range results {

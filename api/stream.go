@@ -17,19 +17,27 @@ import (
 	"github.com/stele-log/stele/pkg/event"
 )
 
+// This file serves POST /logs/{log}/events as a stream: NDJSON in and out at once,
+// for senders of many events that need each of them acknowledged. See stream below
+// for how lines flow, and lines.go for how they are read. A stream may have any
+// number of lines; bounded are the line (maxLine), the groups that are not answered
+// yet (maxInFlight) and every time that nothing moves (maxIdle, maxStall).
+
 const (
-	// heartbeatEvery is how long a stream of results is silent at most.
+	// heartbeatEvery is the longest silence in a stream of results. Proxies often
+	// cut connections that are silent for a minute.
 	heartbeatEvery = 15 * time.Second
 
-	// maxIdle is how long a stream may bring no event.
+	// maxIdle bounds the time from one line to the next. A stream that is idle
+	// longer ends with status 408 in its last line.
 	maxIdle = 10 * time.Minute
 
-	// maxStall is how long the rest of a line, or a client that reads its
+	// maxStall bounds how long the rest of a line, or the client's reading of its
 	// results, may take.
 	maxStall = 30 * time.Second
 
-	// maxInFlight is the number of groups of a stream that are read and not
-	// answered. Beyond it nothing more is read.
+	// maxInFlight bounds the groups of a stream that are read and not answered.
+	// Beyond it nothing more is read, so TCP slows the sender down.
 	maxInFlight = 8
 
 	// busyPause is how long a stream waits for room in the log's queue before it
@@ -44,12 +52,17 @@ const (
 //
 // One goroutine reads, and the handler's own writes. A client that does not read
 // its results is not read from either.
+//
+// The reader ends first and closes groups: at the end of the body, when stop cuts
+// the body off, or when the log takes no more events. The writer answers what was
+// read by then, writes the reason if it is not the client's, and returns. If the
+// client leaves instead, the writer fails, closes gone, and the reader follows.
 type stream struct {
 	log      *engine.Log
 	body     *deadlineReader
 	lines    *lineReader
-	groups   chan *group   // read, in order; closed at the end
-	gone     chan struct{} // closed when nobody writes any more
+	groups   chan *group   // read, in order; closed when reading has ended
+	gone     chan struct{} // closed when the writer has returned
 	stopping context.Context
 
 	end error // why reading ended, once groups is closed
@@ -57,18 +70,19 @@ type stream struct {
 	out     *bufio.Writer
 	control *http.ResponseController
 	beat    *time.Ticker
-	results []appended // of a group, to be used again
+	results []appended // of a group; kept to be used again
 }
 
-// A group is the events of lines that came together.
+// A group is the events of lines that arrived together. They are submitted as one,
+// so their indexes are adjacent.
 type group struct {
 	items   []event.Item
 	pending *sequencer.Pending // of those that are events; nil if there are none
 	err     error              // why the events were not taken; it ends the stream
 }
 
-// wantsStream reports whether a request is a stream: events come as lines, and
-// lines are asked for.
+// wantsStream reports whether a request is a stream: it sends lines, and accepts
+// lines. Either alone is a batch. HTTP/1.0 has no chunked bodies to stream with.
 func wantsStream(r *http.Request) bool {
 	if !r.ProtoAtLeast(1, 1) {
 		return false
@@ -81,7 +95,9 @@ func wantsStream(r *http.Request) bool {
 }
 
 // streamEvents appends the events of a stream until the client ends it, the
-// server stops, or something fails that is not the fault of one event.
+// server stops, or something fails that is not the fault of one event. Errors
+// before the first line are returned; once the reply's header is sent they are
+// lines, and the only error returned is errClientLeft.
 func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	if r.URL.Query().Has("wait") {
 		return badRequest("a stream does not wait for receipts; ask for them by index, at events/{index}/receipt?wait=published")
@@ -104,14 +120,16 @@ func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	return st.run()
 }
 
-// startStream sends the reply's header.
+// startStream sends the reply's header before any line is read: clients may wait
+// for it before they send.
 func startStream(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", linesType)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // proxies pass lines on as they come
 	if r.ProtoMajor == 1 {
-		// What the client still sends after the end is no other request.
+		// If the server ends the stream, lines that the client still sends must not
+		// be taken for another request.
 		h.Set("Connection", "close")
 		if r.Header.Get("Expect") != "" {
 			w.WriteHeader(http.StatusContinue)
@@ -120,8 +138,8 @@ func startStream(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// run answers the stream to its end. The error is one that there is nobody to
-// tell.
+// run answers the stream to its end. The error is errClientLeft or nil: any other
+// was written as the last line.
 func (st *stream) run() error {
 	defer context.AfterFunc(st.stopping, st.body.stop)()
 	var reading sync.WaitGroup
@@ -136,7 +154,8 @@ func (st *stream) run() error {
 	return nil
 }
 
-// read reads and queues events until the body ends or something fails.
+// read reads and queues events until the body ends or something fails. A line that
+// is too long is an item with an error, in its place, and does not end the stream.
 func (st *stream) read() {
 	defer close(st.groups)
 	for first := 1; ; {
@@ -167,7 +186,9 @@ func (st *stream) read() {
 	}
 }
 
-// submit queues the events among items. While the log's queue is full it waits.
+// submit queues the events among items. While the log's queue is full it waits,
+// where a single request would be answered with 503: the client is slowed down,
+// not turned away.
 func (st *stream) submit(items []event.Item) (*sequencer.Pending, error) {
 	events := validEvents(items)
 	if len(events) == 0 {
@@ -194,8 +215,8 @@ var (
 		"the server is stopping; send the events that were not answered again, in a second or so"}
 )
 
-// explain returns what to end the stream with after an error in reading line n;
-// nil if the client has ended it.
+// explain returns the error to end the stream with after one in reading line n;
+// nil if the client has ended the stream, errClientLeft if it has gone.
 func (st *stream) explain(err error, n int) error {
 	switch {
 	case errors.Is(err, io.EOF):
@@ -210,7 +231,8 @@ func (st *stream) explain(err error, n int) error {
 	return errClientLeft
 }
 
-// write writes results in the order of the events until all is answered.
+// write writes results in the order of the events until reading has ended and all
+// events are answered, or until one group fails.
 func (st *stream) write() error {
 	for {
 		g, ok, err := receive(st, st.groups)
@@ -236,8 +258,9 @@ func (st *stream) write() error {
 	}
 }
 
-// receive receives from a channel. Should that take time, the client gets what
-// there is for it first, and a heartbeat now and then.
+// receive receives from a channel. If it has to wait, it first sends the client the
+// results that are buffered, and then a heartbeat now and then. So results are
+// flushed when no more are ready, not one by one.
 func receive[T any](st *stream, from <-chan T) (v T, ok bool, err error) {
 	select {
 	case v, ok = <-from:
@@ -260,6 +283,8 @@ func receive[T any](st *stream, from <-chan T) (v T, ok bool, err error) {
 	}
 }
 
+// writeResults writes a line for each item. It flushes before the buffer would, so
+// that every write to the connection has a deadline of its own.
 func (st *stream) writeResults(items []event.Item, stored []sequencer.Result) error {
 	st.results = outcomes(st.results[:0], items, stored)
 	for i := range st.results {
@@ -276,7 +301,8 @@ func (st *stream) writeResults(items []event.Item, stored []sequencer.Result) er
 	return nil
 }
 
-// writeEnd ends the stream: with a line that says why if it was not the client.
+// writeEnd ends the stream, with a line that gives the reason if it was not the
+// client's decision.
 func (st *stream) writeEnd(why error) error {
 	if errors.Is(why, errClientLeft) {
 		return why
@@ -288,6 +314,7 @@ func (st *stream) writeEnd(why error) error {
 	return st.flush()
 }
 
+// flush sends what is buffered, and gives the client maxStall to take it.
 func (st *stream) flush() error {
 	_ = st.control.SetWriteDeadline(time.Now().Add(maxStall)) // if it fails so does writing
 	if st.out.Flush() != nil || st.control.Flush() != nil {

@@ -12,7 +12,14 @@ import (
 	"github.com/stele-log/stele/pkg/tile"
 )
 
-// getCheckpoint serves the newest checkpoint.
+// This file serves the log in the layout of tlog-tiles: GET /logs/{log}/checkpoint
+// and GET /logs/{log}/tile/... Readers, auditors and mirrors need no more than
+// these. The checkpoint comes from the publisher, which has it in memory. Full
+// tiles come from the reader's cache; bundles are sent as the database stores
+// them. Nothing beyond the checkpoint is served, so a reader never sees a tile that
+// no signed tree has.
+
+// getCheckpoint serves the newest checkpoint, signed and cosigned.
 //
 // SPEC: https://c2sp.org/tlog-tiles#checkpoints
 func (s *server) getCheckpoint(w http.ResponseWriter, _ *http.Request, l *engine.Log) error {
@@ -26,8 +33,9 @@ func (s *server) getCheckpoint(w http.ResponseWriter, _ *http.Request, l *engine
 	return nil
 }
 
-// getTile serves a tile or an entry bundle, as far as the newest checkpoint
-// goes: tiles of all widths up to what it implies.
+// getTile serves a tile or an entry bundle within the newest checkpoint's tree.
+// Partial tiles are served in every width up to the one the checkpoint implies,
+// also where there is a full tile by now: a reader may hold an older checkpoint.
 //
 // SPEC: https://c2sp.org/tlog-tiles#merkle-tree, #log-entries, #partial-tiles
 func (s *server) getTile(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
@@ -59,13 +67,18 @@ func (s *server) getTile(w http.ResponseWriter, r *http.Request, l *engine.Log) 
 	return nil
 }
 
+// setTileHeaders sets the headers of tiles and bundles. It is called when there is
+// something to send: an error must not be cached.
 func setTileHeaders(h http.Header) {
 	h.Set("Content-Type", binaryType)
 	h.Set("Cache-Control", immutable)
 }
 
 // serveBundle serves an entry bundle. Clients that accept zstd get the frames as
-// they are stored: frames in a row are one zstd stream (RFC 8878 section 3.1).
+// they are stored, one a chunk: frames in a row are one zstd stream (RFC 8878
+// section 3.1). That is not possible where the bundle's end is not a chunk's;
+// then, and for other clients, the bundle is decoded, and compressed with gzip if
+// the client accepts that.
 func serveBundle(w http.ResponseWriter, r *http.Request, l *engine.Log, t tile.Tile) error {
 	w.Header().Set("Vary", "Accept-Encoding")
 	if accepts(r.Header["Accept-Encoding"], "zstd") {
@@ -101,8 +114,9 @@ func serveBundle(w http.ResponseWriter, r *http.Request, l *engine.Log, t tile.T
 	return nil
 }
 
-// accepts reports whether the values of an Accept header, or of one like it, take
-// something by name.
+// accepts reports whether the values of an Accept header, or of one like it, list
+// something by name with a weight above 0. Wildcards do not count: a client that
+// accepts anything gets the plain form.
 //
 // SPEC: RFC 9110 section 12.5.
 func accepts(values []string, name string) bool {
