@@ -7,9 +7,12 @@
 //	<dir>/logs/<name>/witness-policy.txt who must cosign this log's checkpoints, in
 //	                                     place of the policy for all logs
 //
-// What always holds:
+// Open assembles the logs that the store has; Start runs them and waits until each
+// has settled; Create adds one while they run; Wait returns when all have ended.
+//
+// Invariants:
 //   - a log's keys exist on disk before the log does in the database, and are
-//     never made anew for a log that exists;
+//     never replaced for a log that exists;
 //   - a log that cannot be opened does not keep the others from running.
 //
 // An Engine is safe for concurrent use.
@@ -33,33 +36,34 @@ import (
 )
 
 var (
-	// ErrUnknown says that the server has no log of that name.
+	// ErrUnknown is the error of a name that no log of the server has.
 	ErrUnknown = errors.New("no such log")
 
-	// ErrBadName says that a log cannot be called that, or have that origin.
+	// ErrBadName is the error of a name or origin that no log can have.
 	ErrBadName = errors.New("bad name")
 )
 
 // Config configures an Engine.
 type Config struct {
 	Store    storage.Store
-	Dir      string        // keys and records
-	Interval time.Duration // least time between checkpoints of a log
+	Dir      string        // the folder of keys and records, <dir> above
+	Interval time.Duration // between checkpoints of a log, at least; see publisher.Config
 	Cache    int           // bytes of tiles kept in memory, all logs together
 	MaxQueue int           // bytes of events that may wait for one log; see sequencer.Config
 	Logger   *slog.Logger
-	Now      func() time.Time
+	Now      func() time.Time // the clock of entries and checkpoints
 
 	// Followers keep up with every log.
 	Followers []follow.Follower
 
-	// Witnesses cosign for each log; a log can have a policy of its own, in its
-	// folder. All are asked through one pool.
+	// Witnesses cosign for each log, unless the log has a policy of its own in its
+	// folder. All witnesses are asked through one pool, so that logs share limits
+	// and connections.
 	Witnesses   publisher.Witnessing
 	WitnessPool witness.PoolConfig
 }
 
-// An Engine holds the logs of one server.
+// An Engine holds the logs of one server. Logs are added, never removed.
 type Engine struct {
 	cfg       Config
 	cache     *storage.Cache
@@ -72,7 +76,8 @@ type Engine struct {
 	running sync.WaitGroup
 }
 
-// Open opens every log in the store.
+// Open opens every log in the store. A log that cannot be opened is kept with the
+// reason in Broken; an error means that the store cannot be read.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{cfg: cfg, cache: storage.NewCache(cfg.Cache), logs: map[string]*Log{},
 		witnesses: witness.NewPool(cfg.WitnessPool)}
@@ -91,7 +96,8 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 }
 
 // Start runs all logs, and those that are created meanwhile, until the context
-// ends. It returns once each log is being written to, or cannot be.
+// ends. It returns once each log is being written to, or cannot be. It is called
+// once.
 func (e *Engine) Start(ctx context.Context) {
 	e.mu.Lock()
 	e.run = ctx
@@ -106,8 +112,8 @@ func (e *Engine) Start(ctx context.Context) {
 	settling.Wait()
 }
 
-// Wait returns once the context of Start has ended, and what was accepted by
-// then is committed and published.
+// Wait returns once the context of Start has ended, and every event accepted by
+// then is committed and published. It is called after Start.
 func (e *Engine) Wait() {
 	// No log is added any more: Create looks at the context under the lock.
 	<-e.run.Done()
@@ -139,7 +145,7 @@ func (e *Engine) Logs() []*Log {
 	return logs
 }
 
-// NewLog says what log to create.
+// NewLog describes the log to create.
 type NewLog struct {
 	Name    string // in URLs: 1 to 63 of a-z, 0-9 and "-", not "-" at either end
 	Origin  string // in checkpoints, for ever: best a URL without scheme that the log will be found at
@@ -183,7 +189,8 @@ func (e *Engine) Create(ctx context.Context, n NewLog) (*Log, error) {
 	return l, err
 }
 
-// create makes a log, and runs it if the engine runs.
+// create makes a log, and runs it if the engine runs. The lock is held throughout,
+// so that no two logs get the same name, and none is added once Wait has begun.
 func (e *Engine) create(ctx context.Context, n NewLog) (l *Log, running bool, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

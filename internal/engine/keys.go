@@ -17,7 +17,9 @@ import (
 	"github.com/stele-log/stele/pkg/cosignature"
 )
 
-// A logDir is the folder with a log's keys and record.
+// A logDir is the folder with a log's keys and record. It is the part of a log that
+// lives outside the database, since whoever controls the database must not be able
+// to sign, nor to forget what was signed.
 type logDir string
 
 const (
@@ -83,6 +85,7 @@ func (d logDir) readKeys(origin string) (signers []note.Signer, verifiers []note
 	return signers, verifiers, vkeys, nil
 }
 
+// readKey parses a signing key, which must be for the origin.
 func readKey(skey, origin string) (note.Signer, note.Verifier, string, error) {
 	signer, err := checkpoint.NewSigner(skey)
 	if err != nil {

@@ -18,6 +18,7 @@ import (
 )
 
 const (
+	// settleTime bounds how long Start and Create wait for a log.
 	settleTime = 10 * time.Second
 
 	// witnessedSettleTime is that of a log whose checkpoints wait for
@@ -36,15 +37,16 @@ type Log struct {
 	Publisher *publisher.Publisher
 	followers *follow.Runner
 
-	// Witnessed says that the log's checkpoints are cosigned under a policy.
+	// Witnessed is true if the log's checkpoints are cosigned under a policy.
 	Witnessed bool
 
-	// Broken says why the log could not be opened. Then there is nothing but
-	// Info.
+	// Broken is the reason why the log could not be opened, or nil. If it is not
+	// nil, only Info and Stored can be relied on.
 	Broken error
 }
 
-// open opens a stored log. What keeps it from running is in Broken.
+// open opens a stored log. Anything that keeps it from running is in Broken, so
+// that it does not keep the other logs from running.
 func (e *Engine) open(ctx context.Context, stored storage.Log) *Log {
 	l := &Log{Info: stored.Info(), Stored: stored}
 	if l.Broken = e.assemble(ctx, l); l.Broken != nil {
@@ -53,6 +55,8 @@ func (e *Engine) open(ctx context.Context, stored storage.Log) *Log {
 	return l
 }
 
+// assemble builds the parts of a log around its storage. The sequencer's commits
+// wake the publisher and whatever else follows the log; nothing else connects them.
 func (e *Engine) assemble(ctx context.Context, l *Log) error {
 	dir := e.dir(l.Name)
 	signers, verifiers, vkeys, err := dir.readKeys(l.Origin)
@@ -103,8 +107,9 @@ func (e *Engine) witnessing(dir logDir) (publisher.Witnessing, error) {
 	return w, nil
 }
 
-// run works for the log until the context ends, and then until all that was
-// accepted is published.
+// run works for the log until the context ends, and then until every accepted event
+// is published: the publisher is stopped only after the sequencer has emptied its
+// queue.
 func (l *Log) run(ctx context.Context, interval time.Duration) {
 	if l.Broken != nil {
 		return
@@ -119,8 +124,9 @@ func (l *Log) run(ctx context.Context, interval time.Duration) {
 	wg.Wait()
 }
 
-// settle waits until the log is being written to and has a checkpoint, or until
-// it is known not to, or for settleTime; for witnesses it hardly waits.
+// settle waits until the log is being written to and has a checkpoint, until it is
+// known that this server does not write to it, or for settleTime. For a checkpoint
+// that needs witnesses it waits witnessedSettleTime only.
 func (l *Log) settle(ctx context.Context) {
 	if l.Broken != nil {
 		return
@@ -140,7 +146,9 @@ func (l *Log) settle(ctx context.Context) {
 	}
 }
 
-// follow shows what another server publishes, while that one writes the log.
+// follow shows the checkpoints that another server publishes, while that one writes
+// to the log. There is no message between servers: the database is asked once an
+// interval.
 func (l *Log) follow(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()

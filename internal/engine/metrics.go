@@ -8,8 +8,8 @@ var _ prometheus.Collector = (*Engine)(nil)
 
 var broken = prometheus.NewDesc("stele_log_broken", "1 if the log cannot be opened.", []string{"log"}, nil)
 
-// Describe sends nothing, so that the registry takes the metrics of logs that
-// are created after it was asked.
+// Describe sends nothing, which makes the Engine an unchecked collector: the registry
+// then accepts the metrics of logs that are created later.
 func (e *Engine) Describe(chan<- *prometheus.Desc) {}
 
 // Collect sends the metrics of all logs and of the witnesses that they share.

@@ -139,7 +139,7 @@ func TestServerThatLostItsLeaseDoesNotPublishTheOldHead(t *testing.T) {
 		appendTo(t, b, 10, 10)
 		eventually(t, "the first shows what the second publishes", shows(a, 20))
 
-		// Who asks the first for a checkpoint gets the second's.
+		// The first server shows the second's checkpoint.
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			if published, err := a.Publisher.Wait(t.Context(), 30); err != nil || published.Size != 30 {

@@ -8,7 +8,7 @@ import (
 
 var _ prometheus.Collector = (*Publisher)(nil)
 
-// metrics are read off a publisher when they are asked for.
+// metrics are computed from a publisher whenever they are collected.
 var metrics = []struct {
 	desc  *prometheus.Desc
 	typ   prometheus.ValueType

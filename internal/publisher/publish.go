@@ -86,8 +86,8 @@ func (p *Publisher) publish(ctx context.Context, head tree.Head) error {
 	return nil
 }
 
-// errOvertaken says that another server, which has taken over, has published a
-// larger tree.
+// errOvertaken means that another server has taken over and has published a larger
+// tree.
 var errOvertaken = errors.New("another server publishes the log")
 
 // overtaken returns errOvertaken if a larger tree is public than the head's, and
@@ -110,7 +110,7 @@ func (p *Publisher) overtaken(ctx context.Context, head tree.Head) error {
 // store stores a checkpoint under the next number. If that is taken, the newest
 // stored checkpoint is shown, and store fails.
 func (p *Publisher) store(ctx context.Context, msg []byte, head tree.Head) (*Published, error) {
-	// A witness that the quorum did not need may have spoken up meanwhile.
+	// A witness that the quorum did not need may have contradicted the head meanwhile.
 	if err := p.Refusal(); err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (p *Publisher) store(ctx context.Context, msg []byte, head tree.Head) (*Pub
 	return p.judge(c, head), nil
 }
 
-// show makes a checkpoint the newest and wakes those who wait.
+// show makes a checkpoint the newest and wakes all callers of Wait.
 func (p *Publisher) show(c *Published) {
 	p.change(func(s *state) {
 		p.latest.Store(c)
@@ -137,7 +137,7 @@ func (p *Publisher) show(c *Published) {
 			p.cosigned.Store(c)
 			s.cosigned = c.Head
 			p.stalled = nil
-			p.lagging = time.Time{} // what was committed meanwhile lags from now on, a little late
+			p.lagging = time.Time{} // a head committed meanwhile counts as lagging from now on
 		}
 		s.waiting = false
 		p.renew()
@@ -147,7 +147,7 @@ func (p *Publisher) show(c *Published) {
 	}
 }
 
-// refuse ends the signing.
+// refuse ends the signing for good. The first reason stays.
 func (p *Publisher) refuse(err error) {
 	p.change(func(s *state) {
 		if s.refused {
@@ -159,8 +159,8 @@ func (p *Publisher) refuse(err error) {
 	})
 }
 
-// forget takes back that the log has reached a head, since another server is
-// writing to it.
+// forget drops the committed head from the schedule, since another server is writing
+// to the log and publishes it.
 func (p *Publisher) forget(head tree.Head) {
 	p.change(func(s *state) {
 		if s.committed == head {

@@ -7,16 +7,16 @@
 // [Witnessing].
 //
 // A checkpoint is published at most once an interval, and at once when somebody
-// waits for one. There is no timer while nothing is to be published. When to do
-// what is decided by a pure function of the publisher's state, in schedule.go;
+// waits for one. There is no timer while nothing is to be published. A pure function
+// of the publisher's state, in schedule.go, decides what to do next and when;
 // [Publisher.Run] asks it, waits, and acts.
 //
-// What always holds, and what a crash leaves behind at each step:
+// Invariants, and what a crash leaves behind at each step:
 //
 //   - A head is signed only if it is committed and proven consistent with the
 //     last one signed, by a proof from what is stored now. A database that was
 //     rolled back, restored or rewritten has no such proof; then the publisher
-//     signs nothing more and says why ([Publisher.Refusal]).
+//     signs nothing more, for the reason in [Publisher.Refusal].
 //   - recorded: what was signed is in the [Record], outside the database, before
 //     anybody else sees it. A crash after that, or witnesses that stay away,
 //     leave a record that is ahead of the database's checkpoints. Nothing is
@@ -54,7 +54,7 @@ type Config struct {
 	Record   Record
 	Logger   *slog.Logger
 	Now      func() time.Time // the clock of checkpoints' times of publication
-	Interval time.Duration    // least time between checkpoints nobody waits for
+	Interval time.Duration    // between checkpoints that nobody waits for, at least
 
 	// Signers sign each checkpoint, Verifiers open those signed before.
 	Signers   []note.Signer
@@ -98,7 +98,7 @@ type Publisher struct {
 	published, unmet atomic.Uint64             // checkpoints since New, and those that do not meet it
 }
 
-// ErrNothingPublished says that the log has no checkpoint yet.
+// ErrNothingPublished means that the log has no checkpoint yet.
 var ErrNothingPublished = errors.New("nothing is published yet")
 
 // New returns a Publisher that serves the newest stored checkpoint and signs
@@ -234,8 +234,8 @@ func (p *Publisher) change(set func(s *state)) {
 	}
 }
 
-// Run publishes until the context ends. What is committed by then is published
-// before it returns.
+// Run publishes until the context ends. The newest head committed by then is
+// published before it returns, if it can be at the first attempt.
 func (p *Publisher) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		urgency, wait := p.next()
@@ -253,8 +253,8 @@ func (p *Publisher) Run(ctx context.Context) {
 	if urgency, _ := p.next(); urgency != idle {
 		p.act(ctx, urgency)
 	}
-	// The checkpoint that was under way may be stored, though it was told to stop;
-	// then the one just tried found its number taken.
+	// A checkpoint that was in progress may have been stored although its context had
+	// ended; the one just tried then found its number taken.
 	if urgency, _ := p.next(); urgency > recosign {
 		p.act(ctx, urgency)
 	}

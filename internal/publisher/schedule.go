@@ -7,8 +7,11 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// An urgency is what there is to do for a log, in the order of how soon it
-// should be done.
+// This file decides, and does nothing: next is a pure function of a state and the
+// time, tested without a database.
+
+// An urgency is the next thing to do for a log, in the order of how soon it should
+// be done.
 type urgency int
 
 const (
@@ -22,8 +25,8 @@ const (
 // forever is how long there is nothing to do while the state stays as it is.
 const forever = time.Duration(math.MaxInt64)
 
-// A state is all that decides what there is to do for a log, and when. A head
-// that does not exist is the zero Head, which is not that of the empty tree.
+// A state is everything that the schedule of a log depends on. A head that does not
+// exist is the zero Head, which is not that of the empty tree.
 type state struct {
 	interval time.Duration // from one checkpoint to the next, if nobody waits
 
@@ -35,8 +38,8 @@ type state struct {
 	refused   bool      // nothing more is signed
 
 	began    time.Time // when the last attempt to publish began
-	retry    time.Time // nothing is tried before, since the last attempt failed
-	askAgain time.Time // witnesses are not asked before about a head that is public
+	retry    time.Time // of the next attempt, after one that failed
+	askAgain time.Time // when to ask witnesses again about a head that is public
 }
 
 // urgency returns what there is to do, whether or not it must wait.
@@ -79,7 +82,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// failed takes down that what was tried may be tried again at a time. Witnesses
+// failed puts off the next attempt, at the same thing, to a time. Witnesses
 // that are missing for a public head do not hold back the next one.
 func (s *state) failed(u urgency, again time.Time) {
 	if u == recosign {

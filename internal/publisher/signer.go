@@ -23,8 +23,8 @@ type signer struct {
 	verifiers []note.Verifier
 }
 
-// A RefusalError says why a head must not be signed. It lasts until the server
-// is started again.
+// A RefusalError gives the reason why a head must not be signed. The refusal lasts
+// until the server is started again.
 type RefusalError struct {
 	Signed, Head tree.Head // last signed, and refused
 	Reason       error

@@ -12,8 +12,8 @@ import (
 	"github.com/stele-log/stele/witness"
 )
 
-// Witnessing says who must cosign a log's checkpoints. The zero Witnessing asks
-// for no witness.
+// Witnessing configures which witnesses must cosign a log's checkpoints. The zero
+// Witnessing requires none.
 type Witnessing struct {
 	// Policy names the witnesses and the quorum; nil asks for none. Its logs do
 	// not count: it is for the log that it is given to.
@@ -28,12 +28,12 @@ type Witnessing struct {
 }
 
 const (
-	// probeTimeout bounds how long the first signature waits for what witnesses
-	// know.
+	// probeTimeout bounds how long the first signature waits for witnesses to
+	// answer which tree they know.
 	probeTimeout = 3 * time.Second
 
-	// lookBack is how many checkpoints are looked through, at the start, for
-	// one that meets the policy.
+	// lookBack is the number of checkpoints that are searched, at the start, for one
+	// that meets the policy.
 	lookBack = 100
 
 	headTimeout = 5 * time.Second // to read the newest head
@@ -125,7 +125,7 @@ func (p *Publisher) cosign(ctx context.Context, msg []byte, head tree.Head) ([]b
 	return full, nil
 }
 
-// contradicted ends the signing because of what a witness knows.
+// contradicted ends the signing because a witness knows another history.
 //
 // A larger tree is no contradiction if it is in the database by now: then
 // another server publishes this log, and this one is late.

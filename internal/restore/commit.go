@@ -18,7 +18,9 @@ const (
 	frontierCache = 1 << 20 // bytes
 )
 
-// run commits what the log does not have, with its history.
+// run commits the entries that the log lacks, with its history. Like a sequencer it
+// first compares the stored tree with the stored head, so that it never builds on a
+// damaged log.
 func (r *restorer) run(ctx context.Context) error {
 	lease, err := r.log.Lead(ctx)
 	if err != nil {
@@ -64,11 +66,12 @@ func (r *restorer) run(ctx context.Context) error {
 	return nil
 }
 
-// A batch is what the next commit adds.
+// A batch is the content of the next commit: entries, cut into chunks, and the tree
+// over them. A restore does not index them; the sequencer does when it starts.
 type batch struct {
 	log    storage.Log
 	epoch  uint64
-	edge   *tree.Frontier // of the tree committed
+	edge   *tree.Frontier // of the committed tree
 	base   uint64
 	leaves []tree.Hash
 	chunks []storage.Chunk
@@ -104,6 +107,7 @@ func (b *batch) full() bool {
 	return b.count == 0 && (len(b.leaves) >= enough || b.bytes >= enoughBytes)
 }
 
+// commit makes the batch durable and empties it for the next.
 func (b *batch) commit(ctx context.Context) error {
 	if b.count > 0 {
 		b.endChunk()
@@ -115,7 +119,7 @@ func (b *batch) commit(ctx context.Context) error {
 	return err
 }
 
-// sizeOf returns the size that a checkpoint signs.
+// sizeOf returns the size in a checkpoint, whose signatures were verified before.
 func sizeOf(note []byte) (uint64, error) {
 	text, _, _ := strings.Cut(string(note), "\n\n")
 	c, err := checkpoint.Parse(text + "\n")

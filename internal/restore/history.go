@@ -14,7 +14,12 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// archived returns the checkpoints of an archive, from its beginning.
+// This file gives a restored log its history of checkpoints, under their old numbers
+// and byte for byte: archives of heads go on from these numbers, and a check of the
+// log compares each checkpoint with the entries.
+
+// archived returns the checkpoints of an archive, from its beginning, for
+// client.Check to compare with the tree.
 func archived(archive io.ReadSeeker) iter.Seq2[heads.Checkpoint, error] {
 	return func(yield func(heads.Checkpoint, error) bool) {
 		a, err := openArchive(archive)
@@ -34,6 +39,7 @@ func archived(archive io.ReadSeeker) iter.Seq2[heads.Checkpoint, error] {
 	}
 }
 
+// openArchive reads an archive again from its beginning.
 func openArchive(archive io.ReadSeeker) (*heads.Reader, error) {
 	if _, err := archive.Seek(0, io.SeekStart); err != nil {
 		return nil, err
@@ -55,19 +61,19 @@ func checkArchive(archive io.ReadSeeker, p *policy.Policy) (heads.Verified, erro
 	return report.Last, err
 }
 
-// A history gives the checkpoints that a restored log is to have, one by one:
-// those of the archive, then the copy's.
+// A history yields the checkpoints that a restored log shall have and lacks, one by
+// one: those of the archive, then the copy's, if that has not been archived.
 type history struct {
-	archive *heads.Reader // nil if there is none, and after its end
-	next    storage.Checkpoint
-	head    tree.Head // of the copy
+	archive *heads.Reader      // nil if there is none, and after its end
+	next    storage.Checkpoint // to be stored, unless ended
+	head    tree.Head          // of the copy
 	note    []byte
 	ended   bool
 	r       *restorer
 }
 
-// openHistory returns the history at the first checkpoint that the log does not
-// have.
+// openHistory returns the history at the first checkpoint that the log lacks. That
+// is not the first of all if an earlier restore was stopped.
 func (r *restorer) openHistory(ctx context.Context) (*history, error) {
 	h := &history{head: r.head, note: r.note, r: r}
 	if r.cfg.Heads != nil {
@@ -88,8 +94,9 @@ func (r *restorer) openHistory(ctx context.Context) (*history, error) {
 	return h, h.advance(last.Number+1, &last)
 }
 
-// advance goes on to the checkpoint with that number; last is the newest that
-// the log has, or nil.
+// advance moves to the checkpoint with that number; last is the newest that the log
+// has, or nil. On the way it makes sure that last is the archive's: otherwise the
+// log would get a history that nobody has seen.
 func (h *history) advance(number uint64, last *storage.Checkpoint) error {
 	for h.archive != nil {
 		c, err := h.archive.Next()
@@ -117,7 +124,8 @@ func (h *history) advance(number uint64, last *storage.Checkpoint) error {
 	return nil
 }
 
-// due returns the size that the log must have a head of next.
+// due returns the size at which the log must have its next head, so that the
+// checkpoint of that size can be stored. A batch ends there.
 func (h *history) due() uint64 {
 	if h.ended {
 		return h.head.Size
@@ -125,13 +133,15 @@ func (h *history) due() uint64 {
 	return h.next.Size
 }
 
-// store stores the checkpoints that sign trees up to the size reached.
+// store stores the checkpoints of trees up to the size reached. The database
+// refuses one whose head it lacks: the log was then restored without this archive
+// before, and has no heads in those places.
 func (h *history) store(ctx context.Context, size uint64) error {
 	for !h.ended && h.next.Size <= size {
 		stored := h.next
 		if err := h.r.log.AddCheckpoint(ctx, stored); err != nil {
 			if errors.Is(err, storage.ErrNotFound) {
-				err = fmt.Errorf("%w: the log was restored in part, without this history: begin anew, with an empty database", err)
+				err = fmt.Errorf("%w: the log was restored in part, without this history: start again with an empty database", err)
 			}
 			return err
 		}

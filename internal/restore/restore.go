@@ -2,7 +2,20 @@
 // as a mirror's folder, with the history of its checkpoints from an archive of
 // heads.
 //
-// A restore can be stopped at any point and run again.
+//	check -> record -> open -> run
+//
+// check verifies the copy and the archive, record makes sure that the log's
+// publisher cannot sign another history, open creates the log or opens the one
+// that was begun, and run commits entries and checkpoints.
+//
+// Invariants:
+//   - nothing is changed before the whole copy is verified;
+//   - a log is only ever brought forward, along the history that it has signed;
+//   - a restore can be stopped at any point and run again: each step finds what is
+//     done already.
+//
+// It runs in one goroutine, and holds the log's lease while it commits, so that no
+// server writes to the log meanwhile.
 package restore
 
 import (
@@ -24,10 +37,10 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// Config says what to rebuild a log from, and where.
+// Config configures a restore.
 type Config struct {
 	Copy   tile.Reader    // a whole copy, such as a mirror's folder
-	Policy *policy.Policy // whose checkpoints to trust
+	Policy *policy.Policy // the log and the witnesses that the copy must satisfy
 
 	Store storage.Store
 	Name  string // of the log in the store
@@ -36,14 +49,20 @@ type Config struct {
 	// one must have signed the copy's checkpoint.
 	Keys []note.Verifier
 
-	// Record is where it is kept what the log has signed last.
+	// Record keeps the last checkpoint that the log has signed, outside the
+	// database; see publisher.Record.
 	Record Record
 
 	// Heads, if not nil, is an archive of heads from checkpoint 0 on: the log's
-	// history of checkpoints.
+	// history of checkpoints. Without it the history consists of the copy's
+	// checkpoint alone. It is read several times.
 	Heads io.ReadSeeker
 
-	Now      func() time.Time
+	// Now gives the time of publication of a checkpoint that the archive lacks.
+	Now func() time.Time
+
+	// Progress is called with the name of a step and how many entries of the copy
+	// it has gone through.
 	Progress func(what string, done, total uint64)
 }
 
@@ -53,10 +72,10 @@ type Record interface {
 	Store(msg []byte) error
 }
 
-// A Result says what was restored.
+// A Result summarizes a restore.
 type Result struct {
 	policy.Result        // of the copy's checkpoint
-	Added         uint64 // entries; the others were there
+	Added         uint64 // entries; the others were in the log before
 	Checkpoints   uint64 // in the log's history now
 	NoRecord      bool   // there was no record of what was signed last
 }
@@ -65,11 +84,11 @@ type Result struct {
 // changes anything. A log that is there already is brought forward, if it is the
 // beginning of the copy; so Run can be called again after it was stopped.
 //
-//   - First the record says that the copy's checkpoint was signed. From then on
-//     the log's publisher signs nothing that does not continue it, so that a log
-//     that is restored in part is not signed.
+//   - First the copy's checkpoint is put on record as signed. From then on the
+//     log's publisher signs nothing that does not continue it, so a log that is
+//     restored in part is not signed.
 //   - Then the entries are committed, with a head for each checkpoint of the
-//     history, and those checkpoints are stored as soon as their head is.
+//     history, and each checkpoint is stored as soon as its head is committed.
 //
 // A log cannot be restored from a copy that is behind what the log has signed:
 // it would sign another history.
@@ -90,6 +109,7 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	return r.restored, nil
 }
 
+// A restorer is one restore under way. Each step leaves its findings for the next.
 type restorer struct {
 	cfg      Config
 	note     []byte // the copy's checkpoint
@@ -99,7 +119,9 @@ type restorer struct {
 	restored Result
 }
 
-// check verifies the copy and the archive of heads.
+// check verifies the copy and the archive of heads against each other, the policy
+// and the keys: every entry is hashed, and every archived checkpoint compared with
+// the tree.
 func (r *restorer) check(ctx context.Context) (err error) {
 	o := client.CheckOptions{Progress: func(done, total uint64) { r.cfg.Progress("checking", done, total) }}
 	var last heads.Verified
@@ -119,10 +141,10 @@ func (r *restorer) check(ctx context.Context) (err error) {
 	}
 	c, _, err := checkpoint.Open(r.note, report.Origin, r.cfg.Keys...)
 	if err != nil {
-		return fmt.Errorf("the signing key is not the one that has signed the copy: %w", err)
+		return fmt.Errorf("the signing key is not the one that signed the copy: %w", err)
 	}
 	if c.Head != r.head {
-		return errors.New("the copy has changed while it was checked: stop its mirror, and try again")
+		return errors.New("the copy changed while it was being checked: stop its mirror, and try again")
 	}
 	if last.Head.Size > r.head.Size {
 		return fmt.Errorf("the archive of heads ends with %v, the copy with %v: the copy lacks entries that were signed", last.Head, r.head)
@@ -130,8 +152,9 @@ func (r *restorer) check(ctx context.Context) (err error) {
 	return nil
 }
 
-// record refuses a copy that is behind what was signed, or inconsistent with it,
-// and then records the copy's checkpoint.
+// record refuses a copy that is behind the last checkpoint signed, or inconsistent
+// with it, and then records the copy's checkpoint. Without a record any copy is
+// taken on the operator's word; the result has NoRecord then, for a warning.
 func (r *restorer) record(ctx context.Context) error {
 	msg, err := r.cfg.Record.Load()
 	if err != nil {
@@ -169,13 +192,13 @@ func (r *restorer) follows(ctx context.Context, head tree.Head) error {
 	return proof.VerifyConsistency(head, r.head, hashes)
 }
 
-// open makes the log, or opens the one that is there if the copy continues it.
+// open creates the log, or opens the existing one if the copy continues it.
 func (r *restorer) open(ctx context.Context) (err error) {
 	r.log, err = r.cfg.Store.CreateLog(ctx, r.cfg.Name, r.restored.Origin)
 	if errors.Is(err, storage.ErrExists) {
 		taken := err
 		if r.log, err = r.cfg.Store.OpenLog(ctx, r.cfg.Name); errors.Is(err, storage.ErrNotFound) {
-			err = taken // the origin is, by a log of another name
+			err = taken // another log has the origin
 		}
 	}
 	if err != nil {

@@ -13,8 +13,10 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// A batch is what one commit stores, and the requests that it answers. A batch
-// of duplicates alone has no chunks and is not committed.
+// A batch is the content of one commit, and the requests that it answers. A batch
+// of duplicates alone has no chunks and is not committed. It passes through the
+// commit all the same, so that it is answered after the batches before it, in which
+// its originals may be.
 type batch struct {
 	storage.Batch
 	requests []*request
@@ -23,7 +25,8 @@ type batch struct {
 }
 
 // A builder makes batches, each on top of the one before, whether or not that
-// one is committed yet. It belongs to one goroutine, but for committed.
+// one is committed yet. It belongs to the goroutine that builds, but for committed,
+// which the one that commits calls.
 type builder struct {
 	cfg      Config
 	stats    *Stats
@@ -35,7 +38,7 @@ type builder struct {
 	recorded time.Time // of the last batch built
 
 	mu      sync.Mutex
-	pending []*batch // built and not committed
+	pending []*batch // being built, or built and not committed
 }
 
 // newBuilder reads the right edge of the log, and refuses one that does not
@@ -60,7 +63,8 @@ func newBuilder(ctx context.Context, cfg Config, stats *Stats, epoch uint64) (*b
 	return b, nil
 }
 
-// build gives the requests' events their indexes.
+// build gives the requests' events their indexes, makes their entries and appends
+// these to the tree. After an error the builder cannot be used any more.
 func (b *builder) build(ctx context.Context, requests []*request) (*batch, error) {
 	next := &batch{requests: requests}
 	next.Epoch, next.Base = b.epoch, b.head.Size

@@ -26,8 +26,8 @@ type noRuns struct{ storage.Runs }
 
 func (noRuns) List(context.Context, string) ([]storage.Run, error) { return nil, nil }
 
-// TestIndexIsBuiltWithOneSegmentInMemory: a large log whose index is built anew
-// must not need the memory of all its keys, and says why it is not written to.
+// TestIndexIsBuiltWithOneSegmentInMemory: a large log whose index is built again
+// must not need the memory of all its keys, and logs why it is not written to.
 func TestIndexIsBuiltWithOneSegmentInMemory(t *testing.T) {
 	t.Parallel()
 	l, err := dbtest.SQLite(t)().CreateLog(t.Context(), "default", "log.example/default")
@@ -41,8 +41,8 @@ func TestIndexIsBuiltWithOneSegmentInMemory(t *testing.T) {
 	const size = 3*keyindex.RunLength + 10
 	fill(t, cfg, size)
 
-	var said bytes.Buffer
-	cfg.Log, cfg.Logger = unindexed{l}, slog.New(slog.NewTextHandler(&said, nil))
+	var logged bytes.Buffer
+	cfg.Log, cfg.Logger = unindexed{l}, slog.New(slog.NewTextHandler(&logged, nil))
 	d, err := openDedup(t.Context(), cfg, size)
 	if err != nil {
 		t.Fatal(err)
@@ -51,8 +51,8 @@ func TestIndexIsBuiltWithOneSegmentInMemory(t *testing.T) {
 		t.Errorf("%d segments are in memory, %d in view, the index ends at %d; want 1, 0 and %d",
 			len(d.segments), len(d.view), d.index.End(), size-10)
 	}
-	if want := fmt.Sprintf("entries=0 of=%d", size); strings.Count(said.String(), want) != 1 {
-		t.Errorf("said %q, want %q in it once", said.String(), want)
+	if want := fmt.Sprintf("entries=0 of=%d", size); strings.Count(logged.String(), want) != 1 {
+		t.Errorf("logged %q, want %q in it once", logged.String(), want)
 	}
 }
 

@@ -69,7 +69,7 @@ func TestFailedCommits(t *testing.T) {
 				if _, err := r.Append(t.Context(), evs(t, 300, 10)); !errors.Is(err, sequencer.ErrUncertain) {
 					t.Fatalf("got %v, want ErrUncertain", err)
 				}
-				// It reads the log anew and goes on by itself; a retry finds
+				// It reads the log again and goes on by itself; a retry finds
 				// what was stored.
 				results := retry(t, r, 300, 10)
 				for i, res := range results {
@@ -188,7 +188,7 @@ func TestDamagedFrontierIsNotWrittenTo(t *testing.T) {
 	})
 }
 
-// A lying is a log whose newest chunk has other entries than its head says.
+// A lying is a log whose newest chunk does not have the entries that its head covers.
 type lying struct{ storage.Log }
 
 func (l *lying) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {

@@ -6,7 +6,7 @@ import (
 
 var _ prometheus.Collector = (*Sequencer)(nil)
 
-// metrics are read off a sequencer when they are asked for.
+// metrics are computed from a sequencer whenever they are collected.
 var metrics = []struct {
 	desc  *prometheus.Desc
 	typ   prometheus.ValueType

@@ -8,20 +8,23 @@
 // the one before it still commits. There is no timer: a lone event is committed
 // at once.
 //
-// What always holds, and what a crash leaves behind at each step:
+// Invariants, and what a crash leaves behind at each step:
 //
-//   - build: nothing is stored. A crash loses events that nobody was told of.
+//   - build: nothing is stored. A crash loses only events that are not
+//     acknowledged.
 //   - commit: entries, full tiles and head become durable in one transaction. A
-//     crash leaves all or nothing, and nobody was told yet; the writer repeats
-//     its events, and deduplication gives back what was stored.
+//     crash leaves all or nothing, and nothing is acknowledged yet; the sender
+//     repeats its events, and deduplication gives back those that were stored.
 //   - reply: every event in it is durable and integrated, duplicates included:
 //     a duplicate is answered only after the batch that holds its original.
-//   - After a commit whose outcome is unknown the sequencer forgets what it had
-//     in memory and reads the log again. It never guesses.
+//   - After a commit whose outcome is unknown the sequencer drops its state in
+//     memory and reads the log again. It never guesses.
 //   - An event with the (source, id) of an entry is that entry, for ever: the
 //     same content gets its index, other content gets a [ConflictError].
 //
-// A Sequencer is safe for concurrent use.
+// A Sequencer is safe for concurrent use. While it holds the log's lease one goroutine
+// builds, one commits, one feeds the key index and one watches the lease; the first of
+// them to fail ends them all.
 package sequencer
 
 import (
@@ -40,20 +43,20 @@ import (
 )
 
 var (
-	// ErrBusy says that the queue is full. Nothing was stored; the caller tries
+	// ErrBusy means that the queue is full. Nothing was stored; the caller may try
 	// again in a second or so.
 	ErrBusy = errors.New("the queue of this log is full")
 
-	// ErrNotLeading says that this sequencer does not hold the log's lease.
+	// ErrNotLeading means that this sequencer does not hold the log's lease.
 	// Nothing was stored.
 	ErrNotLeading = errors.New("this server is not writing to the log")
 
-	// ErrUncertain says that a commit failed in a way that leaves open whether
+	// ErrUncertain means that a commit failed in a way that leaves open whether
 	// it was stored. Events with the same source and id can be sent again.
 	ErrUncertain = errors.New("the commit's outcome is unknown")
 )
 
-// A ConflictError says that an entry has the event's source and id, and other
+// A ConflictError refuses an event because an entry has its source and id, but other
 // content.
 type ConflictError struct {
 	Source, ID string
@@ -64,15 +67,15 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("entry %d has the source %q and the id %q already, with other content", e.Index, e.Source, e.ID)
 }
 
-// A Result is what became of one event.
+// A Result is the outcome of one event.
 type Result struct {
-	Index     uint64
-	Leaf      tree.Hash
-	Duplicate bool           // the entry was there already
+	Index     uint64         // of the entry
+	Leaf      tree.Hash      // of the entry
+	Duplicate bool           // the entry existed already
 	Conflict  *ConflictError // not nil: the event was refused, all else is zero
 }
 
-// Config is what a Sequencer is made of.
+// Config configures a Sequencer.
 type Config struct {
 	Log    storage.Log
 	Reader *storage.Reader // of Log
@@ -91,9 +94,10 @@ type Config struct {
 const (
 	defaultMaxQueue = 64 << 20
 	maxBatch        = 4096 // events; a larger request is a batch of its own
-	leaseRetry      = time.Second
-	reloadDelay     = 500 * time.Millisecond
-	damagedRetry    = time.Minute
+
+	leaseRetry   = time.Second            // while another server holds the lease
+	reloadDelay  = 500 * time.Millisecond // after a failure
+	damagedRetry = time.Minute            // an operator has to restore the log first
 )
 
 // A Sequencer writes to one log.
@@ -101,8 +105,8 @@ type Sequencer struct {
 	cfg     Config
 	queue   queue
 	stats   Stats
-	settled chan struct{}
-	settle  func() // closes settled
+	settled chan struct{} // see Settled
+	settle  func()        // closes settled
 }
 
 // Stats are counters of a Sequencer since it was made.
@@ -110,7 +114,7 @@ type Stats struct {
 	Entries, Duplicates, Conflicts, Commits, Failures atomic.Uint64
 }
 
-// New returns a Sequencer that accepts events once it runs.
+// New returns a Sequencer that accepts events once it runs and holds the lease.
 func New(cfg Config) *Sequencer {
 	if cfg.MaxQueue == 0 {
 		cfg.MaxQueue = defaultMaxQueue
@@ -120,7 +124,7 @@ func New(cfg Config) *Sequencer {
 	return s
 }
 
-// Stats returns the live counters.
+// Stats returns the counters themselves, not a copy.
 func (s *Sequencer) Stats() *Stats { return &s.stats }
 
 // Leading reports whether the sequencer holds the log's lease and accepts
@@ -131,13 +135,13 @@ func (s *Sequencer) Leading() bool { return s.queue.isOpen() }
 // failed to.
 func (s *Sequencer) Settled() <-chan struct{} { return s.settled }
 
-// QueuedBytes returns the number of bytes of events that wait.
+// QueuedBytes returns the number of bytes of events in the queue.
 func (s *Sequencer) QueuedBytes() int { return s.queue.waiting() }
 
 // Append gives each event an index, in order, and returns once all are durable.
-// Events are taken together or not at all. On error nothing is known to be
-// stored: ErrBusy, ErrNotLeading, ErrUncertain, or the context's error, after
-// which the events may still be stored.
+// The events become adjacent entries, all of them or none. The error is ErrBusy or
+// ErrNotLeading, and nothing was stored; or ErrUncertain or the context's, and the
+// events may have been stored, or be stored later.
 func (s *Sequencer) Append(ctx context.Context, events []event.Event) ([]Result, error) {
 	p, err := s.Submit(events)
 	if err != nil {
@@ -166,17 +170,19 @@ func (s *Sequencer) Submit(events []event.Event) (*Pending, error) {
 	return &Pending{r}, nil
 }
 
-// A Pending is what was submitted together.
+// A Pending stands for events that were submitted together.
 type Pending struct{ r *request }
 
-// Done is closed once the events are durable, or are known not to be taken.
+// Done returns a channel that is closed once Results can be called.
 func (p *Pending) Done() <-chan struct{} { return p.r.done }
 
-// Results returns, once Done is closed, what Append returns.
+// Results returns the same as Append, in the order of the events. It must not be
+// called before Done is closed.
 func (p *Pending) Results() ([]Result, error) { return p.r.results, p.r.err }
 
 // Run takes the log's lease whenever it can be had and writes while it holds
-// it, until the context ends. What was queued by then is committed first.
+// it, until the context ends. Events that were queued by then are committed first.
+// After a failure it starts again from the stored log. It is called once.
 func (s *Sequencer) Run(ctx context.Context) {
 	logger := s.cfg.Logger
 	for ctx.Err() == nil {
@@ -204,7 +210,9 @@ func (s *Sequencer) Run(ctx context.Context) {
 	}
 }
 
-// lead writes to the log for one epoch.
+// lead writes to the log for one epoch: from taking the lease to losing it, failing,
+// or draining. All state in memory is built here and dropped at the end, so that no
+// epoch trusts what another one left behind.
 func (s *Sequencer) lead(ctx context.Context) error {
 	lease, err := s.cfg.Log.Lead(ctx)
 	if err != nil {
@@ -266,7 +274,9 @@ func (s *Sequencer) build(ctx context.Context, cancel context.CancelCauseFunc, b
 	}
 }
 
-// commit makes batches durable, one after the other, and answers them.
+// commit makes batches durable, one after the other, and answers them. After a
+// failure it commits nothing more, since later batches build on the failed one; they
+// are answered with the same error.
 func (s *Sequencer) commit(ctx context.Context, cancel context.CancelCauseFunc, b *builder, commits <-chan *batch) {
 	var failed error
 	for next := range commits {
@@ -293,6 +303,7 @@ func (s *Sequencer) commit(ctx context.Context, cancel context.CancelCauseFunc, 
 	cancel(errDrained)
 }
 
+// failAll answers requests with an error.
 func failAll(requests []*request, err error) {
 	for _, r := range requests {
 		r.err = err

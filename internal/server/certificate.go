@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// lookEvery is how often the files of a certificate are looked at, at most.
+// lookEvery is the least time between two looks at the files of a certificate.
 const lookEvery = time.Second
 
-// A certificate is one in files, which is read again when they change: whoever
-// renews it need not restart the server.
+// A certificate is read from files, and read again when they change, so that it can
+// be renewed without restarting the server. It is safe for concurrent use.
 type certificate struct {
 	cert, key string // paths
 	logger    *slog.Logger
@@ -24,7 +24,7 @@ type certificate struct {
 	looked time.Time
 }
 
-// A fileState tells whether a file has changed.
+// A fileState is compared to notice that a file has changed.
 type fileState struct {
 	modified time.Time
 	size     int64
@@ -61,8 +61,8 @@ func (c *certificate) load(state [2]fileState) error {
 	return nil
 }
 
-// get returns the certificate for a connection. While the files cannot be read,
-// or do not belong together, it is the one before.
+// get returns the certificate for a connection. While the files cannot be read, or
+// key and certificate do not match, it is the previous one.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -78,7 +78,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		err = c.load(state)
 	}
 	if err != nil {
-		c.logger.Error("the changed TLS certificate cannot be read; the one before stays in use", "error", err)
+		c.logger.Error("the changed TLS certificate cannot be read; the previous one stays in use", "error", err)
 	} else {
 		c.logger.Info("TLS certificate read again", "file", c.cert, "expires", c.loaded.Leaf.NotAfter)
 	}

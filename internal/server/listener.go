@@ -28,8 +28,7 @@ const (
 	writeTimeout  = 3 * time.Minute
 	idleTimeout   = 2 * time.Minute
 
-	// Over HTTP/2 a connection on which nothing comes is asked whether it is
-	// alive.
+	// A silent HTTP/2 connection is pinged, and closed if it does not answer.
 	pingAfter   = 30 * time.Second
 	pingTimeout = 15 * time.Second
 )
@@ -52,7 +51,7 @@ type Listener struct {
 	scheme string
 }
 
-// Listen takes an address. Requests are answered once Serve runs.
+// Listen binds the address. Requests are answered once Run is called.
 func Listen(cfg ListenConfig) (*Listener, error) {
 	l := &Listener{scheme: "http", http: &http.Server{
 		ReadHeaderTimeout: headerTimeout,
@@ -84,24 +83,25 @@ func Listen(cfg ListenConfig) (*Listener, error) {
 // headerSlop is what net/http adds to MaxHeaderBytes.
 const headerSlop = 4096
 
-// URL returns where the listener is reached, by address and port.
+// URL returns the listener's base URL, with the address and port it is bound to.
 func (l *Listener) URL() string { return l.scheme + "://" + l.net.Addr().String() }
 
 // TLS reports whether connections are encrypted.
 func (l *Listener) TLS() bool { return l.http.TLSConfig != nil }
 
-// Loopback reports whether only this machine reaches the listener.
+// Loopback reports whether the listener can be reached from this machine only.
 func (l *Listener) Loopback() bool {
 	tcp, ok := l.net.Addr().(*net.TCPAddr)
 	return ok && tcp.IP.IsLoopback()
 }
 
-// shutdownTimeout is how long requests under way may take to end.
+// shutdownTimeout bounds how long requests in progress may take to end.
 const shutdownTimeout = 8 * time.Second
 
 // Run answers requests until the context ends or the listener fails. When the
 // context ends it calls stopping, accepts no more requests, and waits until those
-// under way are answered; what takes too long is cut off, and that is an error.
+// in progress are answered. Any that take longer than shutdownTimeout are cut off,
+// and that is an error.
 func (l *Listener) Run(ctx context.Context, h http.Handler, stopping func()) error {
 	l.http.Handler = h
 	failed := make(chan error, 1)
@@ -129,5 +129,5 @@ func (l *Listener) serve() error {
 	return l.http.Serve(limited)
 }
 
-// Close gives the address up; for a listener that Run was not called of.
+// Close releases the address of a listener on which Run is not called.
 func (l *Listener) Close() error { return l.net.Close() }

@@ -10,20 +10,19 @@ import (
 )
 
 const (
-	// softLimit is how many bytes the process takes at most, unless more than two
-	// thirds of it are in use.
+	// softLimit is the number of bytes that the runtime tries to stay within, unless
+	// more than two thirds of it are in use.
 	softLimit = 440 << 20
 
-	// limitEvery is how often the limit follows what is in use.
+	// limitEvery is how often the limit is adapted to the heap.
 	limitEvery = 10 * time.Second
 )
 
-// limitMemory keeps a heap that is large from doubling between collections, until
-// the context ends. Most of what a large log keeps in memory are filters and
-// tiles, which a collection passes over, so collecting more often costs little.
-// The limit grows with what is in use: at a limit that is too small the process
-// would do little else than collect. GOGC and GOMEMLIMIT in the environment take
-// precedence.
+// limitMemory keeps a large heap from doubling between collections, until the
+// context ends. A large log keeps mostly filters and tiles in memory, which hold
+// no pointers to follow, so collecting more often costs little. The limit grows
+// with the heap, since with too small a limit the process would do little but
+// collect. GOGC and GOMEMLIMIT in the environment take precedence.
 func limitMemory(ctx context.Context) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
 		return

@@ -3,13 +3,13 @@
 //
 //	store -> engine -> api -> listener
 //
-// What always holds:
+// Invariants:
 //   - nothing is answered before each log is being written to, or is known not to
 //     be;
-//   - at the end requests come first: those under way are answered, streams of
-//     events end after what was read of them is answered, and only then do the
-//     logs end, once everything accepted is committed and published. The store
-//     is the caller's, who closes it after that.
+//   - at the end requests come first: those in progress are answered, streams end
+//     once each event read from them is answered, and only then do the logs end,
+//     once every accepted event is committed and published. The store belongs to
+//     the caller, who closes it after that.
 package server
 
 import (
@@ -36,25 +36,26 @@ type Config struct {
 	// without one.
 	OriginPrefix string
 
-	// FirstLog is the log to create where there is none.
+	// FirstLog is the name of the log to create if the store has none.
 	FirstLog string
 
 	Version string // shown by /healthz
 }
 
-// A Server is one whose logs run.
+// A Server has logs that run and an address that it has bound.
 type Server struct {
 	engine   *engine.Engine
 	listener *Listener
 	handler  http.Handler
 	logger   *slog.Logger
 
-	stopping context.CancelFunc // tells long requests to end
+	stopping context.CancelFunc // makes long requests end
 	stopLogs context.CancelFunc
 }
 
-// Start opens the logs in the store, of which there is then one at least, takes
-// the address, and runs the logs. Run answers requests, and ends what was started.
+// Start opens the logs in the store, creating the first if there is none, binds the
+// address, and runs the logs. Run must follow: it answers requests, and ends what
+// Start has begun.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
 	cfg.Engine.Store, cfg.Engine.Logger, cfg.Listen.Logger = cfg.Store, cfg.Logger, cfg.Logger
 	if cfg.Engine.Now == nil {
@@ -83,7 +84,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// warnOfStrangers warns where others than this machine reach the server.
+// warnOfStrangers logs a warning if the server can be reached from other machines.
 func (s *Server) warnOfStrangers() {
 	switch {
 	case s.listener.Loopback():
@@ -111,7 +112,7 @@ func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
 	s.engine.Start(logs)
 }
 
-// URL returns where the server is reached.
+// URL returns the server's base URL.
 func (s *Server) URL() string { return s.listener.URL() }
 
 // Run answers requests until the context ends or the listener fails, and then
@@ -120,7 +121,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.engine.Wait()
 	defer s.stopLogs()
 	return s.listener.Run(ctx, s.handler, func() {
-		s.logger.Info("stopping: what was accepted is committed and published first")
+		s.logger.Info("stopping: accepted events are committed and published first")
 		s.stopping()
 	})
 }
