@@ -11,9 +11,11 @@ import (
 )
 
 // ParseBatch checks the events in a JSON array, each by itself: a bad event does
-// not spoil its neighbours. What breaks the JSON of the array does, since then
-// nobody can say where its elements end: the error is an [*Error] and there are
-// no items.
+// not spoil its neighbours, and its [Item] has the reason. An array that is
+// broken as JSON is refused whole, since nobody can know where its elements end:
+// there are no items then, and the error is an [*Error].
+//
+// SPEC: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md#4-json-batch-format
 func ParseBatch(body []byte, from Sender) ([]Item, error) {
 	var items []Item
 	i := scan.SkipSpace(body, 0)
@@ -48,8 +50,9 @@ func ParseBatch(body []byte, from Sender) ([]Item, error) {
 	}
 }
 
-// ParseLines checks the events in NDJSON, one a line, each by itself. Blank
-// lines are skipped.
+// ParseLines checks the events in NDJSON, one a line, each by itself. There is one
+// [Item] for each line that is not blank, in order; the [Error] of a bad one has
+// its line number.
 func ParseLines(body []byte, from Sender) []Item {
 	items := make([]Item, 0, bytes.Count(body, []byte{'\n'})+1)
 	for line := 1; len(body) > 0; line++ {
@@ -68,8 +71,9 @@ func ParseLines(body []byte, from Sender) []Item {
 	return items
 }
 
-// checkSyntax returns what is wrong with one value, apart from what does not
-// keep a reader from finding its end: duplicate names and wrong UTF-8.
+// checkSyntax returns the error in one value that keeps a reader from finding
+// where it ends, or nil. Duplicate names and wrong UTF-8 do not: they make one
+// event bad, not the whole batch.
 func checkSyntax(value []byte) *Error {
 	dec := jsontext.NewDecoder(bytes.NewBuffer(value),
 		jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
@@ -90,8 +94,9 @@ func checkEnd(items []Item, body []byte, i int) ([]Item, error) {
 	return items, nil
 }
 
-// skipValue returns where the value at b[i:] ends. It finds the end of every
-// valid value and some end for others.
+// skipValue returns the offset after the value at b[i:]. It finds the end of
+// every valid value; for an invalid one it returns some offset, and Parse, which
+// is given the bytes up to there, finds the error.
 func skipValue(b []byte, i int) int {
 	for depth := 0; i < len(b); {
 		switch b[i] {

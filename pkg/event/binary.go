@@ -13,13 +13,16 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// order is how the attributes of a binary mode message follow each other in the
-// entry. Extensions come after them, by name, and data last.
+// order is the order in which the attributes of a binary mode message go into the
+// entry, as headers have none of their own. Extensions come after them, sorted by
+// name, and data last.
 var order = []string{"specversion", "id", "source", "type", "subject", "time", "dataschema", "datacontenttype"}
 
-// ParseBinary checks one event in binary mode: attributes in headers, the data
-// as body. JSON is taken as JSON, text in UTF-8 as a JSON string, anything else
-// as data_base64, by the Content-Type. The error is an [*Error].
+// ParseBinary checks one event in binary mode, which has its attributes in
+// headers and its data in the body. It writes the same event as one JSON object
+// and parses that. The Content-Type decides how the body is written: JSON as
+// JSON, text in UTF-8 as a JSON string, anything else as data_base64. The error
+// is an [*Error].
 //
 // SPEC: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/http-protocol-binding.md#31-binary-content-mode
 func ParseBinary(h http.Header, body []byte, from Sender) (Event, error) {
@@ -46,8 +49,8 @@ func ParseBinary(h http.Header, body []byte, from Sender) (Event, error) {
 
 type attribute struct{ name, value string }
 
-// headerAttributes returns the attributes that the headers give, in the order
-// in which they go into the entry.
+// headerAttributes returns the attributes in the headers, in the order in which
+// they go into the entry. It checks names and characters; Parse checks the values.
 func headerAttributes(h http.Header) ([]attribute, *Error) {
 	var attributes []attribute
 	for header, values := range h {
@@ -64,7 +67,7 @@ func headerAttributes(h http.Header) ([]attribute, *Error) {
 		case len(values) != 1:
 			reason = "sent more than once: send it once"
 		case name == "data":
-			reason = "data is no attribute: send it as the body"
+			reason = "data is not an attribute: send it as the body"
 		case name == "datacontenttype" && header != "Content-Type":
 			reason = "send it as Content-Type"
 		case name == "datacontenttype":
@@ -97,7 +100,7 @@ func headerAttributes(h http.Header) ([]attribute, *Error) {
 	return attributes, nil
 }
 
-// headerValue decodes the value of a header.
+// headerValue decodes the value of a ce- header. If it cannot, reason is why.
 //
 // SPEC: HTTP binding section 3.1.3.2: a header value MUST first be unescaped
 // with respect to double-quoted strings, then a single round of percent-decoding
@@ -123,7 +126,8 @@ func headerValue(s string) (value, reason string) {
 	return value, ""
 }
 
-// appendBody appends the member for the data, if there is any.
+// appendBody appends the member for the data to dst, an event without its closing
+// brace. An event with an empty body has no data.
 func appendBody(dst []byte, contentType string, body []byte) ([]byte, *Error) {
 	if len(body) == 0 {
 		return dst, nil
@@ -166,7 +170,8 @@ func appendMember(dst []byte, name string) []byte {
 	return append(dst, ':')
 }
 
-// inHeader makes an Error about an attribute one about the header it came in.
+// inHeader turns an Error about an attribute into one about the header that it
+// came in: the sender has never seen the JSON that it points into.
 func (e *Error) inHeader() *Error {
 	switch name := strings.TrimPrefix(e.Pointer, "/"); name {
 	case "", "data", "data_base64":

@@ -10,8 +10,9 @@ import (
 	"unicode/utf8"
 )
 
-// The checks below return what is wrong and what to do, or "". They follow the
-// type system of CloudEvents:
+// The checks below return the reason why a value is wrong, with what to do about
+// it, or "" if it is right. The texts go to the sender as they are. They follow
+// the type system of CloudEvents:
 // https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#type-system
 
 // isStandard reports whether CloudEvents itself defines the attribute. All of
@@ -36,7 +37,7 @@ func checkName(name []byte) string {
 		if (c < 'a' || c > 'z') && (c < '0' || c > '9') {
 			r, _ := utf8.DecodeRune(name[i:])
 			return fmt.Sprintf("attribute name with %q at byte %d: CloudEvents allows a to z and 0 to 9 only; "+
-				"rename it, or move what is the application's into data", r, i)
+				"rename it, or move the value into data", r, i)
 		}
 	}
 	if bytes.HasPrefix(name, []byte("recorded")) {
@@ -48,7 +49,7 @@ func checkName(name []byte) string {
 // checkString checks the text of any string attribute.
 //
 // SPEC: CloudEvents strings MUST NOT have control characters (U+0000 to U+001F
-// and U+007F to U+009F) nor code points that are no characters.
+// and U+007F to U+009F) nor code points that are not characters.
 func checkString(s []byte) string {
 	for i := 0; i < len(s); {
 		if c := s[i]; c >= ' ' && c < 0x7f {
@@ -69,8 +70,8 @@ func checkString(s []byte) string {
 	return ""
 }
 
-// checkExtension checks the value of an extension attribute, as JSON. If it is
-// a string, checkString does the rest.
+// checkExtension checks the value of an extension attribute, given as JSON. The
+// text of a string is left to checkString.
 func checkExtension(value []byte) string {
 	switch value[0] {
 	case '"', 't', 'f':
@@ -101,6 +102,9 @@ func checkSpecVersion(s []byte) string {
 	return ""
 }
 
+// checkSource checks the source of an event.
+//
+// SPEC: CloudEvents source MUST be a non-empty URI-reference.
 func checkSource(s []byte) string {
 	if len(s) == 0 {
 		return checkNotEmpty(s)
@@ -143,9 +147,10 @@ func checkSchema(s []byte) string {
 	return ""
 }
 
-// checkBase64 checks standard base64 with padding.
+// checkBase64 checks standard base64 with padding, piece by piece, so that it
+// needs no memory for the decoded data.
 func checkBase64(s []byte) string {
-	const wrong = "not standard base64 with padding (RFC 4648 section 4): encode the data so"
+	const wrong = "not standard base64 with padding (RFC 4648 section 4): encode the data that way"
 	// The decoder would skip these.
 	if bytes.ContainsAny(s, "\r\n") {
 		return wrong + ", without line ends"
@@ -163,6 +168,8 @@ func checkBase64(s []byte) string {
 	return ""
 }
 
+// checkSender checks a sender's name, which may become a string attribute. It is
+// the server that knows the name, so an error here is not the event's fault.
 func checkSender(name string) string {
 	if name == "" {
 		return "the sender has no name"

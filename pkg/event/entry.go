@@ -7,14 +7,16 @@ import (
 	"time"
 )
 
-// An Entry is what an entry of the log says.
+// An Entry is an entry of a log, decoded.
 type Entry struct {
 	Event              // Time is not zero: the server has set it if the event had none
-	Recorded time.Time // when the server took the event, to the microsecond, UTC
+	Recorded time.Time // when the server recorded the event, to the microsecond, UTC
 	Sender   string    // recordedby: the authenticated sender's name, or empty
 }
 
-// Decode reads an entry. It accepts only what [Event.AppendEntry] can have made.
+// Decode parses an entry, given as its bytes are in the log. It accepts only
+// bytes that [Event.AppendEntry] can have written: it writes the entry again from
+// what it has read, and compares. The error may wrap an [*Error].
 func Decode(entry []byte) (Entry, error) {
 	p := newParser(entry)
 	defer p.release()
@@ -28,10 +30,10 @@ func Decode(entry []byte) (Entry, error) {
 	if err != nil {
 		return Entry{}, fmt.Errorf("not an entry: %w", err)
 	}
-	// One accepted spelling: what was read must print the same.
+	// An entry has one spelling: what was read must print the same.
 	p.out = e.AppendEntry(p.out[:0], e.Recorded)
 	if !bytes.Equal(p.out, entry) {
-		return Entry{}, fmt.Errorf("not an entry: from byte %d on it is not what the format says",
+		return Entry{}, fmt.Errorf("not an entry: from byte %d on it departs from the format",
 			commonPrefix(p.out, entry))
 	}
 	if e.setTime {
@@ -41,7 +43,8 @@ func Decode(entry []byte) (Entry, error) {
 }
 
 // Received returns the event in an entry as it was received, as
-// [Event.Received] does. It accepts only what [Event.AppendEntry] can have made.
+// [Event.Received] does. It accepts the entries that [Decode] accepts. Cutting an
+// entry at the text of recordedtime would not do: data may contain that text.
 func Received(entry []byte) ([]byte, error) {
 	e, err := Decode(entry)
 	if err != nil {
@@ -50,13 +53,15 @@ func Received(entry []byte) ([]byte, error) {
 	return e.Received(), nil
 }
 
-// server is what the server has set in an entry, as far as it is there.
+// server holds the attributes that the server has set in an entry; those that are
+// absent are empty. The entry's time, if the server has set it, is recordedtime.
 type server struct {
 	recorded, by, id, source string
 }
 
-// addEntry takes one member of an entry: up to recordedtime it is one of the
-// event as received. What is wrong with the others shows in Decode.
+// addEntry takes one member of an entry. The members before recordedtime are the
+// event as received. The others are kept as they are: Decode notices one that is
+// wrong when it compares.
 func (p *parser) addEntry(m member) *Error {
 	if p.server.recorded == "" && string(m.name) != "recordedtime" {
 		return p.add(m)
@@ -88,7 +93,9 @@ func (s *server) set(name, text []byte) {
 	}
 }
 
-// entry makes the event anew, from what was received and what the server set.
+// entry makes the event again, from its received part and from the attributes
+// that the server set, along the same path as when it first came in. So whatever
+// AppendEntry would not write makes a difference that Decode sees.
 func (p *parser) entry() (Entry, error) {
 	recorded, wrong := parseRFC3339([]byte(p.server.recorded))
 	if wrong != "" {
@@ -113,6 +120,7 @@ func (p *parser) entry() (Entry, error) {
 	return Entry{Event: e, Recorded: recorded, Sender: by}, nil
 }
 
+// commonPrefix returns the number of bytes at the beginning that a and b share.
 func commonPrefix(a, b []byte) int {
 	for i := range min(len(a), len(b)) {
 		if a[i] != b[i] {

@@ -10,17 +10,21 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// An Error says why something is no event, where, and what to do.
+// An Error is the reason why an event was refused: the place, what is wrong
+// there, and what to do about it. It is written for the sender, who sees its
+// fields in the answer of the API. The place is as exact as the way the event
+// came permits; fields that do not apply are at the values given below.
 type Error struct {
 	Item     int    // position in the batch, from 0; -1 if there is no batch
 	Line     int    // line of NDJSON, from 1; 0 if there are no lines
-	Header   string // HTTP header in binary mode, such as "ce-time"
-	Pointer  string // JSON Pointer (RFC 6901) into the body or line, such as "/time"
+	Header   string // HTTP header in binary mode, such as "ce-time"; otherwise empty
+	Pointer  string // JSON Pointer (RFC 6901) into the body or line, such as "/time"; empty for all of it
 	Offset   int64  // bytes from the start of the body or line; -1 if unknown
 	Reason   string // what is wrong, and what to do
 	TooLarge bool   // the entry would have more than MaxEntry bytes
 }
 
+// Error returns the place, as far as it is known, and the reason, on one line.
 func (e *Error) Error() string {
 	var b strings.Builder
 	switch {
@@ -43,8 +47,9 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// errorAt returns an Error about the value at offset, and at name if that is
-// not nil.
+// errorAt returns an Error about the value at offset, or at an unknown place if
+// that is -1. If name is not nil, the value is that of the top-level member with
+// this name.
 func errorAt(name []byte, offset int, format string, args ...any) *Error {
 	e := &Error{Item: -1, Offset: int64(offset), Reason: fmt.Sprintf(format, args...)}
 	if name != nil {
@@ -54,10 +59,12 @@ func errorAt(name []byte, offset int, format string, args ...any) *Error {
 }
 
 // maxPointer is the length of the longest pointer that goes into an Error, in
-// bytes. Those that would be longer, of names that long or objects that deep,
-// name what is around the place.
+// bytes. A sender chooses names and depth, and must not choose the size of the
+// answer.
 const maxPointer = 256
 
+// cutPointer shortens a pointer that is too long to one that names an object or
+// array around the place.
 func cutPointer(p jsontext.Pointer) string {
 	if len(p) <= maxPointer {
 		return string(p)
@@ -65,7 +72,8 @@ func cutPointer(p jsontext.Pointer) string {
 	return string(p[:strings.LastIndexByte(string(p[:maxPointer+1]), '/')])
 }
 
-// errorInJSON returns what the decoder found wrong.
+// errorInJSON returns the Error for an error of the JSON decoder, in our words:
+// the decoder's own are meant for programmers of Go, and may change.
 func errorInJSON(err error) *Error {
 	var syntax *jsontext.SyntacticError
 	if !errors.As(err, &syntax) {
@@ -90,7 +98,8 @@ func errorInJSON(err error) *Error {
 	return e
 }
 
-// inBatch makes an Error about one element an Error about the array around it.
+// inBatch turns an Error about one element into one about the array around it,
+// in which the element has the given position and offset.
 func (e *Error) inBatch(item, offset int) *Error {
 	e.Item = item
 	e.Pointer = "/" + strconv.Itoa(item) + e.Pointer

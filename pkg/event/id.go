@@ -7,8 +7,10 @@ import (
 	"time"
 )
 
-// NewID returns a UUID of version 7, with 74 random bits. UUIDs of one server
-// sort by the time they were made, to the millisecond.
+// NewID returns a UUID of version 7 in lower case, 36 characters with 74 random
+// bits from crypto/rand. UUIDs of one server sort by the time at which they were
+// made, to the millisecond, which keeps the keys of recent events together in an
+// index.
 //
 // SPEC: RFC 9562 section 5.7.
 func NewID() string {
@@ -33,7 +35,8 @@ func formatUUID(u [16]byte) string {
 	return string(b[:])
 }
 
-// isUUID7 reports whether s could come from NewID.
+// isUUID7 reports whether NewID could have returned s. In an entry, an id that
+// stands among the server's attributes must be such a one.
 func isUUID7(s string) bool {
 	if len(s) != 36 || s[14] != '7' || s[19] < '8' || s[19] > 'b' || s[19] > '9' && s[19] < 'a' {
 		return false

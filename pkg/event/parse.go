@@ -13,11 +13,14 @@ import (
 	"github.com/stele-log/stele/pkg/event/internal/scan"
 )
 
-// Parse checks one event in the JSON event format; all of its attributes but
-// type may be missing. The error is an [*Error].
+// Parse checks one event in the JSON event format, in which every attribute but
+// type may be missing. White space around and inside it is allowed, and left out
+// of the entry. The error is an [*Error]. Neither json nor from is kept.
+//
+// SPEC: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/formats/json-format.md
 func Parse(json []byte, from Sender) (Event, error) { return parse(json, from, true) }
 
-// parse is Parse, with the scanner or without.
+// parse is Parse, with the scanner or without: a test compares the two.
 func parse(json []byte, from Sender, mayScan bool) (Event, error) {
 	p := newParser(json)
 	defer p.release()
@@ -34,29 +37,31 @@ func parse(json []byte, from Sender, mayScan bool) (Event, error) {
 	return e, nil
 }
 
-// A parser reads one event: scan does if it can, or else read.
+// A parser reads one event, or one entry, with scan if that can read it and with
+// read otherwise. Both fill the same fields, from which event then makes the
+// Event. Parsers are pooled, so that an event allocates little but its own text.
 type parser struct {
 	in  []byte
-	out []byte // what was received, compacted, without the closing brace
+	out []byte // the event as received, without white space and the closing brace
 
-	// Of read and scan:
+	// How it is read:
 	dec     jsontext.Decoder
-	src     bytes.Buffer // what dec reads: in
+	src     bytes.Buffer // over in, for dec
 	scanner scan.Scanner
 
-	// The scanner's callbacks, scanned and scannedOfEntry: to bind them for each
+	// The scanner's callbacks, scanned and scannedOfEntry: binding them for each
 	// event would allocate.
 	take, takeOfEntry func(scan.Member) bool
 
-	// Of what was received:
+	// What was received:
 	id, source, typ, subject field
 	time                     time.Time
 	hasTime, hasSpec         bool
 	data                     string // "data" or "data_base64", whichever came
 
-	// Of an entry:
-	server   server // what the server has set
-	received int    // out[:received] is the event as received, as far as is known
+	// What else was read of an entry:
+	server   server // set by the server
+	received int    // in scanEntry: out[:received] is the event as received; -1 if unknown
 }
 
 // A field is the value of a string attribute: a part of parser.out or, if it
@@ -96,7 +101,8 @@ func newParser(json []byte) *parser {
 	return p
 }
 
-// release gives the parser back, without what it read.
+// release puts the parser back into the pool, without what it read. A buffer that
+// one huge event has made large is not kept.
 func (p *parser) release() {
 	if cap(p.out) > 2*MaxEntry {
 		p.out = nil
@@ -106,7 +112,7 @@ func (p *parser) release() {
 	parsers.Put(p)
 }
 
-// reset forgets what was read.
+// reset forgets what was read, perhaps in part, and keeps the input.
 func (p *parser) reset() {
 	p.out = p.out[:0]
 	p.id, p.source, p.typ, p.subject = field{}, field{}, field{}, field{}
@@ -114,7 +120,8 @@ func (p *parser) reset() {
 	p.server = server{}
 }
 
-// read reads p.in, one object, and hands each of its members to take.
+// read reads p.in, one object, with the strict decoder, and hands each of its
+// members to take. Whatever it refuses, this package refuses.
 func (p *parser) read(take func(*parser, member) *Error) *Error {
 	p.src = *bytes.NewBuffer(p.in)
 	p.dec.Reset(&p.src)
@@ -159,7 +166,7 @@ func (p *parser) read(take func(*parser, member) *Error) *Error {
 	return nil
 }
 
-// readValue returns the next name or value and its offset.
+// readValue returns the next name or value, as a part of p.in, and its offset.
 func (p *parser) readValue() ([]byte, int, error) {
 	v, err := p.dec.ReadValue()
 	if err != nil {
@@ -224,8 +231,8 @@ func (p *parser) addAttribute(m member, text []byte, at int) (reason string) {
 	return p.attribute(m.name, text, f)
 }
 
-// attribute checks the text of a string attribute and notes what the server
-// will need to know. It returns what is wrong.
+// attribute checks the text of a string attribute and keeps what event needs to
+// know of it. It returns the reason if the text is wrong.
 func (p *parser) attribute(name, text []byte, f field) (reason string) {
 	switch string(name) {
 	case "specversion":
@@ -255,6 +262,8 @@ func (p *parser) attribute(name, text []byte, f field) (reason string) {
 	return ""
 }
 
+// addData checks data or data_base64 and adds it to p.out. Of the two, an event
+// may have one.
 func (p *parser) addData(m member) *Error {
 	if p.data != "" {
 		return errorAt(m.name, m.at, "both data and data_base64: send one of them")
@@ -335,7 +344,8 @@ func endOfString(b []byte, i int) int {
 	return len(b)
 }
 
-// event makes the event of what was read: it adds what the server sets.
+// event makes the Event from what was read: it appends the attributes that the
+// server sets for this sender, in the order of the format, and checks the size.
 func (p *parser) event(from Sender) (Event, *Error) {
 	if !p.typ.isSet() {
 		return Event{}, errorAt([]byte("type"), -1, "missing: an event needs a type, a string that is not empty")

@@ -2,15 +2,20 @@ package event
 
 import "github.com/stele-log/stele/pkg/event/internal/scan"
 
-// scan reads p.in, an event, and reports whether it could. If not, p.reset is
-// due, and [parser.read] decides: a scanner accepts nothing that read refuses,
-// and reads what it accepts alike.
+// There are two ways to read an event: the scanner, which is fast and gives up on
+// anything unusual, and [parser.read], which is strict JSON and decides. The
+// scanner never accepts an event that read refuses, and both give the same Event;
+// a fuzz test compares them.
+
+// scan reads p.in, an event, with the scanner and reports whether that worked. If
+// it did not, the caller must call p.reset and then p.read.
 func (p *parser) scan() (ok bool) {
 	p.out, ok = p.scanner.Object(p.in, p.out, MaxDepth, p.take)
 	return ok
 }
 
-// scanEntry reads p.in, an entry, as scan reads an event.
+// scanEntry reads p.in, an entry, with the scanner and reports whether that
+// worked, as scan does for an event.
 func (p *parser) scanEntry() (ok bool) {
 	p.received = -1
 	p.out, ok = p.scanner.Object(p.in, p.out, MaxDepth, p.takeOfEntry)
@@ -21,7 +26,8 @@ func (p *parser) scanEntry() (ok bool) {
 	return true
 }
 
-// scanned takes a member of an event.
+// scanned takes a member of an event from the scanner and reports whether it is
+// certainly valid. It never reports an error itself: read has the better message.
 func (p *parser) scanned(m scan.Member) bool {
 	standard := isStandard(m.Name)
 	switch {
@@ -38,12 +44,12 @@ func (p *parser) scanned(m scan.Member) bool {
 	return p.attribute(m.Name, m.Text, field{start: m.At + 1, end: m.At + 1 + len(m.Text)}) == ""
 }
 
-// isScalar reports whether a value that begins with c is one that an attribute
-// may have, but no string: null unsets it.
+// isScalar reports whether a value that begins with c is a number or a boolean.
+// null is not among them: it unsets an attribute, and is left to read.
 func isScalar(c byte) bool { return c != '"' && c != '{' && c != '[' && c != 'n' }
 
-// scannedOfEntry takes a member of an entry: up to recordedtime it is one of the
-// event as received.
+// scannedOfEntry takes a member of an entry from the scanner, as addEntry takes
+// one from read.
 func (p *parser) scannedOfEntry(m scan.Member) bool {
 	if p.received < 0 && string(m.Name) != "recordedtime" {
 		return p.scanned(m)

@@ -2,8 +2,9 @@ package event
 
 import "time"
 
-// parseTime parses an RFC 3339 time, strictly, and says what is wrong with
-// others. What is finer than a nanosecond is cut off.
+// parseTime parses an RFC 3339 time strictly. If it is not one, wrong is the
+// reason. Digits beyond nanoseconds are dropped from the result; the entry keeps
+// them, as it keeps the text.
 func parseTime(s []byte) (t time.Time, wrong string) {
 	t, wrong = parseRFC3339(s)
 	if wrong != "" {
@@ -12,9 +13,13 @@ func parseTime(s []byte) (t time.Time, wrong string) {
 	return t, wrong
 }
 
+// parseRFC3339 parses by hand, as time.Parse accepts some times that RFC 3339
+// does not (a comma before the fraction, one digit of an hour) and refuses leap
+// seconds.
+//
 // SPEC: RFC 3339 section 5.6: T and Z may be lower case. Section 5.7: a leap
-// second is the last second of a month, UTC; time.Time has none, so that it is
-// taken for the second after.
+// second is the last second of a month, UTC. time.Time has no leap seconds, so
+// one is taken for the second after it.
 func parseRFC3339(s []byte) (t time.Time, wrong string) {
 	// 2026-11-21T09:42:00Z
 	if len(s) < len("2006-01-02T15:04:05Z") {
@@ -49,12 +54,13 @@ func parseRFC3339(s []byte) (t time.Time, wrong string) {
 	t = time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC).Add(-offset)
 	if second == 60 {
 		if next := t.Truncate(time.Second); next.Day() != 1 || next.Hour() != 0 || next.Minute() != 0 {
-			return t, "second 60 is only found at the end of a month, UTC"
+			return t, "second 60 exists only at the end of a month, in UTC"
 		}
 	}
 	return t, ""
 }
 
+// digits parses a decimal number of any length that s is all of.
 func digits(s []byte) (n int, ok bool) {
 	for _, c := range s {
 		if c < '0' || c > '9' {
@@ -78,7 +84,8 @@ func daysIn(year, month int) int {
 	return 31
 }
 
-// fraction parses the fraction of a second that s may begin with.
+// fraction parses the fraction of a second that s may begin with, and returns the
+// rest of s. It is false for a point without digits.
 func fraction(s []byte) (nanos int, rest []byte, ok bool) {
 	if len(s) == 0 || s[0] != '.' {
 		return 0, s, true
@@ -111,7 +118,7 @@ func zone(s []byte) (offset time.Duration, ok bool) {
 	return offset, true
 }
 
-// appendTime appends a time as timeFormat has it, in UTC. It is done for each
+// appendTime appends a time in UTC, in the form of timeFormat. It runs for each
 // entry, and time.Time.AppendFormat takes several times as long.
 func appendTime(dst []byte, t time.Time) []byte {
 	t = t.UTC()

@@ -9,13 +9,14 @@ import (
 )
 
 // checkURIReference checks s by the grammar of RFC 3986 section 4.1. It returns
-// what is wrong, or "". net/url accepts much that the grammar does not.
+// the reason why s is wrong, or "". net/url would not do: it accepts much that
+// the grammar does not, and what one reader accepts the next one may refuse.
 func checkURIReference(s []byte) string {
 	rest := s
 	if n := scheme(s); n > 0 {
 		rest = s[n+1:]
 	} else if i := bytes.IndexAny(s, ":/?#"); i >= 0 && s[i] == ':' {
-		return `what stands before the first ":" is not a scheme; write "./" before it, or %3A for ":"`
+		return `the part before the first ":" is not a scheme; write "./" before it, or %3A for ":"`
 	}
 	rest, fragment, _ := bytes.Cut(rest, []byte{'#'})
 	rest, query, _ := bytes.Cut(rest, []byte{'?'})
@@ -38,7 +39,8 @@ func checkURIReference(s []byte) string {
 	return checkURIChars(fragment, ":@/?")
 }
 
-// scheme returns the length of the scheme that s begins with, or 0.
+// scheme returns the length of the scheme that s begins with, without its colon,
+// or 0 if s has none.
 func scheme(s []byte) int {
 	for i, c := range s {
 		switch {
@@ -66,7 +68,7 @@ func checkAuthority(s []byte) string {
 	if bytes.HasPrefix(host, []byte{'['}) {
 		i := bytes.IndexByte(host, ']')
 		if i < 0 || !isIPLiteral(string(host[1:i])) {
-			return "what stands in brackets is not an IP address of version 6"
+			return "the part in brackets is not an IPv6 address"
 		}
 		port = host[i+1:]
 	} else {
@@ -103,7 +105,7 @@ func checkURIChars(s []byte, extra string) string {
 			return `"%" without two hexadecimal digits after it; write %25 for "%"`
 		default:
 			r, n := utf8.DecodeRune(s[i:])
-			return fmt.Sprintf("%q cannot stand there; write %s for it", r, percentEncode(string(s[i:i+n])))
+			return fmt.Sprintf("%q is not allowed there; write %s for it", r, percentEncode(string(s[i:i+n])))
 		}
 	}
 	return ""
@@ -126,8 +128,8 @@ func isHex(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// sourceOf returns the source of events that a sender sends without one: its
-// name, percent-encoded unless it is a URI-reference as it is.
+// sourceOf returns the source that the server sets in events without one: the
+// sender's name, percent-encoded unless it is a URI-reference already.
 func sourceOf(name string) string {
 	if checkURIReference([]byte(name)) == "" {
 		return name
@@ -135,7 +137,7 @@ func sourceOf(name string) string {
 	return percentEncode(name)
 }
 
-// percentEncode encodes all bytes but unreserved ones and slashes.
+// percentEncode encodes all bytes but unreserved ones and slashes, in upper case.
 func percentEncode(s string) string {
 	var b strings.Builder
 	for _, c := range []byte(s) {

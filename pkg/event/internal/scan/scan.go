@@ -1,9 +1,15 @@
-// Package scan reads JSON objects that are plainly written, in one pass over
-// their bytes and several times as fast as a JSON decoder: those that are valid,
-// with no escapes in the names of their members. It says nothing about any other
-// object, not even what is wrong with it: whoever calls it asks a decoder then.
-// So it accepts no object that a strict decoder refuses (RFC 8259, UTF-8, no name
-// twice), and reads what it accepts alike.
+// Package scan reads plainly written JSON objects in one pass over their bytes,
+// several times as fast as a JSON decoder. An object is plainly written if it is
+// valid and has no escapes in the names of its members.
+//
+// A scanner either reads an object or gives up, without a reason; the caller then
+// asks a strict decoder. Giving up is always allowed, so the code stays small: it
+// gives up on surrogates, on more than 64 members, and wherever it is not sure.
+//
+// What always holds:
+//   - it accepts no object that a strict decoder refuses (RFC 8259, UTF-8, no
+//     name twice), and reads the objects that it accepts as the decoder does;
+//   - it neither keeps nor changes its input.
 //
 // A [Scanner] is for one goroutine.
 package scan
@@ -18,7 +24,7 @@ import (
 
 // A Scanner reads objects, one after the other. Its zero value is ready.
 type Scanner struct {
-	names []uint64 // of a scan before, to be used again
+	names []uint64 // memory for scan.names, used again by each scan
 }
 
 // A scan is the reading of one object. It stays on the stack, where the garbage
@@ -28,27 +34,28 @@ type Scanner struct {
 // or -1 if they are not sure.
 type scan struct {
 	in     []byte
-	out    []byte   // in[:copied], but for white space
-	names  []uint64 // hashes of those of the objects that are open
+	out    []byte   // in[:copied] without white space
+	names  []uint64 // hashes of the names in all objects that are open
 	depth  int      // how deep values may be nested
-	copied int
-	other  bool // there are bytes beyond ASCII
+	copied int      // in[copied:] up to the current offset is not in out yet
+	other  bool     // there are bytes beyond ASCII
 }
 
-// A Member is a member of the object, without white space around and in it. Its
-// bytes are the caller's, or in the output.
+// A Member is a member of the object that is read. Its slices are parts of the
+// input.
 type Member struct {
-	Name  []byte
-	Value []byte // as it is written
-	Text  []byte // of a string of printable ASCII without escapes; otherwise nil
-	Start int    // where the name's quote will be in the output
-	At    int    // where the value will be
+	Name  []byte // without its quotes
+	Value []byte // as it is written, with the white space inside it
+	Text  []byte // the text of a string of printable ASCII without escapes; otherwise nil
+	Start int    // offset of the name's opening quote in the output
+	At    int    // offset of the value in the output
 }
 
-// Object reads in, one object whose values are nested less than depth deep. It
-// calls take for each member, in order, and appends the object to out without
-// white space and without the closing brace. It returns false if it is not sure,
-// or take returns false; out then has a part of the object.
+// Object reads one object, in, whose values are nested less than depth deep. It
+// appends the object to out, without white space and without the closing brace,
+// and calls take for each member, in order, before the member is complete in the
+// output. It returns false if it is not sure or if take returns false; out then
+// ends in a part of the object.
 func (s *Scanner) Object(in, out []byte, depth int, take func(Member) bool) ([]byte, bool) {
 	one := scan{in: in, out: out, names: s.names[:0], depth: depth}
 	i := one.members(take)
@@ -158,14 +165,15 @@ func (s *scan) array(i, depth int) int {
 	}
 }
 
-// maxNames is the number of members of an object up to which the hashes of
-// their names are compared one by one.
+// maxNames limits the members of one object, since each name's hash is compared
+// with all those before it. Above it the scan gives up.
 const maxNames = 64
 
 var nameSeed = maphash.MakeSeed()
 
-// seen adds a name to those of the innermost object, which begin at base, and
-// reports whether it may be there already.
+// seen adds a name to those of the innermost object, which are names[base:], and
+// reports whether it may be among them already. Two names with one hash count as
+// the same: the decoder sorts that out.
 func (s *scan) seen(base int, name []byte) bool {
 	h := maphash.Bytes(nameSeed, name)
 	if len(s.names)-base >= maxNames || slices.Contains(s.names[base:], h) {
@@ -186,7 +194,7 @@ func (s *scan) after(i int, c byte) int {
 	return -1
 }
 
-// space leaves white space out.
+// space skips white space, and leaves it out of the output.
 func (s *scan) space(i int) int {
 	if uint(i) < uint(len(s.in)) && s.in[i] > ' ' {
 		return i
@@ -234,7 +242,7 @@ func (s *scan) string(i int) int {
 	return -1
 }
 
-// escape reads an escape, but for surrogates.
+// escape reads an escape. It gives up on surrogates, which must come in pairs.
 func (s *scan) escape(i int) int {
 	if i+1 >= len(s.in) {
 		return -1
@@ -316,8 +324,9 @@ func (s *scan) digits(i int) int {
 	return i
 }
 
-// skipPlain returns where the run of printable ASCII without quotes and
-// backslashes that begins at b[i] ends.
+// skipPlain returns the offset at which the run of printable ASCII without quotes
+// and backslashes that begins at b[i] ends. Most of an event is such text, so it
+// is read eight bytes at a time.
 func skipPlain(b []byte, i int) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	for ; i+8 <= len(b); i += 8 {
@@ -336,7 +345,8 @@ func skipPlain(b []byte, i int) int {
 	return i
 }
 
-// SkipSpace returns where the white space that begins at b[i] ends.
+// SkipSpace returns the offset of the first byte of b[i:] that is not white space
+// of JSON, or len(b).
 func SkipSpace(b []byte, i int) int {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\n' || b[i] == '\t' || b[i] == '\r') {
 		i++
