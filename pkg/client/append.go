@@ -12,51 +12,55 @@ import (
 )
 
 const (
-	// A request has at most so many events, and so many bytes, half of what a
-	// server takes.
+	// A request has at most this many events and bytes: half of what a server
+	// accepts.
 	maxBatch      = 1000
 	maxBatchBytes = 8 << 20
 
-	// A receipt may be larger than its event.
+	// With receipts a request has fewer events: a receipt may be larger than its
+	// event, and an answer has at most maxReply bytes.
 	maxBatchReceipts = 100
 
 	linesType = "application/x-ndjson"
 )
 
-// A Result says what became of one event.
+// A Result is the outcome for one event.
 type Result struct {
-	// ID is the event's id, also if it was made here. It is empty if what was
-	// given is no event.
+	// ID is the event's id, whether it was given or made here. It is empty if the
+	// event is not a valid one.
 	ID string
 
 	// Err is nil if the event is in the log, and [ErrRefused] if it was refused.
-	// After any other error the event may be in the log or not; sent again under
-	// the same id it is stored once.
+	// After any other error the event may or may not be in the log; sent again
+	// under the same id it is stored once.
 	Err error
 
-	// The rest is set if Err is nil.
+	// The other fields are set if Err is nil. They are on the server's word, except
+	// for the Receipt, which can be verified.
 
-	Source    string
-	Index     uint64
-	LeafHash  tree.Hash
-	Duplicate bool // it was in the log before, perhaps from a try that was not answered
+	Source    string    // of the event, set by the server if it had none
+	Index     uint64    // of its entry in the log, from 0
+	LeafHash  tree.Hash // of its entry
+	Duplicate bool      // it was in the log before, perhaps from a try that was not answered
 
-	// Receipt is a C2SP tlog-proof, or nil. Pending then says why there is none
-	// if one was asked for, see [Client.WithReceipts].
+	// Receipt is a C2SP tlog-proof, or nil. If one was asked for and there is none
+	// yet, Pending is the server's reason. See [Client.WithReceipts].
 	Receipt []byte
 	Pending string
 }
 
 // WithReceipts returns a Client that waits, when it appends, until a published
 // checkpoint covers the events, and then returns their receipts. A server waits
-// for 30 seconds at most; the events are then in the log all the same.
+// for at most 30 seconds; after that it answers without receipts, and the events
+// are in the log nevertheless. [Client.Stream] then sends batches.
 func (c *Client) WithReceipts() *Client {
 	with := *c
 	with.receipts = true
 	return &with
 }
 
-// Append appends events, in order, as [Client.AppendJSON] does.
+// Append appends events, in order, as [Client.AppendJSON] does. An event without a
+// time gets the present one.
 func (c *Client) Append(ctx context.Context, events ...Event) ([]Result, error) {
 	texts := make([][]byte, len(events))
 	errs := make([]error, len(events))
@@ -69,27 +73,29 @@ func (c *Client) Append(ctx context.Context, events ...Event) ([]Result, error) 
 	return c.append(ctx, texts, errs)
 }
 
-// AppendJSON appends events in the JSON event format of CloudEvents, of which
-// all but type may be missing (see package [event]), in order.
+// AppendJSON appends events in the JSON event format of CloudEvents, in order.
+// Every attribute but type may be missing (see package [event]).
 //
-// They are sent byte for byte, except that events without an id get one, a
-// UUID of version 7 as the last attribute, and those on several lines are put
-// on one, without white space, as the server stores all. Requests are tried
-// again as [Config] says, which stores nothing twice. Many events go in many
-// requests: of 1000 events and 8 MiB at most.
+// Events are sent byte for byte, with two exceptions: an event without an id gets
+// one, a UUID of version 7, as its last attribute; and an event on several lines
+// is put on one, without white space, which is how the server stores all events.
+// Requests are tried again for [Config].RetryFor, which stores nothing twice. Many
+// events take several requests, each of at most 1000 events and 8 MiB.
 //
-// There is one Result for each event, in order, whatever happens. One that is
-// refused keeps no other from being stored. The error is nil if all events are
-// in the log. It is [ErrRefused] if some were refused and all others are in the
-// log. Any other error says what kept the rest of the events from being stored
-// for sure.
+// There is one Result for each event, in order, whatever happens. An event that is
+// refused keeps no other from being stored. The error is nil if all events are in
+// the log. It is [ErrRefused] if some were refused and all others are in the log.
+// Any other error is the one that ended the sending: events whose Result has it
+// may or may not be in the log.
 //
 // [event]: https://pkg.go.dev/github.com/stele-log/stele/pkg/event
 func (c *Client) AppendJSON(ctx context.Context, events ...[]byte) ([]Result, error) {
 	return c.append(ctx, events, make([]error, len(events)))
 }
 
-// append appends the events for which there is no error in errs.
+// append appends those events for which there is no error in errs: it checks
+// each, gathers batches, and sends them one after the other, so that their order
+// is kept. After a batch has failed none is sent, or events would change places.
 func (c *Client) append(ctx context.Context, events [][]byte, errs []error) ([]Result, error) {
 	results := make([]Result, len(events))
 	b := batch{}
@@ -125,7 +131,8 @@ func (c *Client) append(ctx context.Context, events [][]byte, errs []error) ([]R
 	return results, summary(results, failed)
 }
 
-// summary returns the error for all events.
+// summary returns the error for all events together: the one that ended the
+// sending, or else the first refusal with the number of refusals.
 func summary(results []Result, failed error) error {
 	refused, first := 0, -1
 	for i, r := range results {
@@ -147,13 +154,14 @@ func summary(results []Result, failed error) error {
 		refused, len(results), first, results[first].Err)
 }
 
-// A batch is what goes in one request.
+// A batch is the events of one request.
 type batch struct {
 	lines []line
 	at    []int // positions of the events among those that were given
 	bytes int
 }
 
+// isFull reports whether the next line must go into another request.
 func (b *batch) isFull(c *Client, next line) bool {
 	limit := maxBatch
 	if c.receipts {
@@ -182,7 +190,8 @@ type reply struct {
 	Results []outcome `json:"results"`
 }
 
-// An outcome is the server's answer for one event.
+// An outcome is the server's answer for one event: the index of its entry, or the
+// problem for which it was refused.
 type outcome struct {
 	Index     *uint64   `json:"index"`
 	Source    string    `json:"source"`
@@ -193,13 +202,14 @@ type outcome struct {
 	Problem   *Problem  `json:"problem"`
 }
 
-// note notes the outcome in a result.
+// note writes the outcome into a result. It fails if the outcome is none that a
+// Stele server can have sent.
 func (o *outcome) note(r *Result) error {
 	switch {
 	case o.Problem == nil && o.Index == nil:
 		return errors.New("the server's answer for an event has neither index nor problem")
 	case o.Problem != nil:
-		// The line is one of the request, which the caller does not know.
+		// The caller does not know the lines of the request: leave out their number.
 		if _, detail, ok := strings.Cut(o.Problem.Detail, ": "); ok && strings.HasPrefix(o.Problem.Detail, "line ") {
 			o.Problem.Detail = detail
 		}
@@ -213,8 +223,8 @@ func (o *outcome) note(r *Result) error {
 	return nil
 }
 
-// send sends a batch and notes what became of its events in results. After an
-// error nothing is noted.
+// send sends a batch and writes the outcome for each of its events into results.
+// After an error results are unchanged: an answer is used whole or not at all.
 func (c *Client) send(ctx context.Context, b batch, results []Result) error {
 	path := c.path("/events")
 	if c.receipts {

@@ -13,26 +13,32 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// CheckOptions say what Check does beyond the newest checkpoint.
+// CheckOptions are options of Check. The zero value checks the newest checkpoint
+// only, in silence.
 type CheckOptions struct {
-	// History are all checkpoints published before, by growing size. None may be
-	// missing; each must be trusted by the policy and agree with the entries.
+	// History yields all checkpoints of the log, from number 0 on, such as [History]
+	// does. None may be missing; each must be trusted by the policy and agree with
+	// the entries. If nil, no earlier checkpoint is checked.
 	History iter.Seq2[heads.Checkpoint, error]
 
-	// Progress is called now and then with the number of entries checked.
+	// Progress, if not nil, is called after each bundle with the number of entries
+	// checked, and of all. It is called by the goroutine that called Check.
 	Progress func(done, total uint64)
 }
 
-// A Report says what Check has found whole.
+// A Report is the result of a check that has found no fault.
 type Report struct {
 	policy.Result        // of the newest checkpoint
-	Past          uint64 // checkpoints of the history
+	Past          uint64 // number of checkpoints of the history that agree
 }
 
-// Check reads a whole log and hashes everything anew: each entry must have the
-// leaf hash in its level 0 tile, each tile the hash that stands in the tile
-// above it, the whole the root that is signed. The error names the first place
-// that does not fit. All trust rests on the policy.
+// Check reads a whole log and recomputes every hash: each entry must have the leaf
+// hash in its level 0 tile, each tile the hash in the tile above it, and the whole
+// tree the root that the newest checkpoint has signed. The error names the first
+// place that does not fit. All trust rests on the policy; r is not trusted.
+//
+// It reads and hashes in parallel, and follows the tree in order with a
+// [tree.Frontier], so that it needs the same memory for a log of any size.
 func Check(ctx context.Context, r tile.Reader, p *policy.Policy, o CheckOptions) (Report, error) {
 	result, err := ReadHead(ctx, r, p)
 	if err != nil {
@@ -64,6 +70,9 @@ func emptyIfNil(history iter.Seq2[heads.Checkpoint, error]) iter.Seq2[heads.Chec
 	return history
 }
 
+// A checker is the state of one check. Its frontier grows with the entries, and
+// every tile and checkpoint is compared at the moment at which the frontier has
+// its size.
 type checker struct {
 	r        tile.Reader
 	policy   *policy.Policy
@@ -72,21 +81,22 @@ type checker struct {
 	progress func(done, total uint64)
 
 	history func() (heads.Checkpoint, error, bool)
-	given   uint64                 // checkpoints that history has given
-	due     *checkpoint.Checkpoint // the last of them, or nil
-	past    uint64                 // those that agree
+	given   uint64                 // number of checkpoints taken from history
+	due     *checkpoint.Checkpoint // the last of them, if the frontier is still smaller; or nil
+	past    uint64                 // number of checkpoints that agree
 	agreed  uint64                 // size of the last of them
 }
 
-// disagree says that the entries do not have a head that was signed. The tiles
-// agree with the entries, so that nothing tells which entry it is, but that
-// those below the last checkpoint that agrees are whole.
+// disagree returns the error for a signed head that is not that of the entries.
+// The tiles agree with the entries, so nothing shows which entry was changed;
+// only those below the last checkpoint that agrees are known to be right.
 func (c *checker) disagree(signed tree.Head) error {
 	return fmt.Errorf("it signs %v, but the entries have %v: one of the entries %d to %d was changed, "+
 		"or another history was signed", signed, c.frontier.Head(), c.agreed, max(signed.Size, 1)-1)
 }
 
-// append adds a bundle to the tree and compares the tiles that it makes full.
+// append adds a bundle to the tree and compares the tiles that it completes. It
+// stops within the bundle at the size of each past checkpoint, to compare it.
 func (c *checker) append(ctx context.Context, b tree.Bundle) error {
 	for leaves := b.Leaves; len(leaves) > 0; {
 		n := len(leaves)
@@ -115,9 +125,9 @@ func (c *checker) append(ctx context.Context, b tree.Bundle) error {
 	return nil
 }
 
-// blame says which of the first entry that does not have the leaf hash stored,
-// and the tile that stores it, is not the one in the tree, if the tiles above
-// are.
+// blame returns the error for a bundle that does not agree with its level 0 tile,
+// whose hashes are stored. If the tiles above can be proven, it says whether the
+// entry or the tile was changed; otherwise either may have been.
 func (c *checker) blame(ctx context.Context, b tree.Bundle, stored []tree.Hash) error {
 	i := firstDifference(b.Leaves, stored)
 	index := b.Tile.Start() + uint64(i)
@@ -138,8 +148,8 @@ func (c *checker) blame(ctx context.Context, b tree.Bundle, stored []tree.Hash) 
 	return fmt.Errorf("entry %d: the entry or its tile was changed: %s", index, differ)
 }
 
-// firstDifference returns the first index at which two tiles differ, or their
-// width.
+// firstDifference returns the first index at which two tiles of the same width
+// differ, or that width.
 func firstDifference(a, b []tree.Hash) int {
 	i := 0
 	for i < len(a) && a[i] == b[i] {
@@ -148,8 +158,8 @@ func firstDifference(a, b []tree.Hash) int {
 	return i
 }
 
-// tile compares a full tile above level 0 with the one that the log has; those
-// at level 0 were compared before.
+// tile compares a full tile, computed from the entries, with the one that the log
+// serves. Level 0 is left out: compareLeaves has compared it.
 func (c *checker) tile(ctx context.Context, full tree.FullTile) error {
 	if full.Tile.Level == 0 {
 		return nil
@@ -161,7 +171,7 @@ func (c *checker) tile(ctx context.Context, full tree.FullTile) error {
 	return c.compare(ctx, full.Tile, want)
 }
 
-// edge compares the partial tiles above level 0.
+// edge compares the partial tiles at the right edge of the tree, above level 0.
 func (c *checker) edge(ctx context.Context) error {
 	for level := 1; ; level++ {
 		want := c.frontier.Partial(level)
@@ -178,6 +188,7 @@ func (c *checker) edge(ctx context.Context) error {
 	}
 }
 
+// compare reads tile t and compares it with the hashes that the entries give.
 func (c *checker) compare(ctx context.Context, t tile.Tile, want []tree.Hash) error {
 	got, err := tree.ReadTile(ctx, c.r, t)
 	if err != nil {
@@ -193,8 +204,8 @@ func (c *checker) compare(ctx context.Context, t tile.Tile, want []tree.Hash) er
 		t, i, first, first+below-1, got[i], want[i])
 }
 
-// advance compares the checkpoints of the history that have the size reached,
-// and finds the next.
+// advance compares the checkpoints of the history whose size the frontier has
+// reached, and makes the next one due.
 func (c *checker) advance(ctx context.Context) error {
 	for ctx.Err() == nil {
 		if c.due != nil {

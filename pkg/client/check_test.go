@@ -163,7 +163,7 @@ func TestCheckCountsTilesInARow(t *testing.T) {
 	for _, level := range []int{tile.Entries, 0} {
 		for _, more := range []int{-1, 1} {
 			_, err := client.Check(t.Context(), askew{inARow{tile.FS(l)}, level, more}, l.policy(t), client.CheckOptions{})
-			if err == nil || !strings.Contains(err.Error(), "the reader gives") {
+			if err == nil || !strings.Contains(err.Error(), "the reader returned") {
 				t.Errorf("%d more at level %d: error %v", more, level, err)
 			}
 		}

@@ -1,16 +1,26 @@
-// Package client is the Go client of Stele: it appends events to a log, reads
-// the log back verified, and is a handler for package log/slog.
+// Package client is the Go client of Stele. It appends events to a log, reads and
+// verifies logs, and connects package log/slog to a log.
 //
-// A [Client] speaks the HTTP API of a server, which serves its description as
-// /openapi.yaml. [ReadEntries] and [Check] need no Stele server: they read any
-// log in the tlog-tiles layout (https://c2sp.org/tlog-tiles) and trust nothing
-// but the head or the policy they are given.
+// A [Client] speaks the HTTP API of a server, which serves its own description as
+// /openapi.yaml. There are three ways to append:
+//
+//   - [Client.Append] and [Client.AppendJSON] send events and wait for the results;
+//   - [Client.Stream] sends events as they come, over one request that stays open,
+//     and yields each result as soon as the event is durable;
+//   - a [Handler] takes the records of a [log/slog.Logger], queues them, and streams
+//     them in the background.
+//
+// Reading is apart from that. [ReadEntries] and [Check] need no Stele server: they
+// read any log in the tlog-tiles layout (https://c2sp.org/tlog-tiles) and trust
+// only the head or the policy that they are given. [Client.Entry] and
+// [Client.Receipt] return what the server sends, unverified.
 //
 // What always holds:
 //   - an event has an id before it is first sent, so that sending it again
 //     cannot store it twice, see [Client.AppendJSON];
 //   - events are stored in the order in which they were given;
-//   - nothing is sent again that the server has refused, nor for ever;
+//   - an event that the server has refused is not sent again, and no request is
+//     tried for ever;
 //   - the token goes to the configured scheme, host and port only, and into no
 //     error. Redirects are errors.
 //
@@ -26,10 +36,10 @@ import (
 	"time"
 )
 
-// Config is what a Client is made of.
+// Config configures a Client. Only URL must be set.
 type Config struct {
-	// URL is where the server is, such as "https://logs.example.com". It may have
-	// a path.
+	// URL is the address of the server, such as "https://logs.example.com". It may
+	// have a path, but no query and no user.
 	URL string
 
 	// Log is the name of the log; "default" if empty.
@@ -38,17 +48,17 @@ type Config struct {
 	// Token is sent as bearer token. If empty, none is sent.
 	Token string
 
-	// HTTP does the requests; a client with a timeout of two minutes if nil. Its
-	// CheckRedirect is not used.
+	// HTTP sends the requests; a client with a timeout of two minutes if nil. Its
+	// CheckRedirect is not used, and neither is its Timeout for streams.
 	HTTP *http.Client
 
-	// RetryFor is how long after its first try a request may be tried again. It
-	// is if there was no answer, or one with status 429, 502, 503 or 504. It is a
-	// minute if 0; nothing is tried again if it is negative.
+	// RetryFor is the time, from its first try, in which a failed request is tried
+	// again: one that got no answer, or an answer with status 429, 502, 503 or 504.
+	// A minute if 0; nothing is tried again if it is negative.
 	RetryFor time.Duration
 
-	// Retrying, if not nil, is told why a request failed and when it is tried
-	// again.
+	// Retrying, if not nil, is called before each wait for another try, with the
+	// error of the last one.
 	Retrying func(err error, wait time.Duration)
 }
 
@@ -61,7 +71,7 @@ const (
 // A Client writes to one log of a server, and reads from it.
 type Client struct {
 	http      *http.Client
-	streaming *http.Client // without a limit of time for all of an exchange
+	streaming *http.Client // without a timeout, since a stream may stay open for days
 	base      string       // the server's URL, without slash at the end
 	log       string
 	retryFor  time.Duration
@@ -69,7 +79,7 @@ type Client struct {
 	receipts  bool // wait for receipts when appending
 }
 
-// New returns a Client. It does not connect yet.
+// New returns a Client. It does not connect: an error is one in the Config.
 func New(cfg Config) (*Client, error) {
 	u, err := url.Parse(cfg.URL)
 	switch {
@@ -114,16 +124,18 @@ func New(cfg Config) (*Client, error) {
 // [tile.HTTP]: https://pkg.go.dev/github.com/stele-log/stele/pkg/tile#HTTP
 func (c *Client) Prefix() string { return c.base + c.path("") }
 
-// path returns the path of something in the log, below the server's URL.
+// path returns the path of a resource of the log, below the server's URL.
 func (c *Client) path(rest string) string { return "/logs/" + url.PathEscape(c.log) + rest }
 
-// authorized adds the token to requests to the server, and only to those.
+// authorized adds the token to requests to the server, and only to those. It is a
+// transport, so that no request can be sent without passing it.
 type authorized struct {
-	next                http.RoundTripper
+	next                http.RoundTripper // http.DefaultTransport if nil
 	scheme, host, token string
 }
 
-// RoundTrip implements http.RoundTripper.
+var _ http.RoundTripper = authorized{}
+
 func (a authorized) RoundTrip(req *http.Request) (*http.Response, error) {
 	if a.token != "" && req.URL.Scheme == a.scheme && req.URL.Host == a.host {
 		req = req.Clone(req.Context())

@@ -12,24 +12,26 @@ import (
 	"github.com/stele-log/stele/pkg/event"
 )
 
-// An Event is one to append. Only Type must be set.
+// An Event is an event to append, with the attributes of CloudEvents
+// (https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#context-attributes).
+// Only Type must be set.
 type Event struct {
 	ID      string    // with Source, identifies the event; a new UUID (version 7) if empty
 	Source  string    // a URI-reference; the sender's name, set by the server, if empty
 	Type    string    // such as "com.example.order.placed"
-	Subject string    // what in the source it is about, such as "order/48151"
+	Subject string    // the object within the source that it is about, such as "order/48151"
 	Time    time.Time // when it happened; now, if zero
 
 	// Data is marshalled by encoding/json, unless it is nil.
 	Data any
 
-	// Extensions are further attributes: strings, booleans or integers of 32
-	// bits, by names of a-z and 0-9.
+	// Extensions are further attributes: strings, booleans or 32-bit integers, by
+	// names of 1 to 64 characters a-z and 0-9.
 	Extensions map[string]any
 }
 
-// json returns the event as JSON, with an id, and without a time if that is
-// zero.
+// json returns the event as one line of JSON, with an id, and without a time if
+// that is zero. It only prints: newLine checks the result.
 func (e Event) json() ([]byte, error) {
 	at := ""
 	if !e.Time.IsZero() {
@@ -76,13 +78,14 @@ type line struct {
 	id   string
 }
 
-// anyone stands for the writer, whom the client does not know: the server
-// checks again.
+// anyone stands for the sender's name, which only the server knows. It does not
+// get into the event.
 const anyone = "client"
 
-// newLine makes a line of an event in JSON, or returns why it is none. What has
-// an id and is one line stays as it is. The rest is written as the server would
-// store it (see [event.Event.Received]), with an id before the closing brace.
+// newLine makes a line of an event in JSON, or returns the error for which the
+// server would refuse it, which saves a request. An event that has an id and is
+// one line stays as it is. Any other is written as the server would store it (see
+// [event.Event.Received]), with an id before the closing brace.
 func newLine(json []byte) (line, error) {
 	newID := ""
 	e, err := event.Parse(json, event.Sender{Name: anyone, NewID: func() string {

@@ -10,30 +10,30 @@ import (
 	"time"
 )
 
-// ErrClosed says that a [Handler] takes no more records.
+// ErrClosed is the error for records that come after a [Handler] was closed.
 var ErrClosed = errors.New("log handler is closed")
 
-// HandlerConfig is what a Handler is made of. Only Client must be set.
+// HandlerConfig configures a Handler. Only Client must be set.
 type HandlerConfig struct {
 	Client *Client
 
-	// Level is the least level that is logged; [slog.LevelInfo] if nil.
+	// Level is the lowest level that is logged; [slog.LevelInfo] if nil.
 	Level slog.Leveler
 
 	// Source is the source of the events, a URI-reference; the sender's name, set
 	// by the server, if empty.
 	Source string
 
-	// Queue is how many records may wait to be in the log, sent or not; 10,000 if
-	// 0.
+	// Queue is the number of records that may be on their way to the log, sent or
+	// not; 10,000 if 0. It bounds the memory that the Handler takes.
 	Queue int
 
-	// Wait is how long logging blocks, at most, while the queue is full; a second
-	// if 0. Then the record is lost.
+	// Wait is the longest time for which logging blocks while the queue is full; a
+	// second if 0. After it the record is lost.
 	Wait time.Duration
 
-	// OnError is told of each record that is lost, and of delays. It may be
-	// called from any goroutine and must not log to the Handler. If nil, errors
+	// OnError is called when records are lost or delayed. It may be called from any
+	// goroutine, several at once, and must not log to the Handler. If nil, errors
 	// are written to standard error.
 	OnError func(error)
 }
@@ -45,11 +45,11 @@ type HandlerConfig struct {
 // [slog.JSONHandler] does. Where that would give an object two members of one
 // name, the second is called name_2, and so on.
 //
-// Records are queued and sent in order from another goroutine, as
-// [Client.Stream] sends them. While the server does not answer they stay in the
-// queue. When the queue is full,
-// logging blocks for a limited time; what is lost then, and what the server
-// refuses, is reported and counted. Close the Handler before the program ends.
+// Records are queued, and sent in order from another goroutine, as [Client.Stream]
+// sends events. While the server does not answer they stay in the queue. When the
+// queue is full, logging blocks for a limited time. Records that are lost after
+// that, and records that the server refuses, are reported and counted. Close the
+// Handler before the program ends: queued records are only in memory.
 type Handler struct {
 	cfg   HandlerConfig
 	queue *queue
@@ -58,7 +58,7 @@ type Handler struct {
 
 var _ slog.Handler = (*Handler)(nil)
 
-// NewHandler returns a Handler that is running.
+// NewHandler returns a Handler whose goroutine is running: it must be closed.
 func NewHandler(cfg HandlerConfig) *Handler {
 	if cfg.Level == nil {
 		cfg.Level = slog.LevelInfo
@@ -75,29 +75,32 @@ func NewHandler(cfg HandlerConfig) *Handler {
 	return &Handler{cfg: cfg, queue: newQueue(cfg)}
 }
 
-// Enabled implements slog.Handler.
+// Enabled reports whether records of this level are logged.
 func (h *Handler) Enabled(_ context.Context, level slog.Level) bool {
 	return level >= h.cfg.Level.Level()
 }
 
-// WithAttrs implements slog.Handler.
+// WithAttrs returns a Handler that adds the attributes to each record. It shares
+// the queue of h, and closing either closes both.
 func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return h.and(func(inner slog.Handler) slog.Handler { return inner.WithAttrs(attrs) })
 }
 
-// WithGroup implements slog.Handler.
+// WithGroup returns a Handler that puts the attributes that follow into a group. It
+// shares the queue of h, as with WithAttrs.
 func (h *Handler) WithGroup(name string) slog.Handler {
 	return h.and(func(inner slog.Handler) slog.Handler { return inner.WithGroup(name) })
 }
 
+// and returns a Handler that also applies with to the JSON handler of each record.
 func (h *Handler) and(with func(slog.Handler) slog.Handler) slog.Handler {
 	derived := *h
 	derived.with = append(h.with[:len(h.with):len(h.with)], with)
 	return &derived
 }
 
-// Handle implements slog.Handler. It returns as soon as the record is queued;
-// the error says why it is lost.
+// Handle queues a record and does not wait until it is in the log. If it returns
+// an error, the record is lost, and was reported and counted.
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	text, err := h.event(ctx, r)
 	if err != nil {
@@ -106,18 +109,19 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 	return h.queue.put(ctx, text)
 }
 
-// Flush waits until what was logged before is in the log or reported as lost.
+// Flush waits until all records logged before are in the log or reported as lost.
 // After Close it returns ErrClosed.
 func (h *Handler) Flush(ctx context.Context) error { return h.queue.flush(ctx) }
 
-// Close sends what is queued and ends the Handler. When the context ends before
-// that is done, what is left is lost, and the error says so.
+// Close sends the queued records and ends the Handler. If the context ends first,
+// the records that are left are lost; the error has their number.
 func (h *Handler) Close(ctx context.Context) error { return h.queue.close(ctx) }
 
-// Lost returns how many records were lost.
+// Lost returns the number of records lost so far, refused ones included.
 func (h *Handler) Lost() uint64 { return h.queue.lost.Load() }
 
-// event returns the event for a record, as JSON.
+// event returns the event for a record, as JSON. The data are written by a
+// [slog.JSONHandler] of their own: WithAttrs and WithGroup are played back on it.
 func (h *Handler) event(ctx context.Context, r slog.Record) ([]byte, error) {
 	e := Event{Source: h.cfg.Source, Type: typeOf(r.Level), Time: r.Time}
 	r.Time = time.Time{}

@@ -19,14 +19,15 @@ const (
 	// maxPage is the number of checkpoints on the largest page that is asked for.
 	maxPage = 1000
 
-	// maxPageBytes is the size of the largest page that is read, in bytes: 1000
-	// checkpoints with some ML-DSA-44 cosignatures.
+	// maxPageBytes is the size of the largest page that is read, in bytes. It has
+	// room for 1000 checkpoints with several ML-DSA-44 cosignatures.
 	maxPageBytes = 64 << 20
 )
 
 // History reads the history of checkpoints that a Stele log serves below its
-// prefix, from a number on, without their proofs. A log that serves none has an
-// empty one. The context is that of the requests.
+// prefix, page by page, oldest first, from a number on, without their proofs. A
+// log that serves none has an empty history. The context is used for the requests.
+// An error is the last that is yielded.
 //
 // It verifies nothing, not even that no checkpoint is missing: see [Check] and
 // [heads.Export].
@@ -58,7 +59,8 @@ func History(ctx context.Context, c *http.Client, prefix string, from uint64) it
 	}
 }
 
-// A page is part of a history as the server sends it.
+// A page is the server's answer: some checkpoints, and the number of the next one
+// if there is any.
 type page struct {
 	Checkpoints []struct {
 		Number    uint64    `json:"number"`

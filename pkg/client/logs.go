@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A LogInfo is what the server says of a log. Its keys are only as good as the
-// server: who verifies gets them from elsewhere.
+// A LogInfo is the server's description of a log. Its keys are only as trustworthy
+// as the server: verifiers need them from elsewhere.
 type LogInfo struct {
 	Name      string    `json:"name"`
 	Origin    string    `json:"origin"`
@@ -22,14 +22,14 @@ type LogInfo struct {
 	Problem   string    `json:"problem,omitempty"` // why the log cannot be used, or is not signed
 }
 
-// A NewLog says what log to create.
+// A NewLog describes a log to create.
 type NewLog struct {
 	Name    string `json:"name"`              // in URLs: 1 to 63 of a-z, 0-9 and "-", not "-" at either end
 	Origin  string `json:"origin,omitempty"`  // in checkpoints, for ever; made by the server if empty
 	MLDSA44 bool   `json:"mldsa44,omitempty"` // sign with an ML-DSA-44 key too
 }
 
-// Logs returns all logs of the server, by name.
+// Logs returns the descriptions of all logs of the server, sorted by name.
 func (c *Client) Logs(ctx context.Context) ([]LogInfo, error) {
 	var list struct {
 		Logs []LogInfo `json:"logs"`
@@ -40,7 +40,8 @@ func (c *Client) Logs(ctx context.Context) ([]LogInfo, error) {
 	return list.Logs, nil
 }
 
-// Info returns what the server says of the client's log.
+// Info returns the server's description of the client's log. If there is no such
+// log, the error is a [*Problem] with status 404.
 func (c *Client) Info(ctx context.Context) (LogInfo, error) {
 	var info LogInfo
 	if err := c.getJSON(ctx, c.path(""), &info); err != nil {
@@ -49,8 +50,9 @@ func (c *Client) Info(ctx context.Context) (LogInfo, error) {
 	return info, nil
 }
 
-// CreateLog creates a log on the server. It is sent once: after an error other
-// than a [*Problem] the log may exist.
+// CreateLog creates a log on the server, whatever the log of the client is. The
+// request is not tried again: after an error other than a [*Problem] the log may
+// exist.
 func (c *Client) CreateLog(ctx context.Context, n NewLog) (LogInfo, error) {
 	info, err := c.createLog(ctx, n)
 	if err != nil {
@@ -73,8 +75,8 @@ func (c *Client) createLog(ctx context.Context, n NewLog) (info LogInfo, err err
 	return info, unmarshal(body, &info)
 }
 
-// Entry returns the entry at an index, as the server has it: nothing is
-// verified.
+// Entry returns the bytes of the entry at an index, as the server sends them.
+// Nothing is verified; [ReadEntries] proves entries, and a receipt proves one.
 func (c *Client) Entry(ctx context.Context, index uint64) ([]byte, error) {
 	entry, err := c.get(ctx, c.path("/events/"+strconv.FormatUint(index, 10)))
 	if err != nil {
@@ -83,10 +85,11 @@ func (c *Client) Entry(ctx context.Context, index uint64) ([]byte, error) {
 	return entry, nil
 }
 
-// Receipt returns the receipt of the entry at an index, a C2SP tlog-proof for
-// [proof.ParseReceipt], which verifies it. If there is no checkpoint yet that
-// covers the entry, the error is a [*Problem] with status 404 or, if told to
-// wait, Receipt waits for one.
+// Receipt returns the receipt of the entry at an index: the text of a C2SP
+// tlog-proof (https://c2sp.org/tlog-proof), unverified. [proof.ParseReceipt] parses
+// it, and the receipt's Verify verifies it. If no published checkpoint covers the
+// entry yet, Receipt waits for one if wait is true, for as long as the server
+// does; otherwise the error is a [*Problem] with status 404.
 //
 // [proof.ParseReceipt]: https://pkg.go.dev/github.com/stele-log/stele/pkg/proof#ParseReceipt
 func (c *Client) Receipt(ctx context.Context, index uint64, wait bool) ([]byte, error) {

@@ -13,25 +13,27 @@ import (
 	"github.com/stele-log/stele/pkg/event"
 )
 
-// ErrRefused says that an event is not in the log, and would not be if it was
-// sent again. The error that it is found in also has a [Problem].
+// ErrRefused is the error for an event that the server has refused, or that is not
+// valid and was not sent: it is not in the log, and sending it again would not
+// change that. An error that wraps ErrRefused also wraps a [*Problem].
 var ErrRefused = errors.New("event refused")
 
-// A Problem is the answer to a request, or to one event of many, that was not
-// done.
+// A Problem is the server's error: its answer to a request that it did not carry
+// out, or to one event of many that it did not store.
 //
 // SPEC: RFC 9457 section 3.1.
 type Problem struct {
 	Title   string  `json:"title"`
-	Status  int     `json:"status"` // of HTTP
-	Detail  string  `json:"detail"` // what is wrong, and what to do
-	Pointer string  `json:"pointer,omitempty"`
-	Offset  *int64  `json:"offset,omitempty"` // bytes into the event
-	Index   *uint64 `json:"index,omitempty"`  // of the entry that the event is in conflict with
+	Status  int     `json:"status"`            // of HTTP
+	Detail  string  `json:"detail"`            // what is wrong, and what to do
+	Pointer string  `json:"pointer,omitempty"` // JSON Pointer (RFC 6901) into the event
+	Offset  *int64  `json:"offset,omitempty"`  // bytes into the event
+	Index   *uint64 `json:"index,omitempty"`   // of the entry that the event is in conflict with
 
-	retryAfter time.Duration
+	retryAfter time.Duration // 0 if the server has not sent any
 }
 
+// Error returns status, title and detail on one line.
 func (p *Problem) Error() string {
 	title := p.Title
 	if title == "" {
@@ -43,7 +45,7 @@ func (p *Problem) Error() string {
 	return fmt.Sprintf("%d %s: %s", p.Status, title, p.Detail)
 }
 
-// mayPass reports whether the same request may be answered otherwise later.
+// mayPass reports whether the same request may succeed later.
 func (p *Problem) mayPass() bool {
 	switch p.Status {
 	case http.StatusTooManyRequests, http.StatusBadGateway,
@@ -53,7 +55,9 @@ func (p *Problem) mayPass() bool {
 	return false
 }
 
-// problemIn returns the problem that a response, other than a 2xx, is.
+// problemIn returns the Problem in a response whose status is not 2xx. A proxy may
+// have answered instead of Stele, with a body of any kind: the Problem then has the
+// status, and what of the body a person can read.
 func problemIn(resp *http.Response, body []byte) *Problem {
 	p := &Problem{}
 	contentType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
@@ -63,7 +67,7 @@ func problemIn(resp *http.Response, body []byte) *Problem {
 			p.Detail = strings.TrimSpace(string(body[:min(len(body), 500)]))
 		}
 	}
-	// The status line is what proxies and clients go by.
+	// The status line counts, not the body: proxies and clients go by it.
 	if p.Status != resp.StatusCode {
 		p.Status, p.Title = resp.StatusCode, http.StatusText(resp.StatusCode)
 	}
@@ -87,11 +91,11 @@ func retryAfter(value string) time.Duration {
 	return 0
 }
 
-// refused returns the error for an event that the server refused for p.
+// refused returns the error for an event that the server refused with p.
 func refused(p *Problem) error { return fmt.Errorf("%w: %w", ErrRefused, p) }
 
-// refusedEvent returns the error for an event that a server would refuse for
-// err.
+// refusedEvent returns the error for an event that was not sent, since err shows
+// that the server would refuse it. It is like the one that the server would send.
 func refusedEvent(err error) error {
 	p := &Problem{Status: http.StatusBadRequest, Detail: err.Error()}
 	if bad, ok := errors.AsType[*event.Error](err); ok {

@@ -9,7 +9,10 @@ import (
 	"time"
 )
 
-// A queue sends events from a goroutine of its own, in order.
+// A queue streams the events of a Handler to the log, in order. Callers put events
+// into items; one goroutine, run, moves them to pending and sends them. An event
+// is in one of these two until the server has answered for it or it is given up,
+// and holds a token of room until then, which bounds the memory.
 type queue struct {
 	client  *Client
 	wait    time.Duration
@@ -17,16 +20,16 @@ type queue struct {
 	lost    atomic.Uint64
 
 	room   chan struct{} // holds a token for each record that is queued or pending
-	mu     sync.RWMutex  // held for writing to close items
+	mu     sync.RWMutex  // held for reading to send to items, for writing to close it
 	closed bool
 	items  chan item
 
-	stop context.CancelFunc // gives up what is being sent
-	done chan struct{}      // closed when all is sent or lost
+	stop context.CancelFunc // ends run, which then gives up what is left
+	done chan struct{}      // closed when run has ended: all is sent or lost
 }
 
-// An item is an event or, if flushed is not nil, a place in the queue: flushed
-// is closed when all before it is sent or lost.
+// An item is an event or, if flushed is not nil, a mark in the queue: flushed is
+// closed when all events before it are sent or lost.
 type item struct {
 	event   []byte
 	flushed chan struct{}
@@ -42,7 +45,7 @@ func newQueue(cfg HandlerConfig) *queue {
 	return q
 }
 
-// lose counts and reports events that are lost, and returns the report.
+// lose counts and reports n events that are lost for err, and returns the report.
 func (q *queue) lose(n int, err error) error {
 	total := q.lost.Add(uint64(n))
 	err = fmt.Errorf("log handler: %d records lost, %d in total: %w", n, total, err)
@@ -50,7 +53,8 @@ func (q *queue) lose(n int, err error) error {
 	return err
 }
 
-// put queues an event, for which it may have to wait.
+// put queues an event. It waits while the queue is full, for at most q.wait; then
+// the event is lost, and the error is the report.
 func (q *queue) put(ctx context.Context, event []byte) error {
 	q.mu.RLock()
 	defer q.mu.RUnlock()
@@ -83,6 +87,7 @@ func (q *queue) makeRoom(ctx context.Context) error {
 	}
 }
 
+// flush waits until the events that were put before are sent or lost.
 func (q *queue) flush(ctx context.Context) error {
 	it := item{flushed: make(chan struct{})}
 	if err := q.putMark(ctx, it); err != nil {
@@ -110,6 +115,8 @@ func (q *queue) putMark(ctx context.Context, it item) error {
 	}
 }
 
+// close sends what is queued and ends run. If the context ends first, what is left
+// is lost.
 func (q *queue) close(ctx context.Context) error {
 	q.mu.Lock()
 	if !q.closed {
@@ -131,7 +138,9 @@ func (q *queue) close(ctx context.Context) error {
 	return nil
 }
 
-// run sends what is queued until the queue is closed.
+// run sends the queued events until the queue is closed and empty. An error that
+// may pass delays them; after any other, the pending ones are lost and it goes on
+// with the rest.
 func (q *queue) run(ctx context.Context) {
 	defer close(q.done)
 	defer q.stop()
@@ -145,8 +154,8 @@ func (q *queue) run(ctx context.Context) {
 		case !mayPass(err):
 			p.lose(err)
 		default:
-			q.onError(fmt.Errorf("log handler: %d records and what is queued are delayed: %w", len(p.events), err))
-			// The client has tried for long, unless it was told not to.
+			q.onError(fmt.Errorf("log handler: %d records, and those still queued, are delayed: %w", len(p.events), err))
+			// Stream has tried again for the client's retryFor; begin another one.
 			q.pause(ctx)
 		}
 	}
@@ -159,25 +168,25 @@ func (q *queue) pause(ctx context.Context) {
 	}
 }
 
-// A pending is what was taken out of the queue and is neither in the log nor
-// lost.
+// A pending holds the events that were taken out of the queue and are neither
+// answered nor lost. A stream that fails leaves them here for the next one.
 type pending struct {
 	queue *queue
 	ended bool // the queue is closed, and nothing is pending
 
 	mu     sync.Mutex
-	events [][]byte
-	marks  []mark
+	events [][]byte // in order
+	marks  []mark   // in order
 }
 
-// A mark is closed once the events before it are answered.
+// A mark is a flush that waits for the events before it.
 type mark struct {
-	before  int // events
+	before  int // number of pending events before it
 	flushed chan struct{}
 }
 
-// send streams what is pending and what is queued to the log until the queue is
-// closed, or it fails.
+// send streams the pending events and then the queued ones to the log, until the
+// queue is closed or the stream fails.
 func (p *pending) send(ctx context.Context) error {
 	taking, stop := context.WithCancel(ctx)
 	taken := make(chan struct{})
@@ -202,8 +211,8 @@ func (p *pending) send(ctx context.Context) error {
 	return nil
 }
 
-// take yields the events that are pending, and then those that it takes out of
-// the queue, until the queue is closed.
+// take yields the pending events, and then those that it takes out of the queue
+// and makes pending, until the queue is closed.
 func (p *pending) take(ctx context.Context, yield func([]byte) bool) {
 	p.mu.Lock()
 	again := slices.Clone(p.events)
@@ -231,7 +240,7 @@ func (p *pending) take(ctx context.Context, yield func([]byte) bool) {
 	}
 }
 
-// add adds an item of the queue. It reports whether it is an event.
+// add makes an item of the queue pending. It reports whether that is an event.
 func (p *pending) add(it item) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -244,7 +253,8 @@ func (p *pending) add(it item) bool {
 	return false
 }
 
-// answered forgets the first n events.
+// answered removes the first n events, gives back their room, and closes the marks
+// behind them.
 func (p *pending) answered(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -265,7 +275,7 @@ func (p *pending) closeMarks() {
 	}
 }
 
-// lose gives up what is pending.
+// lose gives up the pending events.
 func (p *pending) lose(err error) {
 	if n := len(p.events); n > 0 {
 		_ = p.queue.lose(n, err)
@@ -273,7 +283,7 @@ func (p *pending) lose(err error) {
 	}
 }
 
-// loseAll gives up what is pending and all that is queued.
+// loseAll gives up the pending and the queued events. The queue must be closed.
 func (p *pending) loseAll(err error) {
 	for it := range p.queue.items {
 		p.add(it)

@@ -11,18 +11,19 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// rangeBundles is how many bundles are read in a row, if they can be: enough
-// for a query's own cost not to count, few enough for all workers to have some.
+// rangeBundles is the number of bundles that are read in one query, if the reader
+// can: enough for the cost of a query not to matter, and few enough to keep all
+// workers busy.
 const rangeBundles = 128
 
-// A tileRange is tiles or bundles in a row: n from the first on.
+// A tileRange is n adjacent tiles or bundles, from the first on.
 type tileRange struct {
 	first tile.Tile
 	n     uint64
 }
 
-// entries reads and hashes ranges of bundles in parallel, and appends them in
-// order.
+// entries reads and hashes ranges of bundles in parallel, and appends them to the
+// tree in order. It is where Check spends its time.
 func (c *checker) entries(ctx context.Context) error {
 	for bundles, err := range inorder.Map(ctx, 4*runtime.GOMAXPROCS(0), c.ranges, c.read) {
 		for _, b := range bundles {
@@ -37,7 +38,9 @@ func (c *checker) entries(ctx context.Context) error {
 	return nil
 }
 
-// ranges yields what is to be read in one go, in order.
+// ranges yields the ranges that cover the log, in order. The partial bundle at its
+// end is a range of its own, and so is every bundle if the reader takes only one
+// at a time.
 func (c *checker) ranges(yield func(tileRange) bool) {
 	_, inARow := c.r.(tile.RangeReader)
 	for i := uint64(0); ; {
@@ -53,9 +56,9 @@ func (c *checker) ranges(yield func(tileRange) bool) {
 	}
 }
 
-// read hashes the bundles of a range and compares them with the level 0 tiles. It
-// returns those up to the first that is not whole, without their bytes, and what
-// is wrong with that one.
+// read reads the bundles of a range, hashes them, and compares them with the level
+// 0 tiles. It returns those before the first bad one, without their bytes, and the
+// error about that one.
 func (c *checker) read(ctx context.Context, in tileRange) ([]tree.Bundle, error) {
 	bundles := make([]tree.Bundle, 0, in.n)
 	next := in.first
@@ -78,15 +81,16 @@ func (c *checker) read(ctx context.Context, in tileRange) ([]tree.Bundle, error)
 	return bundles, err
 }
 
-// each calls f with the bytes of the tiles or bundles of a range. Its errors, but
-// for those of f, say which of them cannot be read. What f is given is not to be
-// kept, nor to be changed, and f must not read from the log.
+// each calls f with the bytes of each tile or bundle of a range, in order. It
+// returns f's error as it is; its own names the tile that cannot be read. f must
+// neither keep nor change the bytes, and must not read from the log: the reader
+// may hold its only connection meanwhile.
 func (c *checker) each(ctx context.Context, in tileRange, f func(data []byte) error) error {
 	next, end := in.first, in.first.Index+in.n
 	var failed error
 	do := func(data []byte) error {
 		if next.Index == end {
-			return fmt.Errorf("the reader gives more than %d in a row", in.n)
+			return fmt.Errorf("the reader returned more than the %d tiles asked for", in.n)
 		}
 		failed = f(data)
 		next.Index++
@@ -97,12 +101,12 @@ func (c *checker) each(ctx context.Context, in tileRange, f func(data []byte) er
 		err = r.ReadTiles(ctx, next.Level, next.Index, end, do)
 	} else {
 		var data []byte
-		if data, err = c.r.ReadTile(ctx, next); err == nil { // of which there is one
+		if data, err = c.r.ReadTile(ctx, next); err == nil { // then in.n is 1
 			err = do(data)
 		}
 	}
 	if failed == nil && err == nil && next.Index != end {
-		err = fmt.Errorf("the reader gives %d in a row, not %d", next.Index-in.first.Index, in.n)
+		err = fmt.Errorf("the reader returned %d tiles, not the %d asked for", next.Index-in.first.Index, in.n)
 	}
 	if failed == nil && err != nil {
 		return fmt.Errorf("read %s: %w", next, err)
@@ -110,15 +114,15 @@ func (c *checker) each(ctx context.Context, in tileRange, f func(data []byte) er
 	return failed
 }
 
-// compareLeaves compares bundles with the level 0 tiles that go with them, and
-// returns how many are whole.
+// compareLeaves compares bundles with the level 0 tiles over them, and returns how
+// many agree before the first that does not.
 func (c *checker) compareLeaves(ctx context.Context, bundles []tree.Bundle) (whole int, err error) {
 	if len(bundles) == 0 {
 		return 0, nil
 	}
 	tiles := tileRange{bundles[0].Tile, uint64(len(bundles))}
 	tiles.first.Level = 0
-	var stored []tree.Hash // with which the first bundle that is not whole does not agree
+	var stored []tree.Hash // the tile that does not agree with its bundle
 	err = c.each(ctx, tiles, func(data []byte) error {
 		b := bundles[whole]
 		if !equal(b.Leaves, data) {
@@ -138,10 +142,12 @@ func (c *checker) compareLeaves(ctx context.Context, bundles []tree.Bundle) (who
 	return whole, err
 }
 
-// errDiffer ends a comparison; it does not leave this package.
+// errDiffer ends a comparison. It is replaced by what blame finds, which reads from
+// the log and therefore has to wait until each has returned.
 var errDiffer = errors.New("the entries and the tile differ")
 
-// equal reports whether the bytes of a tile are these hashes.
+// equal reports whether the bytes of a tile are these hashes. It compares without
+// parsing, since almost all tiles are equal.
 func equal(hashes []tree.Hash, data []byte) bool {
 	if len(data) != len(hashes)*tree.HashSize {
 		return false

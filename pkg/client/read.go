@@ -10,8 +10,10 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// ReadHead reads a log's newest checkpoint and returns what the policy finds in
-// it, or why the policy does not trust it.
+// ReadHead reads a log's newest checkpoint and checks it with the policy. The
+// Result has the head that [ReadEntries] takes. An error that wraps a
+// [*policy.QuorumError] means that the log has signed the checkpoint, and too few
+// witnesses have cosigned it.
 func ReadHead(ctx context.Context, r tile.Reader, p *policy.Policy) (policy.Result, error) {
 	msg, err := r.ReadCheckpoint(ctx)
 	if err != nil {
@@ -22,16 +24,18 @@ func ReadHead(ctx context.Context, r tile.Reader, p *policy.Policy) (policy.Resu
 
 // An Entry is an entry and its place in the log.
 type Entry struct {
-	Index uint64
-	Data  []byte // as it is in the log
+	Index uint64 // from 0
+	Data  []byte // its bytes in the log, which package event decodes; not to be changed
 }
 
 // ReadEntries reads the entries from start up to but not including end, in
-// order, and proves each to be in the tree with the given head, which the caller
-// trusts: nothing else is taken on the word of r. It stops at the first error.
+// order, and proves each to be in the tree with the given head. The caller must
+// trust the head, as [ReadHead] returns it; r is not trusted. The first error ends
+// the sequence and comes with no entry; the entries before it are proven.
 //
-// Full tiles are proven by the tile above them, up to the tiles at the tree's
-// right edge, which together are the head.
+// A bundle of entries is proven by the tile that has its hash, and that tile by
+// the one above it, up to the tiles at the tree's right edge, from which the root
+// of the head follows.
 func ReadEntries(ctx context.Context, r tile.Reader, head tree.Head, start, end uint64) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
 		if end > head.Size || start > end {
@@ -63,7 +67,7 @@ func ReadEntries(ctx context.Context, r tile.Reader, head tree.Head, start, end 
 	}
 }
 
-// readProven reads the entries of a bundle and proves them.
+// readProven reads the entries of one bundle and proves them.
 func readProven(ctx context.Context, r tile.Reader, p *tree.Proven, t tile.Tile) ([][]byte, error) {
 	b, err := tree.ReadBundle(ctx, r, t)
 	if err != nil {
@@ -75,7 +79,7 @@ func readProven(ctx context.Context, r tile.Reader, p *tree.Proven, t tile.Tile)
 	return tile.SplitBundle(b.Data, t.Width)
 }
 
-// inEntries says of an error which entries it is about.
+// inEntries adds to an error which entries it is about: those of bundle t.
 func inEntries(t tile.Tile, err error) error {
 	return fmt.Errorf("entries %d to %d: %w", t.Start(), t.Start()+uint64(t.Width)-1, err)
 }

@@ -17,23 +17,24 @@ const (
 	firstWait = 100 * time.Millisecond // before the second try; it doubles
 	maxWait   = 10 * time.Second
 
-	maxReply = 128 << 20 // bytes
+	maxReply = 128 << 20 // bytes of an answer that is held in memory
 )
 
-// A request is one that the server answers with a body.
+// A request is a request whose answer is read whole. Streams are apart, in
+// stream.go.
 type request struct {
 	method, path string // the path is below the server's URL, escaped, and may have a query
-	contentType  string
+	contentType  string // of the body, if there is one
 	body         []byte
-	once         bool // sending it again might do it again
+	once         bool // not to be tried again: that might do it twice
 }
 
-// get returns what the server has at a path.
+// get returns the body that the server sends for a path.
 func (c *Client) get(ctx context.Context, path string) ([]byte, error) {
 	return c.do(ctx, request{method: http.MethodGet, path: path})
 }
 
-// getJSON reads what the server has at a path into v.
+// getJSON reads the JSON that the server sends for a path into v.
 func (c *Client) getJSON(ctx context.Context, path string, v any) error {
 	body, err := c.get(ctx, path)
 	if err != nil {
@@ -42,15 +43,17 @@ func (c *Client) getJSON(ctx context.Context, path string, v any) error {
 	return unmarshal(body, v)
 }
 
+// unmarshal reads an answer. Mostly it fails where the URL is that of another
+// kind of server.
 func unmarshal(body []byte, v any) error {
 	if err := json.Unmarshal(body, v); err != nil {
-		return fmt.Errorf("the server's answer cannot be read, is it Stele? %w", err)
+		return fmt.Errorf("cannot read the answer (is this a Stele server?): %w", err)
 	}
 	return nil
 }
 
-// do sends a request, again if need be, and returns the body of the answer. The
-// error is a [*Problem] if the server answered and did not do it.
+// do sends a request, more than once if it must, and returns the body of the
+// answer. The error is a [*Problem] if the server answered with one.
 func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 	backoff := c.newBackoff()
 	for {
@@ -70,7 +73,8 @@ func (c *Client) do(ctx context.Context, r request) ([]byte, error) {
 	}
 }
 
-// A backoff says when to try again, and for how long.
+// A backoff spaces the tries of one request, further and further apart, and ends
+// them after the client's retryFor.
 type backoff struct {
 	client *Client
 	start  time.Time // of the first try
@@ -79,10 +83,11 @@ type backoff struct {
 
 func (c *Client) newBackoff() *backoff { return &backoff{c, time.Now(), firstWait} }
 
-// pause waits before the next try after one that failed with err. It returns an
-// error, mostly that, if there is to be none.
+// pause waits before the next try, after one that failed with err. It returns an
+// error if there must be no other try: err itself if the time is up, and one that
+// wraps it if the context ends.
 func (b *backoff) pause(ctx context.Context, err error) error {
-	var least time.Duration // that the server asks for
+	var least time.Duration // the Retry-After of the server
 	if p, ok := errors.AsType[*Problem](err); ok {
 		least = p.retryAfter
 	}
@@ -104,8 +109,8 @@ func (b *backoff) pause(ctx context.Context, err error) error {
 	return nil
 }
 
-// mayPass reports whether a request that failed may be answered if it is sent
-// again.
+// mayPass reports whether a request that failed with err may succeed if it is sent
+// again. Without an answer it may, unless the server's certificate is not trusted.
 func mayPass(err error) bool {
 	if p, answered := errors.AsType[*Problem](err); answered {
 		return p.mayPass()

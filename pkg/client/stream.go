@@ -15,16 +15,17 @@ import (
 )
 
 const (
-	// A stream has at most so many events, and about so many bytes of them, that
-	// are not answered.
+	// A stream holds at most this many events without an answer, and about this
+	// many bytes of them.
 	maxUnanswered      = 8192
 	maxUnansweredBytes = 4 << 20
 
-	// maxSilence is how long a server may say nothing, not even that it lives.
+	// maxSilence is how long a server may send nothing. While it lives, it sends a
+	// heartbeat far more often than that.
 	maxSilence = time.Minute
 
 	// maxHeaderWait is how long a server may take to begin its answer. A proxy
-	// that waits for the end of a request before it passes it on never begins.
+	// that waits for the end of a request before it passes it on never begins one.
 	maxHeaderWait = 10 * time.Second
 
 	// maxAnswer is the size of the longest line of an answer, in bytes.
@@ -33,18 +34,20 @@ const (
 
 // Stream appends events as they come, each as [Client.AppendJSON] would, and
 // yields a Result for each, in order, as soon as it is in the log or refused.
-// They go over one request that stays open, and their results come back on it
-// while others are sent; a server that is slow slows events down. An event is
-// sent again, as [Config] says, until it is answered, and is stored once.
 //
-// An error that is yielded is the last: it says why the events that are not
-// answered may not be in the log. If the context ends, it is the context's.
+// The events go over one request that stays open, and results come back on it
+// while other events are sent. A slow server slows the events down. If the
+// request fails, the events that have no result are sent again, for as long as
+// [Config].RetryFor; each is stored once.
 //
-// The events are ranged over by another goroutine, a few thousand ahead of the
-// results. It ends at the next event once the results are not wanted any more.
-// Where a proxy does not let requests and answers cross, they go in batches.
+// An error ends the sequence: the events that have no result by then may or may
+// not be in the log. It is the context's error if the context ends.
 //
-// A client that waits for receipts, see [Client.WithReceipts], sends batches, too.
+// Another goroutine ranges over events, up to a few thousand ahead of the results.
+// When the loop over the results ends early, that goroutine ends at the next
+// event. If a proxy holds answers back until a request ends, the events go in
+// batches instead, one request after the other. So do those of a client that waits
+// for receipts, see [Client.WithReceipts].
 func (c *Client) Stream(ctx context.Context, events iter.Seq[[]byte]) iter.Seq2[Result, error] {
 	return func(yield func(Result, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -58,18 +61,22 @@ func (c *Client) Stream(ctx context.Context, events iter.Seq[[]byte]) iter.Seq2[
 	}
 }
 
-// A stream sends events until each is answered.
+// A stream is one call of Stream. An event goes from waiting to sent, and out when
+// its result is yielded; restart puts it back if the request fails. Four
+// goroutines meet here: pull adds events, the transport takes them through the
+// streamBody, readAnswers reads lines, and run, which is the caller's, handles them
+// and yields results.
 type stream struct {
 	client *Client
 	yield  func(Result, error) bool
 	left   bool // the caller wants no more results
-	slow   bool // one batch after the other
+	slow   bool // send batches: a stream does not get through, or receipts are waited for
 
 	more    chan struct{} // holds a token if waiting or ended may have changed
 	room    chan struct{} // holds a token if events were answered
-	refused chan struct{} // holds a token if something was given that is no event
+	refused chan struct{} // holds a token if an invalid event was put
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards the fields below
 	waiting []streamed // not sent in this try
 	sent    []streamed // sent in this try, not answered
 	bytes   int        // of both
@@ -77,7 +84,8 @@ type stream struct {
 	try     *streamBody
 }
 
-// run sends and receives, in as many requests as it takes.
+// run sends events and yields results, in as many requests as it takes. A request
+// that brings any answer starts the time for retries again.
 func (s *stream) run(ctx context.Context) error {
 	backoff := s.client.newBackoff()
 	for {
@@ -103,8 +111,8 @@ func (s *stream) run(ctx context.Context) error {
 	}
 }
 
-// await waits until there is an event to send. It reports whether there will be
-// none.
+// await waits until there is an event to send; no request is open meanwhile. done
+// is true once all events are answered.
 func (s *stream) await(ctx context.Context) (done bool, err error) {
 	for {
 		if !s.yieldRefused() {
@@ -124,7 +132,9 @@ func (s *stream) await(ctx context.Context) (done bool, err error) {
 	}
 }
 
-// exchange does one request. It reports whether it brought any answer.
+// exchange sends one request and reads its answer until that ends. It reports
+// whether any event was answered. The error is nil if another request may follow
+// at once.
 func (s *stream) exchange(ctx context.Context) (some bool, err error) {
 	s.restart()
 	if s.slow {
@@ -173,16 +183,18 @@ func (s *stream) exchange(ctx context.Context) (some bool, err error) {
 	}
 }
 
-// answersAhead is how many lines of an answer are read ahead.
+// answersAhead is the number of lines of an answer that are read ahead.
 const answersAhead = 64
 
-// An answered is a line of an answer, or why there are no more.
+// An answered is a line of an answer or, after the last one, the error that ended
+// it.
 type answered struct {
 	text []byte
 	err  error
 }
 
-// readAnswers reads the lines of an answer until it ends or the context does.
+// readAnswers reads the lines of an answer until it or the context ends. It has a
+// goroutine of its own, so that exchange can yield refused events meanwhile.
 func readAnswers(ctx context.Context, body io.Reader, to chan<- answered) {
 	lines := bufio.NewReaderSize(body, 64<<10)
 	for {
@@ -201,10 +213,11 @@ func readAnswers(ctx context.Context, body io.Reader, to chan<- answered) {
 var (
 	errSilent   = errors.New("silent")
 	errNoStream = errors.New("not answered as a stream")
-	errIdle     = errors.New("no event was sent for long")
+	errIdle     = errors.New("no event was sent for a long time")
 )
 
-// open begins a request whose body is what waits, and what comes.
+// open begins a request whose body is the waiting events and those still to come.
+// It returns when the server begins its answer, which is before the body ends.
 func (s *stream) open(ctx context.Context) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.client.base+s.client.path("/events"), s.try)
 	if err != nil {
@@ -230,7 +243,8 @@ func (s *stream) open(ctx context.Context) (*http.Response, error) {
 	return nil, errors.Join(err, resp.Body.Close())
 }
 
-// readAnswer reads a line of an answer, without its end.
+// readAnswer reads a line of an answer, without its line end. At the end of the
+// answer it returns io.EOF.
 func readAnswer(lines *bufio.Reader) ([]byte, error) {
 	var text []byte
 	for {
@@ -249,14 +263,15 @@ func readAnswer(lines *bufio.Reader) ([]byte, error) {
 }
 
 // An answerLine is a line of an answer: the outcome of an event, a heartbeat, or
-// why the server ends the stream.
+// the reason for which the server ends the stream.
 type answerLine struct {
 	outcome
 	Heartbeat string   `json:"heartbeat"`
 	End       *Problem `json:"end"`
 }
 
-// answer takes a line of the server's answer.
+// answer handles one line of the server's answer. Answers come in the order of the
+// events, so an outcome is that of the first event sent and not answered.
 func (s *stream) answer(text []byte) error {
 	var a answerLine
 	if err := unmarshal(text, &a); err != nil {
@@ -277,7 +292,7 @@ func (s *stream) answer(text []byte) error {
 	s.mu.Lock()
 	if len(s.sent) == 0 {
 		s.mu.Unlock()
-		return errors.New("the server answered for an event that was not sent, is it Stele?")
+		return errors.New("the server answered for an event that was not sent (is this a Stele server?)")
 	}
 	e := s.sent[0]
 	s.mu.Unlock()
@@ -290,7 +305,8 @@ func (s *stream) answer(text []byte) error {
 	return nil
 }
 
-// checkEnd is called when the server has ended its answer.
+// checkEnd is called when the server has ended its answer. It fails if results are
+// missing.
 func (s *stream) checkEnd() error {
 	s.yieldRefused()
 	s.mu.Lock()
@@ -301,7 +317,7 @@ func (s *stream) checkEnd() error {
 	return nil
 }
 
-// batch sends what waits in a request of its own.
+// batch sends waiting events, as many as fit, in a request that is not a stream.
 func (s *stream) batch(ctx context.Context) (answered bool, err error) {
 	var b batch
 	s.mu.Lock()

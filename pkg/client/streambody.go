@@ -9,13 +9,14 @@ import (
 	"sync"
 )
 
-// A streamed event is one that is not answered, in order. If err is set it is
-// none, and is not sent.
+// A streamed is an event of a stream that has no result yet. If err is set, the
+// event is not valid and not sent; it keeps its place, as results come in order.
 type streamed struct {
 	line
 	err error
 }
 
+// signal puts a token into c, unless there is one.
 func signal(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -23,7 +24,8 @@ func signal(c chan struct{}) {
 	}
 }
 
-// pull takes events from the caller as long as there is room for them.
+// pull takes events from the caller, as far as there is room for them, and checks
+// them.
 func (s *stream) pull(ctx context.Context, events iter.Seq[[]byte]) {
 	for text := range events {
 		l, err := newLine(text)
@@ -45,7 +47,7 @@ func (s *stream) pull(ctx context.Context, events iter.Seq[[]byte]) {
 	signal(s.more)
 }
 
-// put adds an event, if there is room.
+// put adds an event to those waiting, and returns false if there is no room.
 func (s *stream) put(e streamed) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +63,8 @@ func (s *stream) put(e streamed) bool {
 	return true
 }
 
-// restart makes what was sent before wait again.
+// restart puts the events that were sent without an answer back in front of those
+// waiting, and begins another try. The body of an earlier one gets nothing more.
 func (s *stream) restart() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -70,7 +73,7 @@ func (s *stream) restart() {
 	s.try = &streamBody{stream: s, closed: make(chan struct{})}
 }
 
-// answered forgets events that were answered.
+// answered removes the first n events that were sent.
 func (s *stream) answered(n int) {
 	s.mu.Lock()
 	for _, e := range s.sent[:n] {
@@ -81,8 +84,8 @@ func (s *stream) answered(n int) {
 	signal(s.room)
 }
 
-// yieldRefused yields the results of those that come next and are no events. It
-// reports whether the caller wants more.
+// yieldRefused yields the results of invalid events, as far as they are next in
+// order. It reports whether the caller wants more.
 func (s *stream) yieldRefused() bool {
 	for !s.left {
 		s.mu.Lock()
@@ -104,10 +107,11 @@ func (s *stream) yieldRefused() bool {
 	return false
 }
 
-// A streamBody is the body of one request of a stream.
+// A streamBody is the body of one request of a stream: the lines of its events. It
+// is read by the transport, which may still do so after the request has failed.
 type streamBody struct {
 	stream *stream
-	rest   []byte // of the line being sent
+	rest   []byte // unread part of the current line
 
 	close  sync.Once
 	closed chan struct{}
@@ -115,7 +119,8 @@ type streamBody struct {
 
 var _ io.ReadCloser = (*streamBody)(nil)
 
-// Read returns as many lines as there are. It waits for one at least.
+// Read fills p with the lines that are there, so that events which wait together
+// are sent together. It waits only if there is none.
 func (b *streamBody) Read(p []byte) (n int, err error) {
 	for n < len(p) {
 		if len(b.rest) == 0 {
@@ -132,8 +137,8 @@ func (b *streamBody) Read(p []byte) (n int, err error) {
 	return 0, err
 }
 
-// next returns the next line. If there is none now it waits for one, or returns
-// nothing.
+// next returns the next line. If there is none now, it waits for one if wait is
+// true, and returns nil otherwise.
 func (b *streamBody) next(wait bool) ([]byte, error) {
 	for {
 		text, err := b.stream.take(b)
@@ -151,8 +156,9 @@ func (b *streamBody) next(wait bool) ([]byte, error) {
 	}
 }
 
-// take returns the next line to send in a try, if there is one now. The error is
-// io.EOF if there will be none.
+// take moves the next event from waiting to sent and returns its line, or nil if
+// there is none now. The error is io.EOF if there will be none, and
+// http.ErrBodyReadAfterClose if another try has begun.
 func (s *stream) take(b *streamBody) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,7 +178,7 @@ func (s *stream) take(b *streamBody) ([]byte, error) {
 	return nil, nil
 }
 
-// Close ends reading.
+// Close ends a Read that waits.
 func (b *streamBody) Close() error {
 	b.close.Do(func() { close(b.closed) })
 	return nil

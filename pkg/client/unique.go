@@ -9,9 +9,9 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// withUniqueNames returns a JSON value in which members that have the name of
-// one before them, in the same object, are called name_2, name_3 and so on: an
-// event has no duplicate names.
+// withUniqueNames returns the JSON value with duplicate names made unique: in each
+// object, the second member of a name is called name_2, the third name_3, and so
+// on. package slog lets a record have two attributes of one key; an event may not.
 func withUniqueNames(value []byte) (jsontext.Value, error) {
 	if v := jsontext.Value(bytes.TrimSpace(value)); v.IsValid() {
 		return v, nil
@@ -46,13 +46,15 @@ func withUniqueNames(value []byte) (jsontext.Value, error) {
 	}
 }
 
-// nextIsName reports whether, within an object, a name comes next.
+// nextIsName reports whether, within an object, the next token is a name and not a
+// value.
 func nextIsName(dec *jsontext.Decoder) bool {
 	_, members := dec.StackIndex(dec.StackDepth())
 	return members%2 == 0 && dec.PeekKind() == jsontext.KindString
 }
 
-// uniqueName returns the name, or name_2 and so on if it is taken, and takes it.
+// uniqueName returns the name, or the first of name_2, name_3 and so on that is
+// not taken, and marks it as taken.
 func uniqueName(taken map[string]bool, name string) string {
 	unique := name
 	for n := 2; taken[unique]; n++ {
