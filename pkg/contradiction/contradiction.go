@@ -1,14 +1,19 @@
-// Package contradiction is the file that shows that a log has contradicted itself,
-// as docs/contradiction.md says: signed checkpoints, and what proves that no log can
-// have had both. Anyone who has the log's key can verify it offline.
+// Package contradiction reads, writes and verifies contradiction files. Such a file
+// proves that a log has contradicted itself: it holds checkpoints that the log has
+// signed, and the hashes that show that no log which only grows can have signed
+// both. Anyone who has the log's key can verify it offline. docs/contradiction.md
+// specifies the format.
+//
+// An auditor that finds a contradiction fills in a [Contradiction] and writes it
+// with Format. [Parse] reads the file back, and [Contradiction.Verify] decides.
 //
 // What always holds:
-//   - an Contradiction has one text, and [Parse] accepts no other spelling of it;
-//   - what [Contradiction.Verify] accepts as [Fork] or [Inconsistent] could not have
-//     been made without the log's key, nor by a log that only ever grew. Nobody's
-//     word is needed: not the auditor's, not the log's;
-//   - an [Entry] shows that bytes are not those that were signed, and does not
-//     show who said that they were.
+//   - a Contradiction has one text, and [Parse] accepts no other spelling of it;
+//   - a [Fork] or [Inconsistent] that [Contradiction.Verify] accepts could not have
+//     been made without the log's key, nor against a log that only ever grew. It
+//     takes nobody's word, neither the auditor's nor the log's;
+//   - an [Entry] that it accepts shows that some bytes are not the entry in the
+//     signed tree. It does not show who handed them out.
 //
 // All functions are safe for concurrent use.
 package contradiction
@@ -26,24 +31,25 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// A Kind says what an Contradiction proves.
+// A Kind is the kind of a contradiction, which determines what it proves.
 type Kind string
 
 const (
-	// Fork is two signed heads of the same size with different roots. The notes
-	// alone prove it.
+	// Fork is two signed heads of the same size with different roots. The two
+	// notes alone prove it.
 	Fork Kind = "fork"
 
-	// Inconsistent is two signed heads of different sizes, where the smaller
-	// tree is not how the larger one began.
+	// Inconsistent is two signed heads of different sizes, where the larger tree
+	// does not begin with the smaller one.
 	Inconsistent Kind = "inconsistent"
 
-	// Entry is one signed head, and bytes that were handed out as an entry of
-	// its tree and are not.
+	// Entry is one signed head, and bytes that were handed out as an entry of its
+	// tree and are not that entry.
 	Entry Kind = "entry"
 )
 
-// A Contradiction is what a contradiction file holds.
+// A Contradiction is the content of a contradiction file. Nothing about it is
+// verified before Verify.
 type Contradiction struct {
 	Kind Kind
 
@@ -61,21 +67,21 @@ type Contradiction struct {
 	Leaf  tree.Hash
 	Data  []byte
 
-	// Hashes prove, for Inconsistent, that Prefix is the root of a prefix of the
-	// tree of Second (a consistency proof), and for Entry, that Leaf is in that
-	// of First (an inclusion proof).
+	// Hashes are, for Inconsistent, the consistency proof from Prefix, at the size
+	// of First, to Second; and for Entry, the inclusion proof of Leaf in First. A
+	// Fork has none.
 	Hashes []tree.Hash
 }
 
-// A Sighting is a signed checkpoint as it was seen. Where and when are the word
-// of whoever wrote the contradiction, and prove nothing.
+// A Sighting is a signed checkpoint, with the place and time at which it was seen.
+// Place and time are on the word of whoever wrote the file, and prove nothing.
 type Sighting struct {
-	Note   []byte    // whole, with all its signatures
+	Note   []byte    // whole, with all its signatures; at most 1 MiB
 	Source string    // where, such as a URL: 1 to 512 bytes of printable ASCII without space
 	Time   time.Time // when, in whole seconds
 }
 
-// A Result says what a contradiction has proven.
+// A Result is what a contradiction has proven.
 type Result struct {
 	Kind          Kind
 	Origin        string
@@ -84,7 +90,7 @@ type Result struct {
 	Index         uint64    // for Entry, as in Contradiction
 }
 
-// String says it in one sentence.
+// String returns the result as one sentence, for people.
 func (r Result) String() string {
 	switch r.Kind {
 	case Fork:
@@ -101,78 +107,80 @@ func (r Result) String() string {
 }
 
 // Verify checks that the checkpoints are signed by keys of one log that the
-// policy lists, and that they contradict each other, or the bytes. Witnesses do
-// not matter for that, and neither does the policy's quorum.
-func (e Contradiction) Verify(p *policy.Policy) (Result, error) {
-	r, err := e.verify(p)
+// policy lists, and that they contradict each other, or contradict the bytes of an
+// Entry. Cosignatures and the policy's quorum do not matter: a log must not sign
+// two histories, whether or not witnesses have signed along.
+func (c Contradiction) Verify(p *policy.Policy) (Result, error) {
+	r, err := c.verify(p)
 	if err != nil {
 		return Result{}, fmt.Errorf("contradiction: %w", err)
 	}
 	return r, nil
 }
 
-func (e Contradiction) verify(p *policy.Policy) (r Result, err error) {
-	first, err := Open(e.First.Note, p)
+func (c Contradiction) verify(p *policy.Policy) (r Result, err error) {
+	first, err := Open(c.First.Note, p)
 	if err != nil {
 		return r, fmt.Errorf("first note: %w", err)
 	}
-	r = Result{Kind: e.Kind, Origin: first.Origin, First: first.Head}
-	if e.Kind == Entry {
-		r.Index = e.Index
-		return r, e.verifyEntry(first.Head)
+	r = Result{Kind: c.Kind, Origin: first.Origin, First: first.Head}
+	if c.Kind == Entry {
+		r.Index = c.Index
+		return r, c.verifyEntry(first.Head)
 	}
-	second, err := Open(e.Second.Note, p)
+	second, err := Open(c.Second.Note, p)
 	if err != nil {
 		return r, fmt.Errorf("second note: %w", err)
 	}
 	if second.Origin != first.Origin {
 		return r, fmt.Errorf("the notes are of two logs, %q and %q", first.Origin, second.Origin)
 	}
-	r.Second, r.Prefix = second.Head, e.Prefix
-	switch e.Kind {
+	r.Second, r.Prefix = second.Head, c.Prefix
+	switch c.Kind {
 	case Fork:
 		return r, verifyFork(first.Head, second.Head)
 	case Inconsistent:
-		return r, e.verifyInconsistent(first.Head, second.Head)
+		return r, c.verifyInconsistent(first.Head, second.Head)
 	}
-	return r, fmt.Errorf("unknown kind %.60q", string(e.Kind))
+	return r, fmt.Errorf("unknown kind %.60q", string(c.Kind))
 }
 
 func verifyFork(first, second tree.Head) error {
 	if first.Size != second.Size {
-		return fmt.Errorf("kind fork: the sizes differ, %d and %d: this alone shows nothing", first.Size, second.Size)
+		return fmt.Errorf("kind fork: the sizes differ, %d and %d, which alone is no contradiction", first.Size, second.Size)
 	}
 	if first.Root == second.Root {
-		return errors.New("kind fork: the two heads are the same: they contradict nothing")
+		return errors.New("kind fork: no contradiction: the two heads are the same")
 	}
 	return nil
 }
 
-// verifyInconsistent relies on SHA-256 having no known collisions: then there
-// is one root of size first.Size that can be proven consistent with second.
-func (e Contradiction) verifyInconsistent(first, second tree.Head) error {
+// verifyInconsistent relies on SHA-256 having no known collisions: then only one
+// root of size first.Size can be proven consistent with second, and a signed root
+// that differs from it is a contradiction.
+func (c Contradiction) verifyInconsistent(first, second tree.Head) error {
 	if first.Size >= second.Size {
 		return fmt.Errorf("kind inconsistent: the first size is %d, want less than the second, %d", first.Size, second.Size)
 	}
 	if first.Size == 0 {
-		return errors.New("kind inconsistent: every tree begins with the empty one")
+		return errors.New("kind inconsistent: no contradiction: every tree begins with the empty one")
 	}
-	if e.Prefix == first.Root {
-		return errors.New("kind inconsistent: the larger tree begins with the smaller one: they contradict nothing")
+	if c.Prefix == first.Root {
+		return errors.New("kind inconsistent: no contradiction: the larger tree begins with the smaller one")
 	}
-	prefix := tree.Head{Size: first.Size, Root: e.Prefix}
-	return proof.VerifyConsistency(prefix, second, e.Hashes)
+	prefix := tree.Head{Size: first.Size, Root: c.Prefix}
+	return proof.VerifyConsistency(prefix, second, c.Hashes)
 }
 
-func (e Contradiction) verifyEntry(head tree.Head) error {
-	if tree.LeafHash(e.Data) == e.Leaf {
-		return errors.New("kind entry: the bytes are the entry in the tree: they contradict nothing")
+func (c Contradiction) verifyEntry(head tree.Head) error {
+	if tree.LeafHash(c.Data) == c.Leaf {
+		return errors.New("kind entry: no contradiction: the bytes are the entry in the tree")
 	}
-	return proof.VerifyInclusion(e.Leaf, e.Index, head, e.Hashes)
+	return proof.VerifyInclusion(c.Leaf, c.Index, head, c.Hashes)
 }
 
 // Open checks that a note is a checkpoint signed by a key of a log that the
-// policy lists, and returns it. It leaves out of account who has cosigned.
+// policy lists, and returns it. It ignores cosignatures and the quorum.
 //
 // The error wraps [checkpoint.ErrSignature] if a signature of the log is
 // missing or wrong.
@@ -190,7 +198,7 @@ func Open(msg []byte, p *policy.Policy) (checkpoint.Checkpoint, error) {
 		keys = append(keys, v)
 	}
 	if len(keys) == 0 {
-		return checkpoint.Checkpoint{}, fmt.Errorf("no key is given for a log with the origin %.60q", origin)
+		return checkpoint.Checkpoint{}, fmt.Errorf("the policy lists no log with the origin %.60q", origin)
 	}
 	c, _, err := checkpoint.Open(msg, origin, keys...)
 	return c, err

@@ -266,10 +266,10 @@ func TestParseRefuses(t *testing.T) {
 		{"a note of no length", "note ", "note x", "line 3:"},
 		{"a leading zero", "note ", "note 0", "the file was changed"},
 		{"another time", "seen 2023", "seen 2024", "the file was changed"},
-		{"no time", "seen 2023", "seen x", "is no time"},
+		{"no time", "seen 2023", "seen x", "is not a time"},
 		{"a local time", "20Z https", "20+01:00 https", "the file was changed"},
-		{"no source", "https://log.example/one", "", "is no source"},
-		{"a source with space", "https://log.example/one", "a b", "is no source"},
+		{"no source", "https://log.example/one", "", "is not a source"},
+		{"a source with space", "https://log.example/one", "a b", "is not a source"},
 		{"more after the end", "\nend ", "\nmore\nend ", "want the word end"},
 		{"a hash that a fork has not", "note ", "hash " + tree.EmptyRoot.String() + "\nnote ", "want the word note"},
 	}

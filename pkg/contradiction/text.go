@@ -28,32 +28,32 @@ func Origin(msg []byte) string {
 	return string(first)
 }
 
-// Format returns the contradiction as a file. [Parse] reads it back unless a field
-// is not as its comment says.
-func (e Contradiction) Format() []byte {
-	b := fmt.Appendf(nil, "%s\nkind %s\n", header, e.Kind)
-	switch e.Kind {
+// Format returns the contradiction as a file. [Parse] reads it back, if the fields
+// are within the limits in their comments.
+func (c Contradiction) Format() []byte {
+	b := fmt.Appendf(nil, "%s\nkind %s\n", header, c.Kind)
+	switch c.Kind {
 	case Inconsistent:
-		b = fmt.Appendf(b, "prefix %s\n", e.Prefix)
+		b = fmt.Appendf(b, "prefix %s\n", c.Prefix)
 	case Entry:
-		b = fmt.Appendf(b, "index %d\nleaf %s\n", e.Index, e.Leaf)
+		b = fmt.Appendf(b, "index %d\nleaf %s\n", c.Index, c.Leaf)
 	}
-	for _, h := range e.Hashes {
+	for _, h := range c.Hashes {
 		b = fmt.Appendf(b, "hash %s\n", h)
 	}
-	b = appendBlock(b, "note", e.First.Note)
-	b = e.First.appendSeen(b)
-	if e.Kind == Entry {
-		b = appendBlock(b, "entry", e.Data)
+	b = appendBlock(b, "note", c.First.Note)
+	b = c.First.appendSeen(b)
+	if c.Kind == Entry {
+		b = appendBlock(b, "entry", c.Data)
 	} else {
-		b = appendBlock(b, "note", e.Second.Note)
-		b = e.Second.appendSeen(b)
+		b = appendBlock(b, "note", c.Second.Note)
+		b = c.Second.appendSeen(b)
 	}
 	return fmt.Appendf(b, "end %s\n", tree.Hash(sha256.Sum256(b)))
 }
 
-// appendBlock appends bytes whose number stands before them, so that they may
-// be anything.
+// appendBlock appends data after a line with its length, so that the data may
+// contain anything.
 func appendBlock(b []byte, name string, data []byte) []byte {
 	b = fmt.Appendf(b, "%s %d\n", name, len(data))
 	return append(append(b, data...), '\n')
@@ -70,77 +70,78 @@ func Parse(text []byte) (Contradiction, error) {
 		return Contradiction{}, fmt.Errorf("contradiction: %d bytes, want at most %d", len(text), maxSize)
 	}
 	p := parser{rest: text, line: 1}
-	e := p.contradiction()
+	c := p.contradiction()
 	if p.err != nil {
 		return Contradiction{}, fmt.Errorf("contradiction: line %d: %w", p.line, p.err)
 	}
-	// The last line is over all others: bytes that no signature covers, such as
-	// where a note was seen, are not changed unnoticed by accident.
-	if !bytes.Equal(e.Format(), text) {
-		return Contradiction{}, errors.New("contradiction: the last line does not go with the others, " +
+	// The last line is the hash of all others, so that accidental changes show
+	// even in bytes that no signature covers, such as where a note was seen.
+	if !bytes.Equal(c.Format(), text) {
+		return Contradiction{}, errors.New("contradiction: the last line is not the hash of the others, " +
 			"or something is not in its canonical spelling: the file was changed")
 	}
-	return e, nil
+	return c, nil
 }
 
-// A parser reads a file from its beginning. After an error it reads nothing
-// more.
+// A parser reads a file from its beginning. It keeps the first error and reads
+// nothing after it, so that its methods need not return one.
 type parser struct {
-	rest []byte
-	line int // the one to read next, from 1; that of the error once there is one
+	rest []byte // not read yet
+	line int    // number of the line to read next, from 1; once err is set, that of the error
 	err  error
 }
 
-func (p *parser) contradiction() (e Contradiction) {
+func (p *parser) contradiction() (c Contradiction) {
 	if got := p.next(); p.err == nil && got != header {
-		p.fail("it is %.60q, want %q: is it a contradiction file?", got, header)
+		p.fail("it is %.60q, want %q: is this a contradiction file?", got, header)
 	}
-	e.Kind = Kind(p.field("kind"))
-	switch e.Kind {
+	c.Kind = Kind(p.field("kind"))
+	switch c.Kind {
 	case Fork:
 	case Inconsistent:
-		e.Prefix = p.hash("prefix")
+		c.Prefix = p.hash("prefix")
 	case Entry:
-		e.Index = p.number("index")
-		e.Leaf = p.hash("leaf")
+		c.Index = p.number("index")
+		c.Leaf = p.hash("leaf")
 	default:
-		p.fail("kind is %.60q, want fork, inconsistent or entry", string(e.Kind))
+		p.fail("kind is %.60q, want fork, inconsistent or entry", string(c.Kind))
 	}
-	for e.Kind != Fork && p.err == nil && bytes.HasPrefix(p.rest, []byte("hash ")) {
-		if len(e.Hashes) == proof.MaxHashes {
+	for c.Kind != Fork && p.err == nil && bytes.HasPrefix(p.rest, []byte("hash ")) {
+		if len(c.Hashes) == proof.MaxHashes {
 			p.fail("more than %d hashes", proof.MaxHashes)
 		}
-		e.Hashes = append(e.Hashes, p.hash("hash"))
+		c.Hashes = append(c.Hashes, p.hash("hash"))
 	}
-	e.First = p.sighting()
-	if e.Kind == Entry {
-		e.Data = p.block("entry", tile.MaxEntry)
+	c.First = p.sighting()
+	if c.Kind == Entry {
+		c.Data = p.block("entry", tile.MaxEntry)
 	} else {
-		e.Second = p.sighting()
+		c.Second = p.sighting()
 	}
 	p.hash("end")
 	if len(p.rest) > 0 {
 		p.fail("bytes after the end")
 	}
-	return e
+	return c
 }
 
 func (p *parser) sighting() (s Sighting) {
 	s.Note = p.block("note", checkpoint.MaxSize)
 	when, source, _ := strings.Cut(p.field("seen"), " ")
 	if !ValidSource(source) {
-		p.fail("%.60q is no source: want 1 to %d bytes of printable ASCII without space", source, maxSource)
+		p.fail("%.60q is not a source: want 1 to %d bytes of printable ASCII without space", source, maxSource)
 	}
 	s.Source = source
 	var err error
 	if s.Time, err = time.Parse(time.RFC3339, when); err != nil {
-		p.fail("%.60q is no time in UTC and whole seconds", when)
+		p.fail("%.60q is not a time in UTC and whole seconds", when)
 	}
 	s.Time = s.Time.UTC()
 	return s
 }
 
-// ValidSource reports whether a [Sighting] may have that Source.
+// ValidSource reports whether s can be the Source of a [Sighting]. An
+// auditor checks its URLs with it when it starts, long before it sees anything.
 func ValidSource(s string) bool {
 	return s != "" && len(s) <= maxSource && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' })
 }
@@ -152,7 +153,7 @@ func (p *parser) next() string {
 	}
 	line, rest, ok := bytes.Cut(p.rest, []byte("\n"))
 	if !ok {
-		p.fail("the file ends inside it")
+		p.fail("the file ends within this line")
 		return ""
 	}
 	p.rest = rest
@@ -160,7 +161,7 @@ func (p *parser) next() string {
 	return string(line)
 }
 
-// field returns what follows a name on the next line.
+// field returns the rest of the next line, which must begin with the name.
 func (p *parser) field(name string) string {
 	line := p.next()
 	value, ok := strings.CutPrefix(line, name+" ")
@@ -187,7 +188,7 @@ func (p *parser) number(name string) uint64 {
 	return n
 }
 
-// block returns the bytes whose number stands on the next line.
+// block returns the bytes after the next line, which has their length.
 func (p *parser) block(name string, limit uint64) []byte {
 	n := p.number(name)
 	if n > limit {
@@ -205,7 +206,7 @@ func (p *parser) block(name string, limit uint64) []byte {
 	return data
 }
 
-// fail notes the first error, which is on the line read last.
+// fail keeps an error about the line read last, unless there is one already.
 func (p *parser) fail(format string, args ...any) {
 	if p.err == nil {
 		p.line = max(1, p.line-1)
