@@ -1,5 +1,5 @@
-// Package checkpoint signs and opens the checkpoints of a log, as C2SP
-// tlog-checkpoint says (https://c2sp.org/tlog-checkpoint): signed notes
+// Package checkpoint signs and opens the checkpoints of a log, which are those of
+// C2SP tlog-checkpoint (https://c2sp.org/tlog-checkpoint): signed notes
 // (https://c2sp.org/signed-note) whose text is an origin and a head.
 //
 //	example.com/log

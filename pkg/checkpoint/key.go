@@ -96,8 +96,8 @@ func publicKey(seed []byte) ed25519.PublicKey {
 	return ed25519.NewKeyFromSeed(seed).Public().(ed25519.PublicKey)
 }
 
-// errNotLogKey says that a log does not sign with keys of that type.
-// Ed25519 cosignatures do not say that the cosigner is the log.
+// errNotLogKey is the error for a key of a type with which a log does not sign. A
+// cosignature by Ed25519 does not cover the name of the cosigner.
 func errNotLogKey(typ byte) error {
 	return fmt.Errorf("keys of type 0x%02x do not sign for a log: want 0x%02x (Ed25519) or 0x%02x (ML-DSA-44)",
 		typ, notefmt.Ed25519, notefmt.CosignMLDSA)

@@ -18,8 +18,8 @@ import (
 // bytes. 16 ML-DSA-44 signatures need 52 KiB.
 const MaxSize = 1 << 20
 
-// ErrSignature says that a well-formed note is not signed by a key of the log,
-// or that the signature of such a key is wrong.
+// ErrSignature is the error for a well-formed note that is not signed by a key of
+// the log, or in which the signature of such a key is wrong.
 var ErrSignature = errors.New("no valid signature of the log")
 
 const (

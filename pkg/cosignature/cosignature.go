@@ -1,5 +1,5 @@
 // Package cosignature makes and checks timestamped cosignatures of checkpoints,
-// as C2SP tlog-cosignature says (https://c2sp.org/tlog-cosignature): the
+// by C2SP tlog-cosignature (https://c2sp.org/tlog-cosignature): the
 // statement of a witness that, as of some time, the checkpoint's tree is the
 // largest it has seen of that log, and consistent with all before it. A log's
 // own ML-DSA-44 key signs in the same way.

@@ -122,7 +122,7 @@ func (s *Signer) Sign(text []byte) ([]byte, error) {
 	// SPEC: https://c2sp.org/tlog-cosignature#format: a POSIX timestamp.
 	t := s.now().Unix()
 	if t <= 0 {
-		return nil, fmt.Errorf("cosign as %s: the clock says a time before 1970", s.name)
+		return nil, fmt.Errorf("cosign as %s: the clock is before 1970", s.name)
 	}
 	m, err := s.typ.message(s.name, uint64(t), text)
 	if err != nil {
@@ -138,7 +138,7 @@ func (s *Signer) Sign(text []byte) ([]byte, error) {
 // A Verifier verifies cosignatures. It is a note.Verifier.
 //
 // An ML-DSA-44 cosignature of a checkpoint with extension lines is valid, and
-// says nothing of those lines: package checkpoint does not rely on it alone.
+// does not cover those lines: package checkpoint does not rely on it alone.
 type Verifier struct {
 	name   string
 	id     uint32

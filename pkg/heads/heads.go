@@ -1,6 +1,7 @@
-// Package heads is the archive of a log's signed heads: every checkpoint of a
-// period with its cosignatures, and the consistency proofs that chain them, as
-// one text file that is verified offline. docs/heads.md has the format.
+// Package heads reads, writes and verifies archives of a log's signed heads: every
+// checkpoint of a period with its cosignatures, and the consistency proofs that
+// chain them, in one text file that can be verified offline. docs/heads.md has the
+// format.
 //
 //	stele-heads@v1
 //	policy log example.com/log+8b8f5e3a+AQ...
@@ -16,7 +17,7 @@
 //
 // What always holds:
 //   - an archive has one spelling, and a [Reader] accepts no other: it prints
-//     each part again and compares. One that was cut short does not end;
+//     each part again and compares. An archive that was cut short is refused;
 //   - its checkpoints have consecutive numbers, and sizes that do not shrink;
 //   - the policy in an archive is for people to read: [Verify] trusts the one
 //     that it is given, and refuses an archive that names other keys for it;
@@ -43,21 +44,22 @@ const (
 	header     = "stele-heads@v1"
 	timeFormat = "2006-01-02T15:04:05.000000Z"
 
-	// maxPolicy is the size of the largest policy with what stands before its
-	// lines, in bytes.
+	// maxPolicy is the size of the largest policy, in bytes, with the word before
+	// each of its lines.
 	maxPolicy = 2 << 20
 )
 
 // A Checkpoint is one of the log's history of checkpoints.
 type Checkpoint struct {
-	// Number is its position in the log's history, from 0, as the log says.
+	// Number is its position in the log's history, from 0, on the log's word.
 	Number uint64
 
-	// Published is when it was, as the log says: UTC, to the microsecond.
+	// Published is the time of publication, on the log's word: UTC, to the
+	// microsecond.
 	Published time.Time
 
 	// Proof is the consistency proof from the checkpoint before it in the
-	// archive. It is empty in the first, and where the size is the same or was 0.
+	// archive. It is empty in the first, and if the size has not changed or was 0.
 	Proof []tree.Hash
 
 	// Note is the signed note.
@@ -105,7 +107,7 @@ func parseCheckpoint(first, text, signatures string) (c Checkpoint, err error) {
 		return c, fmt.Errorf("checkpoint %d: %w", c.Number, err)
 	}
 	if !validSignatures(signatures) {
-		return c, fmt.Errorf("checkpoint %d: what follows its text is not signature lines", c.Number)
+		return c, fmt.Errorf("checkpoint %d: its text is not followed by signature lines", c.Number)
 	}
 	c.Note = []byte(text + "\n" + signatures)
 	if c.format() != first+"\n"+text+"\n"+signatures+"\n" {
@@ -125,13 +127,13 @@ func validSignatures(s string) bool {
 	return s != ""
 }
 
-// head returns what the checkpoint's note says, unverified.
+// head returns the checkpoint in the note, unverified.
 func (c Checkpoint) head() (checkpoint.Checkpoint, error) {
 	text, _, _ := strings.Cut(string(c.Note), "\n\n")
 	return checkpoint.Parse(text + "\n")
 }
 
-// formatHeader returns what an archive begins with, with an empty line at its
+// formatHeader returns the first part of an archive, with an empty line at its
 // end.
 func formatHeader(p *policy.Policy) string {
 	b := header + "\n"
@@ -144,13 +146,13 @@ func formatHeader(p *policy.Policy) string {
 func parseHeader(part string) (*policy.Policy, error) {
 	lines := strings.SplitAfter(part, "\n")
 	if lines[0] != header+"\n" {
-		return nil, fmt.Errorf("it begins with %.60q, want %q: is it an archive of heads?", strings.TrimSuffix(lines[0], "\n"), header)
+		return nil, fmt.Errorf("it begins with %.60q, want %q: is this an archive of heads?", strings.TrimSuffix(lines[0], "\n"), header)
 	}
 	var text strings.Builder
 	for _, line := range lines[1:] {
 		line, ok := strings.CutPrefix(line, "policy ")
 		if !ok && line != "" {
-			return nil, fmt.Errorf("line %.60q: want the word policy and a line of one", line)
+			return nil, fmt.Errorf("line %.60q: want the word policy and a line of a policy", line)
 		}
 		text.WriteString(line)
 	}

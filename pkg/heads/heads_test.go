@@ -65,7 +65,7 @@ func TestBadArchives(t *testing.T) {
 	t.Parallel()
 	want := map[string]string{
 		"after-the-end":                  "cut short",
-		"another-version":                "is it an archive of heads?",
+		"another-version":                "is this an archive of heads?",
 		"checkpoint-left-out":            "checkpoint 18: it follows checkpoint 16",
 		"checkpoint-left-out-renumbered": "not consistent with checkpoint 16",
 		"crlf":                           "cut short",
@@ -147,9 +147,9 @@ func TestTrustComesFromThePolicyGiven(t *testing.T) {
 		{"the same policy", witnessed, s.policy(t), ""},
 		{"less than the archive's", witnessed, keyOnly, ""},
 		{"more than the archive's, and not met", alone, s.policy(t), `quorum "one" is not met`},
-		{"another key", alone, parse(t, "log "+other+"\nquorum none\n"), "names another key for " + origin},
-		{"one more key of the log", alone, parse(t, "log "+s.vkey+"\nlog "+other+"\nquorum none\n"), "names another key for " + origin},
-		{"another witness's key", witnessed, parse(t, "log "+s.vkey+"\nwitness w "+otherWitness+"\nquorum none\n"), "names another key for w0.example"},
+		{"another key", alone, parse(t, "log "+other+"\nquorum none\n"), "its key for " + origin},
+		{"one more key of the log", alone, parse(t, "log "+s.vkey+"\nlog "+other+"\nquorum none\n"), "its key for " + origin},
+		{"another witness's key", witnessed, parse(t, "log "+s.vkey+"\nwitness w "+otherWitness+"\nquorum none\n"), "its key for w0.example"},
 		{"a witness that the archive does not know", alone, parse(t, "log "+s.vkey+"\nwitness w "+otherWitness+"\nquorum none\n"), ""},
 	}
 	for _, c := range cases {

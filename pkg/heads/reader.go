@@ -77,7 +77,7 @@ func (a *Reader) next() (Checkpoint, error) {
 }
 
 // part returns the lines up to an empty one, which is left out. At the end of
-// the archive it returns those that there were, and io.EOF.
+// the archive it returns the lines so far, and io.EOF.
 func (a *Reader) part(limit int) (string, error) {
 	var b strings.Builder
 	for {
@@ -116,7 +116,7 @@ func (a *Reader) readLine(limit int) (string, error) {
 
 func (a *Reader) fail(line int, err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = fmt.Errorf("%w: it was cut short, or changed at its end: the last line must say how many checkpoints it has", err)
+		err = fmt.Errorf("%w: it was cut short, or changed at its end: the last line must have the number of checkpoints", err)
 	}
 	return fmt.Errorf("archive of heads, line %d: %w", line, err)
 }
@@ -128,8 +128,8 @@ func unexpected(err error) error {
 	return err
 }
 
-// An order knows the checkpoints that an archive has so far, and which may
-// follow.
+// An order checks that each checkpoint of an archive may follow the one before it.
+// Reader and Writer share it, so that neither lets pass what the other refuses.
 type order struct {
 	count  uint64
 	number uint64 // of the last

@@ -19,7 +19,7 @@ type Verified struct {
 	policy.Result
 }
 
-// A Report says what an archive has proven.
+// A Report is the summary of an archive that was verified.
 type Report struct {
 	Count       uint64 // checkpoints; 0 leaves First and Last empty
 	First, Last Verified
@@ -34,12 +34,13 @@ type Witness struct {
 	First, Last time.Time // its own times, of the first and the last of them
 }
 
-// Verify verifies an archive: each checkpoint is trusted by the policy, and each
-// is proven consistent with the one before it. Trust comes from the policy
-// given; the keys in the archive must be the same where the names are.
+// Verify verifies an archive: the policy must trust each checkpoint, and each must
+// be proven consistent with the one before it. Trust comes from the given policy
+// only; the archive is refused if it has other keys under a name that the policy
+// has.
 //
-// Numbers and times of publication are on the word of the log. The times of
-// cosignatures are on that of the witnesses.
+// Numbers and times of publication are on the word of the log, and the times of
+// cosignatures on that of the witnesses.
 func Verify(r io.Reader, p *policy.Policy) (Report, error) {
 	a, err := NewReader(r)
 	if err != nil {
@@ -99,8 +100,9 @@ func count(witnesses map[string]*Witness, v Verified) {
 	}
 }
 
-// sameKeys returns an error unless each key that is trusted is among those that
-// the archive has under its name, if there are any.
+// sameKeys returns an error unless each trusted key is among those that the archive
+// has under its name, if it has any: somebody who was given a wrong key learns of
+// it here.
 func sameKeys(archived, trusted *policy.Policy) error {
 	known := map[string][]string{} // vkeys by name
 	for _, vkey := range vkeys(archived) {
@@ -111,7 +113,7 @@ func sameKeys(archived, trusted *policy.Policy) error {
 		name, _, _ := strings.Cut(vkey, "+")
 		others, ok := known[name]
 		if ok && !slices.Contains(others, vkey) {
-			return fmt.Errorf("it names another key for %s, %.80s, than the one that you trust, %.80s", name, others[0], vkey)
+			return fmt.Errorf("its key for %s, %.80s, is not the one that you trust, %.80s", name, others[0], vkey)
 		}
 	}
 	return nil

@@ -14,7 +14,8 @@ import (
 	"github.com/stele-log/stele/pkg/cosignature"
 )
 
-// A Result says what a policy has found in a checkpoint that it trusts.
+// A Result is a checkpoint that a policy trusts, with the signatures that
+// count.
 type Result struct {
 	checkpoint.Checkpoint
 
@@ -27,14 +28,14 @@ type Result struct {
 	Cosignatures []Cosignature
 }
 
-// A Cosignature says who has cosigned, and when.
+// A Cosignature is the verified cosignature of a witness.
 type Cosignature struct {
 	Witness Witness
-	Time    time.Time // whole seconds; the zero Time if the witness does not say
+	Time    time.Time // whole seconds; the zero Time if the cosignature states none
 }
 
-// A QuorumError says that a checkpoint is signed by its log, but not cosigned
-// by enough witnesses. Gathering more may help.
+// A QuorumError is the error for a checkpoint that is signed by its log, but not
+// cosigned by enough witnesses. Gathering more cosignatures may help.
 type QuorumError struct {
 	Origin  string
 	Quorum  string   // name of the witness or group that the policy asks for
@@ -47,11 +48,12 @@ func (e *QuorumError) Error() string {
 		e.Origin, e.Quorum, len(e.Signed), len(e.Signed)+len(e.Missing), strings.Join(e.Missing, ", "))
 }
 
-// Check decides whether to trust a signed checkpoint, and returns what it says.
-// It does not judge its age: the times of cosignatures are in the Result.
+// Check decides whether to trust a signed checkpoint, given as the bytes of its
+// note, and returns it. It does not judge the checkpoint's age: the times of
+// cosignatures are in the Result.
 //
-// The error is a [*QuorumError] if witnesses are missing, and wraps
-// [checkpoint.ErrSignature] if a signature of the log is.
+// The error is a [*QuorumError] if cosignatures are missing, and wraps
+// [checkpoint.ErrSignature] if a signature of the log is missing or wrong.
 func (p *Policy) Check(msg []byte) (Result, error) {
 	// Which keys to try depends on the origin; Open then checks it.
 	first, _, _ := bytes.Cut(msg, []byte("\n"))

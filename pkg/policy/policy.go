@@ -1,6 +1,6 @@
-// Package policy decides whether a checkpoint is to be trusted, as C2SP
-// tlog-policy says (https://c2sp.org/tlog-policy): it must be signed by any one
-// of the logs that the policy lists, and cosigned by a quorum of witnesses.
+// Package policy decides whether to trust a checkpoint, by a C2SP tlog-policy
+// (https://c2sp.org/tlog-policy): the checkpoint must be signed by any one of the
+// logs that the policy lists, and cosigned by a quorum of its witnesses.
 //
 //	log example.com/log+8b8f5e3a+AQ...
 //	witness w1 w1.example+5ba8a9b1+BA...
@@ -17,7 +17,10 @@
 //   - a checkpoint in which a key of the policy has a bad signature is refused
 //     whole.
 //
-// A Policy is not changed once made, and safe for concurrent use.
+// [Parse] reads a policy; [ForLog] makes one from keys alone, with no witness.
+// [Policy.Check] opens a checkpoint and decides.
+//
+// A Policy never changes, and is safe for concurrent use.
 package policy
 
 import (
@@ -30,7 +33,7 @@ import (
 	"github.com/stele-log/stele/pkg/internal/notefmt"
 )
 
-// A Policy says which checkpoints to trust.
+// A Policy is a set of trusted logs, a set of witnesses, and a quorum of these.
 type Policy struct {
 	logs      []logKey
 	witnesses []witnessKey
@@ -48,14 +51,14 @@ const maxOfEach = 256
 type Log struct {
 	Origin string // also the name of the key
 	VKey   string // Ed25519 (0x01) or ML-DSA-44 (0x06)
-	URL    string // how to reach it; empty if the policy does not say
+	URL    string // its prefix; empty if the policy has none
 }
 
 // A Witness is a witness whose cosignature may count for the quorum.
 type Witness struct {
 	Name string // within the policy
 	VKey string // Ed25519 (0x04) or ML-DSA-44 (0x06)
-	URL  string // its submission prefix; empty if the policy does not say
+	URL  string // its submission prefix; empty if the policy has none
 }
 
 type logKey struct {

@@ -1,8 +1,8 @@
 // Package proof makes and checks proofs about the tree of a log: that an entry
 // is in it (inclusion), and that one tree is a prefix of another (consistency),
-// as RFC 6962 sections 2.1.1 and 2.1.2 say, and receipts, which carry all that
-// is needed to check one entry offline, as C2SP tlog-proof says
-// (https://c2sp.org/tlog-proof).
+// by RFC 6962 sections 2.1.1 and 2.1.2. It also reads and writes receipts, which
+// have everything needed to check one entry offline, in the format of C2SP
+// tlog-proof (https://c2sp.org/tlog-proof).
 //
 // What always holds:
 //   - verifying takes sizes, roots and keys from the caller, never from a proof,
@@ -69,7 +69,7 @@ func Consistency(ctx context.Context, r tree.NodeReader, from, to uint64) ([]tre
 }
 
 // read returns the hashes of a proof's nodes. One of them at most, at the right
-// edge, is not a full subtree: its hash is made of those of the full subtrees
+// edge, is not a full subtree: its hash is made from those of the full subtrees
 // below it, which stand in IDs[begin:end], the rightmost first.
 func read(ctx context.Context, r tree.NodeReader, nodes proof.Nodes) ([]tree.Hash, error) {
 	hashes := make([]tree.Hash, len(nodes.IDs))

@@ -26,7 +26,7 @@ const (
 // offline that the entry is in a log.
 type Receipt struct {
 	// Extra means something to the application only, and nothing proves it. A
-	// receipt carries at most [MaxExtra] bytes, and cannot tell none from nil.
+	// receipt carries at most [MaxExtra] bytes; empty and nil are the same.
 	Extra []byte
 
 	Index      uint64      // of the entry in the log, from 0
@@ -124,8 +124,8 @@ func (r *Receipt) parseHashes(lines []string, n int) error {
 }
 
 // Verify checks that the entry, given as its bytes are in the log, is at the
-// receipt's index in a log that the policy trusts. The Result says which log,
-// at which size, and who has cosigned when; the index is then as good as that.
+// receipt's index in a log that the policy trusts. The Result has the log, the
+// size at which the entry was in it, and who has cosigned that and when.
 //
 // The entry's leaf hash is computed here. Extra data is not checked.
 func (r Receipt) Verify(entry []byte, p *policy.Policy) (policy.Result, error) {

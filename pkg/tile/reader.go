@@ -14,7 +14,7 @@ import (
 )
 
 // A Reader reads one log in the tlog-tiles layout, from wherever it is kept.
-// What it returns is not to be trusted, nor to be changed: it may be shared.
+// Its results must not be trusted, nor changed, since they may be shared.
 // Implementations are safe for concurrent use.
 type Reader interface {
 	// ReadCheckpoint returns the log's newest checkpoint, a signed note.
@@ -25,16 +25,16 @@ type Reader interface {
 	ReadTile(ctx context.Context, t Tile) ([]byte, error)
 }
 
-// A RangeReader is a Reader that reads tiles in a row at less cost than one by
-// one.
+// A RangeReader is a Reader that reads adjacent tiles at less cost than one by
+// one, such as a database in one query.
 type RangeReader interface {
 	Reader
 
 	// ReadTiles calls f with the bytes of the full tiles at a level, or of the
 	// full bundles, from index start up to but not including end, in order. It
 	// stops at the first error, and returns it: f's as it is, or its own, about
-	// the tile after those that f was called with. What f is given may be
-	// changed once f has returned.
+	// the tile after those that f was called with. The bytes that f is given
+	// may be overwritten once f has returned.
 	ReadTiles(ctx context.Context, level int, start, end uint64, f func(data []byte) error) error
 }
 

@@ -1,5 +1,5 @@
 // Package tile names the pieces in which a log is read: tiles of hashes and
-// bundles of entries, laid out as C2SP tlog-tiles says
+// bundles of entries, in the layout of C2SP tlog-tiles
 // (https://c2sp.org/tlog-tiles).
 //
 // A tile at level l holds up to 256 consecutive hashes; each is the root of a

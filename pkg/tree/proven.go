@@ -92,7 +92,7 @@ func (e *EntryError) Error() string {
 }
 
 // Check fails unless all entries of a bundle are those in the tree. The error is
-// an [*EntryError] about the first that is not, where the tiles can tell.
+// an [*EntryError] about the first that is not, if the tiles show which it is.
 func (p *Proven) Check(ctx context.Context, b Bundle) error {
 	leaves := b.Tile
 	leaves.Level = 0

@@ -10,7 +10,7 @@
 // each full subtree, once complete, is part of every later tree. A [Frontier]
 // holds what is needed to grow one: the full subtrees at its right edge, and
 // the tiles that are not full yet. [Bundles] reads a log's entries and hashes
-// them, and [Proven] tells whether they are those of a tree.
+// them, and [Proven] checks that they are those of a tree.
 //
 // What always holds:
 //   - a Frontier grown in any batches gives the same tiles and the same head;
