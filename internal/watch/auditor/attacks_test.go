@@ -18,7 +18,7 @@ import (
 )
 
 // rewritten is a history with h's key that parts from it at an index: every
-// hash, tile and signature is computed anew.
+// hash, tile and signature is computed again.
 func rewritten(t testing.TB, at, size int) *history {
 	return newHistory(t, origin).grow("a", at).grow("b", size)
 }
@@ -55,13 +55,13 @@ func TestAnotherHistoryIsCaught(t *testing.T) {
 				f.serve(instead(forged.handler, tt.tiles, http.NotFound))
 			}
 			if err := r.once(); !errors.Is(err, auditor.ErrContradiction) {
-				t.Fatalf("the audit says %v, reports: %+v", err, r.reports)
+				t.Fatalf("the audit returns %v, reports: %+v", err, r.reports)
 			}
 			r.wantContradiction(tt.kind, tt.first, tt.second)
 
 			// The same again is no other contradiction. What was found stays found.
 			if err := r.once(); !errors.Is(err, auditor.ErrContradiction) || len(r.contradictions()) != 1 {
-				t.Errorf("the next run says %v, contradictions: %v", err, r.contradictions())
+				t.Errorf("the next run returns %v, contradictions: %v", err, r.contradictions())
 			}
 		})
 	}
@@ -79,7 +79,7 @@ func TestRewrittenEntriesWithOldTiles(t *testing.T) {
 	forged := rewritten(t, 7, 500)
 	f.serve(instead(instead(forged.handler, "/tile/0/", h.handler.ServeHTTP), "/tile/1/", h.handler.ServeHTTP))
 	if err := r.once(); !errors.Is(err, auditor.ErrContradiction) {
-		t.Fatalf("the audit says %v, reports: %+v", err, r.reports)
+		t.Fatalf("the audit returns %v, reports: %+v", err, r.reports)
 	}
 	r.wantContradiction(contradiction.Inconsistent, 300, 500)
 }
@@ -113,11 +113,11 @@ func TestRollbackToABackup(t *testing.T) {
 	}
 	backup.grow("b", 500)
 	if err := r.once(); !errors.Is(err, auditor.ErrContradiction) {
-		t.Fatalf("the audit says %v, reports: %+v", err, r.reports)
+		t.Fatalf("the audit returns %v, reports: %+v", err, r.reports)
 	}
 	r.wantContradiction(contradiction.Inconsistent, 450, 500)
 
-	// The head that could not be judged is, once the tree is larger again.
+	// The head that could not be verified is refuted once the tree is larger again.
 	r.cfg.Continue = true
 	backup.grow("b", 700)
 	if err := r.once(); !errors.Is(err, auditor.ErrContradiction) {
@@ -187,15 +187,15 @@ func TestAuditorsWhoShareAWitness(t *testing.T) {
 			case size < 600:
 				// Nothing can be said until the tree is as large as the other.
 				if !errors.Is(err, auditor.ErrUnfinished) || !strings.Contains(second.kinds(), "unproven") {
-					t.Fatalf("the audit says %v, reports: %+v", err, second.reports)
+					t.Fatalf("the audit returns %v, reports: %+v", err, second.reports)
 				}
 				two.grow("b", 900)
 				if err := second.once(); !errors.Is(err, auditor.ErrContradiction) {
-					t.Fatalf("the audit says %v, reports: %+v", err, second.reports)
+					t.Fatalf("the audit returns %v, reports: %+v", err, second.reports)
 				}
 				second.wantContradiction(contradiction.Inconsistent, 600, 900)
 			case !errors.Is(err, auditor.ErrContradiction):
-				t.Fatalf("the audit says %v, reports: %+v", err, second.reports)
+				t.Fatalf("the audit returns %v, reports: %+v", err, second.reports)
 			case size == 600:
 				second.wantContradiction(contradiction.Fork, 600, 600)
 			default:
@@ -211,7 +211,7 @@ func TestTwoURLsOfALogShowTwoHistories(t *testing.T) {
 	f, g := newFront(t, one.handler), newFront(t, two.handler)
 	r := newRig(t, []string{one.vkey}, f.url, g.url)
 	if err := r.once(); !errors.Is(err, auditor.ErrContradiction) {
-		t.Fatalf("the audit says %v, reports: %+v", err, r.reports)
+		t.Fatalf("the audit returns %v, reports: %+v", err, r.reports)
 	}
 	r.wantContradiction(contradiction.Inconsistent, 450, 600)
 }
@@ -323,7 +323,7 @@ func (s story) crashAt(t *testing.T, at int, way string) bool {
 	r.cfg.FileSystem = fsys
 	fail := func(err error) {
 		t.Helper()
-		t.Fatalf("crash at step %d (%s): the audit says %v, reports: %+v", at, way, err, r.reports)
+		t.Fatalf("crash at step %d (%s): the audit returns %v, reports: %+v", at, way, err, r.reports)
 	}
 	crashed := func() bool { return fsys.Steps() >= at }
 	restart := func() {
@@ -373,8 +373,8 @@ func (s story) crashAt(t *testing.T, at int, way string) bool {
 	return crashed()
 }
 
-// TestAHeadThatWasShownOnceIsNotForgotten shows a forged head, without anything
-// to judge it by, and never again.
+// TestAHeadThatWasShownOnceIsNotForgotten shows a forged head once, without the
+// tiles and entries to verify it.
 func TestAHeadThatWasShownOnceIsNotForgotten(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t, origin).grow("a", 600)
@@ -384,11 +384,11 @@ func TestAHeadThatWasShownOnceIsNotForgotten(t *testing.T) {
 	forged := rewritten(t, 350, 450)
 	f.serve(instead(instead(forged.handler, "/tile/", http.NotFound), "/checkpoint", fixed(forged.checkpoint())))
 	if err := r.once(); !errors.Is(err, auditor.ErrUnfinished) || len(r.files("pending")) != 1 {
-		t.Fatalf("the audit says %v, reports: %+v", err, r.reports)
+		t.Fatalf("the audit returns %v, reports: %+v", err, r.reports)
 	}
 	f.serve(h.handler)
 	if err := r.once(); !errors.Is(err, auditor.ErrContradiction) {
-		t.Fatalf("the audit says %v, reports: %+v", err, r.reports)
+		t.Fatalf("the audit returns %v, reports: %+v", err, r.reports)
 	}
 	r.wantContradiction(contradiction.Inconsistent, 450, 600)
 }

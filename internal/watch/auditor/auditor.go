@@ -1,29 +1,47 @@
-// Package auditor follows logs from outside: it keeps the operator of a log
-// from ever showing two histories unnoticed. It needs the log's key and nothing
-// else of its operator; docs/contradiction.md says what comes of it.
+// Package auditor follows logs from outside, and detects split views and
+// rewritten histories. It needs the log's public key and nothing else from its
+// operator. docs/contradiction.md specifies the files it writes and what they
+// prove.
 //
-// An Auditor asks each URL of a log, and each witness of its policy, for the
-// newest checkpoint. Each signed head that it has not seen before is kept on the
-// disk first, then judged: a larger one is proven to begin with the newest
-// verified head, by tiles, and every entry between them is hashed; a smaller one
-// is proven to be how the verified tree began. A head that cannot be judged yet
-// is judged again each time.
+// An [Auditor] asks each URL of a log, and each witness of its policy, for the
+// newest checkpoint. Every signed head that is new is written to the disk before
+// anything else is done with it, and then verified against the newest head that
+// was verified before. This is the way of one head:
 //
-//	seen -> kept as pending -> proven: verified | contradicts: contradiction
+//	Auditor.observe             every interval: read all newest checkpoints
+//	  Auditor.receive           check the log's signature
+//	    log.record              write the head to pending/
+//	log.verifyPending           every interval: the pending heads, largest first
+//	  log.verify                one of
+//	    same size, other root     a fork: no tiles are needed
+//	    log.verifyLarger          does its tree begin with the verified one?
+//	                              Then hash every entry in between
+//	    log.verifySmaller         does the verified tree begin with it?
+//
+// and it ends in one of
+//
+//	log.acceptNewest            proven, and the newest: written to verified
+//	log.acceptOlder             proven, and smaller: written to heads/
+//	log.refute                  disproven: written to contradictions/ and reported
+//	log.reportUnproven          neither, since a server failed: the head stays
+//	                            in pending/ and is verified again next time
 //
 // What always holds:
 //   - all verified heads of a log are proven consistent with each other, and
 //     every entry of the newest was hashed;
-//   - a signed head that was seen is verified, kept as pending, or in a file of
-//     contradiction; a crash at any point loses none;
-//   - nothing is believed that was not hashed up to a signed root, and contradiction
-//     is verified before it is written;
-//   - memory does not grow with the log, but while a head is searched for what
-//     contradicts it (32 bytes for 256 entries).
+//   - a signed head that was seen is verified, pending, or part of a
+//     contradiction file; a crash at any point loses none;
+//   - nothing is believed that does not hash to a signed root, and a
+//     contradiction is verified before it is written;
+//   - memory does not grow with the log, except while all of its entries are
+//     hashed to prove a contradiction (32 bytes for 256 entries).
 //
-// Tiles are read only where a proof needs them, and verified there: entries that
-// hash to the signed root show that the log is whole. That all tiles that are
-// served are right is for "stele check" to say.
+// Tiles are read only where a proof needs them, and verified there: if the
+// entries hash to the signed root, the log is whole. "stele check" verifies all
+// tiles that a log serves.
+//
+// Sources and witnesses are asked concurrently, and logs are verified
+// concurrently, so that a slow one does not delay the others.
 package auditor
 
 import (
@@ -49,35 +67,37 @@ import (
 )
 
 var (
-	// ErrContradiction says that there is a contradiction by a log.
+	// ErrContradiction means that a log has signed a contradiction, in this run or
+	// in an earlier one whose file is still in the state folder.
 	ErrContradiction = errors.New("a log contradicts itself")
 
-	// ErrUnfinished says that something could not be read or proven.
+	// ErrUnfinished means that a source could not be read, or a head not proven.
 	ErrUnfinished = errors.New("the audit could not be finished")
 )
 
-// Config is what an Auditor is made of.
+// Config configures an Auditor.
 type Config struct {
-	// URLs are the tlog-tiles prefixes to follow, of one log or of several; a log
-	// may have many. Which log is found at one, its checkpoint says.
+	// URLs are the tlog-tiles prefixes to follow. They may belong to several logs,
+	// and a log may have several: the origin in a URL's checkpoint tells which log
+	// it is.
 	URLs []string
 
-	// Policy lists the keys of the logs. Its witnesses are asked for what they
-	// have cosigned, if it says where they are.
+	// Policy lists the keys of the logs. Its witnesses are asked for their newest
+	// cosigned checkpoint if they have URLs.
 	Policy *policy.Policy
 
-	Dir      string        // the folder that everything is kept in, made if need be
-	HTTP     *http.Client  // for URLs, witnesses and webhook
-	Interval time.Duration // between looks
-	Webhook  string        // URL that reports are sent to; none if empty
-	Continue bool          // go on after a contradiction
-	Logger   *slog.Logger
-	Now      func() time.Time
+	Dir      string           // the state folder, made if missing
+	HTTP     *http.Client     // for URLs, witnesses and webhook
+	Interval time.Duration    // between requests to one source
+	Webhook  string           // URL that notifications are posted to; none if empty
+	Continue bool             // whether Run goes on after a contradiction
+	Logger   *slog.Logger     // gets every report
+	Now      func() time.Time // stamps reports and sightings
 
-	// Report, if not nil, is told each [Report]. It is not called concurrently.
+	// Report, if not nil, is called with each [Report], by one goroutine at a time.
 	Report func(Report)
 
-	// FileSystem is what the folder is written through; durable.System if nil.
+	// FileSystem writes the state folder; durable.System if nil.
 	FileSystem durable.FileSystem
 }
 
@@ -91,22 +111,23 @@ type Auditor struct {
 	metrics   *metrics
 
 	reporting sync.Mutex  // held while Report is called
-	found     atomic.Bool // contradiction exists
+	found     atomic.Bool // there is a contradiction, of this run or an earlier one
 }
 
-// A source is a URL at which a log is found.
+// A source is a URL that serves a log.
 type source struct {
-	name   string // without credentials
+	name   string // the URL without its password
 	reader tile.Reader
-	log    atomic.Pointer[log] // nil until a checkpoint has said which
+	log    atomic.Pointer[log] // nil until its first checkpoint was read
 }
 
-// A witness is one that can be asked for what it has cosigned.
+// A witness is one of the policy that may serve the checkpoints it has cosigned.
 type witness struct {
 	name, url string
 }
 
-// New returns an Auditor that knows what was kept in its folder.
+// New returns an Auditor with the state of earlier runs. A damaged file in the
+// state folder is an error: without it, a contradiction might go unnoticed.
 func New(ctx context.Context, cfg Config) (*Auditor, error) {
 	if cfg.FileSystem == nil {
 		cfg.FileSystem = durable.System
@@ -151,7 +172,7 @@ func New(ctx context.Context, cfg Config) (*Auditor, error) {
 	return a, nil
 }
 
-// originHash returns how an origin is spelled in paths.
+// originHash returns the spelling of an origin in paths and URLs.
 //
 // SPEC: https://c2sp.org/tlog-witness#monitoring: lowercase hex SHA-256 of the
 // origin.
@@ -160,7 +181,8 @@ func originHash(origin string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// checkURL returns the URL without its password.
+// checkURL returns the URL without its password, as it may appear in reports and
+// contradiction files. The error is about URLs that cannot.
 func checkURL(s string) (string, error) {
 	u, err := url.Parse(s)
 	if err != nil {
@@ -175,18 +197,19 @@ func checkURL(s string) (string, error) {
 // Metrics returns the metrics of all logs.
 func (a *Auditor) Metrics() prometheus.Gatherer { return a.metrics.registry }
 
-// Run looks at all logs every interval until the context ends. Unless told to
-// continue, it returns ErrContradiction once there is a contradiction, even of an
-// earlier run.
+// Run follows all logs, with one request a source every interval, until the
+// context ends. Unless Config.Continue is set, it returns ErrContradiction once
+// there is a contradiction, even of an earlier run. Heads that cannot be read or
+// proven are reported, and do not end it.
 func (a *Auditor) Run(ctx context.Context) error {
-	a.remind(ctx)
+	a.reportEarlier(ctx)
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
 	defer stop()
 	ticker := time.NewTicker(a.cfg.Interval)
 	defer ticker.Stop()
-	looked := make(chan struct{}, 1) // holds a token once a log was looked at
+	finished := make(chan struct{}, 1) // holds a token once a log's pending heads were tried
 	for {
 		if a.found.Load() && !a.cfg.Continue {
 			return ErrContradiction
@@ -194,14 +217,14 @@ func (a *Auditor) Run(ctx context.Context) error {
 		a.observe(ctx)
 		for _, l := range a.logs {
 			// A log that takes long must not keep the others waiting.
-			if !l.working.TryLock() {
+			if !l.verifying.TryLock() {
 				continue
 			}
 			running.Go(func() {
-				defer l.working.Unlock()
-				l.settle(ctx)
+				defer l.verifying.Unlock()
+				l.verifyPending(ctx)
 				select {
-				case looked <- struct{}{}:
+				case finished <- struct{}{}:
 				default:
 				}
 			})
@@ -211,7 +234,7 @@ func (a *Auditor) Run(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-looked:
+			case <-finished:
 				if a.found.Load() && !a.cfg.Continue {
 					return ErrContradiction
 				}
@@ -222,19 +245,21 @@ func (a *Auditor) Run(ctx context.Context) error {
 	}
 }
 
-// Once looks at all logs, to the end. A head that a witness has seen before the
-// log has published it is given one more interval. The error is
-// ErrContradiction if there is a contradiction, even of an earlier run, and
-// ErrUnfinished if something could not be read or proven.
+// Once reads the newest checkpoints of all logs and verifies their heads. If
+// something could not be read or proven it tries once more after an interval: a
+// witness may cosign a head a moment before the log publishes it.
+//
+// The error is ErrContradiction if there is a contradiction, even of an earlier
+// run, and ErrUnfinished if the second try did not finish either.
 func (a *Auditor) Once(ctx context.Context) error {
-	a.remind(ctx)
-	finished := a.pass(ctx)
+	a.reportEarlier(ctx)
+	finished := a.tryOnce(ctx)
 	if !finished && !a.found.Load() {
 		select {
 		case <-time.After(a.cfg.Interval):
 		case <-ctx.Done():
 		}
-		finished = a.pass(ctx)
+		finished = a.tryOnce(ctx)
 	}
 	switch {
 	case a.found.Load():
@@ -245,23 +270,24 @@ func (a *Auditor) Once(ctx context.Context) error {
 	return nil
 }
 
-// pass looks at all logs and reports whether all of them were read and proven.
-func (a *Auditor) pass(ctx context.Context) bool {
+// tryOnce reads and verifies all logs, and reports whether every source was read
+// and every head was proven.
+func (a *Auditor) tryOnce(ctx context.Context) bool {
 	finished := a.observe(ctx)
 	for _, l := range a.logs {
-		l.working.Lock()
-		if !l.settle(ctx) {
+		l.verifying.Lock()
+		if !l.verifyPending(ctx) {
 			finished = false
 		}
-		l.working.Unlock()
+		l.verifying.Unlock()
 	}
 	return finished
 }
 
-// remind reports the contradictions of earlier runs: the one that wrote it may have
-// ended before it could.
-func (a *Auditor) remind(ctx context.Context) {
+// reportEarlier reports the contradictions of earlier runs: a run may have ended
+// after it wrote the file and before it sent the report.
+func (a *Auditor) reportEarlier(ctx context.Context) {
 	for _, l := range a.logs {
-		l.remind(ctx)
+		l.reportEarlier(ctx)
 	}
 }

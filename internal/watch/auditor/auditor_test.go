@@ -129,7 +129,7 @@ func TestAWrongEntryIsFound(t *testing.T) {
 	h.grow("a", 700)
 	f.serve(instead(h.handler, "/tile/entries/", changed))
 	if err := r.once(); !errors.Is(err, auditor.ErrContradiction) {
-		t.Fatalf("the audit says %v: %s", err, r.kinds())
+		t.Fatalf("the audit returns %v: %s", err, r.kinds())
 	}
 	got := r.contradictions()
 	if len(got) != 1 || got[0].Kind != contradiction.Entry || got[0].Index != 500 || got[0].First.Size != 700 {
@@ -146,8 +146,8 @@ func TestAWrongEntryIsFound(t *testing.T) {
 	}
 }
 
-// A bundle that the tiles cannot judge does not keep the auditor from one that
-// they can.
+// A bundle that cannot be compared with the tiles does not hide a later one that
+// can.
 func TestAWrongTileDoesNotHideAWrongEntry(t *testing.T) {
 	t.Parallel()
 	h := newHistory(t, origin).grow("a", 300)
@@ -162,7 +162,7 @@ func TestAWrongTileDoesNotHideAWrongEntry(t *testing.T) {
 	}
 	f.serve(instead(instead(h.handler, "/tile/entries/", changed), "/tile/0/002", fixed(h.get("/tile/0/000"))))
 	if err := r.once(); !errors.Is(err, auditor.ErrContradiction) {
-		t.Fatalf("the audit says %v: %s", err, r.kinds())
+		t.Fatalf("the audit returns %v: %s", err, r.kinds())
 	}
 	got := r.contradictions()
 	if len(got) != 1 || got[0].Kind != contradiction.Entry || got[0].Index != 900 {

@@ -4,7 +4,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are counters that are kept, and gauges that are read off the logs.
+// metrics are the counters of an Auditor, by origin. Gauges are not stored: the
+// logCollector computes them from the state of the logs. docs/contradiction.md
+// lists them all.
 type metrics struct {
 	registry       *prometheus.Registry
 	hashed         *prometheus.CounterVec
@@ -20,15 +22,16 @@ func newMetrics(a *Auditor) *metrics {
 	m := &metrics{
 		registry:       prometheus.NewRegistry(),
 		hashed:         counter("stele_audit_entries_hashed_total", "Entries read and hashed.", "origin"),
-		failures:       counter("stele_audit_failures_total", "What could not be read or proven, or was not as it should, by kind.", "origin", "kind"),
+		failures:       counter("stele_audit_failures_total", "Failed observations, by kind.", "origin", "kind"),
 		contradictions: counter("stele_audit_contradictions_total", "Contradictions found, by kind.", "origin", "kind"),
-		rollbacks:      counter("stele_audit_rollbacks_total", "Times that a source has shown a smaller tree than before.", "origin"),
+		rollbacks:      counter("stele_audit_rollbacks_total", "Times that a source showed a smaller tree than before.", "origin"),
 	}
 	m.registry.MustRegister(m.hashed, m.failures, m.contradictions, m.rollbacks, logCollector{a})
 	return m
 }
 
-// count counts a report under its kind.
+// count counts a report under its kind. Failures of the webhook are counted beside
+// those, with the kind "webhook".
 func (m *metrics) count(r Report) {
 	switch {
 	case r.Contradiction():
@@ -40,14 +43,16 @@ func (m *metrics) count(r Report) {
 	}
 }
 
-// A logCollector reads the state of each log when it is asked.
+// A logCollector computes the gauges of each log when they are scraped.
 type logCollector struct{ a *Auditor }
+
+var _ prometheus.Collector = logCollector{}
 
 var (
 	sizeDesc    = desc("stele_audit_verified_size", "Entries of the newest verified head.")
 	ageDesc     = desc("stele_audit_checkpoint_age_seconds", "Time since the newest verified head was first seen.")
 	lagDesc     = desc("stele_audit_lag_entries", "Entries of the largest signed head seen that are not verified yet.")
-	pendingDesc = desc("stele_audit_pending_heads", "Signed heads seen that are not proven yet.")
+	pendingDesc = desc("stele_audit_pending_heads", "Signed heads seen that are neither proven nor disproven.")
 	filesDesc   = desc("stele_audit_contradiction_files", "Contradiction files kept.")
 )
 
@@ -55,14 +60,12 @@ func desc(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, []string{"origin"}, nil)
 }
 
-// Describe implements prometheus.Collector.
 func (c logCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{sizeDesc, ageDesc, lagDesc, pendingDesc, filesDesc} {
 		ch <- d
 	}
 }
 
-// Collect implements prometheus.Collector.
 func (c logCollector) Collect(ch chan<- prometheus.Metric) {
 	for origin, l := range c.a.logs {
 		gauge := func(d *prometheus.Desc, v float64) {

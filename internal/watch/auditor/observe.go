@@ -16,20 +16,23 @@ import (
 	"github.com/stele-log/stele/pkg/contradiction"
 )
 
-// lookTimeout is how long one source or witness may take to show a checkpoint.
-const lookTimeout = 20 * time.Second
+// Every checkpoint enters here, from a source or from a witness. It ends as a
+// pending head of its log, or as a report of why it was not accepted.
 
-// observe asks all sources, and then the witnesses of the logs found there, for
-// their newest checkpoints, and keeps the heads that are new. It reports whether
-// all sources have shown one.
+// observeTimeout bounds the requests of one call of observe together.
+const observeTimeout = 20 * time.Second
+
+// observe reads the newest checkpoint of all sources, and then those that the
+// witnesses have of the logs found there, and records their heads. It reports
+// whether all sources returned an acceptable one; witnesses may fail.
 func (a *Auditor) observe(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	ctx, cancel := context.WithTimeout(ctx, observeTimeout)
 	defer cancel()
 	var running sync.WaitGroup
 	var missing atomic.Bool
 	for _, s := range a.sources {
 		running.Go(func() {
-			if err := a.look(ctx, s); err != nil {
+			if err := a.readSource(ctx, s); err != nil {
 				missing.Store(true)
 			}
 		})
@@ -43,36 +46,38 @@ func (a *Auditor) observe(ctx context.Context) bool {
 	}
 	for l := range followed {
 		for _, w := range a.witnesses {
-			running.Go(func() { a.ask(ctx, w, l) })
+			running.Go(func() { a.readWitness(ctx, w, l) })
 		}
 	}
 	running.Wait()
 	return !missing.Load()
 }
 
-// look reads the checkpoint at a source. An error is reported already.
-func (a *Auditor) look(ctx context.Context, s *source) error {
+// readSource receives the newest checkpoint of a source. It reports any error
+// before it returns it.
+func (a *Auditor) readSource(ctx context.Context, s *source) error {
 	msg, err := s.reader.ReadCheckpoint(ctx)
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
 	if err != nil {
-		a.trouble(Report{Kind: Unreachable, Origin: s.origin(), Source: s.name, Detail: err.Error()})
+		a.log(Report{Kind: Unreachable, Origin: s.origin(), Source: s.name, Detail: err.Error()})
 		return err
 	}
-	return a.take(s.name, msg, func(l *log) error {
+	return a.receive(s.name, msg, func(l *log) error {
 		if !s.log.CompareAndSwap(nil, l) && s.log.Load() != l {
-			return fmt.Errorf("it shows the log %s now, and did show %s", l.origin, s.log.Load().origin)
+			return fmt.Errorf("it serves the log %s now, and has served %s before", l.origin, s.log.Load().origin)
 		}
-		// Signed by the log is enough to hold the log to it. That it is not what
-		// the policy asks for is worth knowing.
+		// The log's signature alone commits the log to the head, so a policy that is
+		// not met is reported and the head is recorded all the same.
 		if _, err := a.cfg.Policy.Check(msg); err != nil {
-			a.trouble(Report{Kind: Policy, Origin: l.origin, Source: s.name, Detail: err.Error(), Notes: []string{string(msg)}})
+			a.log(Report{Kind: Policy, Origin: l.origin, Source: s.name, Detail: err.Error(), Notes: []string{string(msg)}})
 		}
 		return nil
 	})
 }
 
+// origin returns the origin of the source's log, or "" if that is not known yet.
 func (s *source) origin() string {
 	if l := s.log.Load(); l != nil {
 		return l.origin
@@ -80,33 +85,35 @@ func (s *source) origin() string {
 	return ""
 }
 
-// ask reads what a witness has cosigned last of a log. A witness that cannot
-// say is no trouble of the log.
-func (a *Auditor) ask(ctx context.Context, w *witness, l *log) {
+// readWitness receives the newest checkpoint of a log that a witness has
+// cosigned. Not all witnesses serve them, so a 404 is no failure.
+func (a *Auditor) readWitness(ctx context.Context, w *witness, l *log) {
 	// SPEC: https://c2sp.org/tlog-witness#monitoring
-	place := strings.TrimSuffix(w.url, "/") + "/" + originHash(l.origin) + "/checkpoint"
-	msg, err := a.get(ctx, place)
+	url := strings.TrimSuffix(w.url, "/") + "/" + originHash(l.origin) + "/checkpoint"
+	msg, err := a.get(ctx, url)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, context.Canceled) {
 		return
 	}
 	if err != nil {
-		a.trouble(Report{Kind: Witness, Origin: l.origin, Source: w.name, Detail: err.Error()})
+		a.log(Report{Kind: Witness, Origin: l.origin, Source: w.name, Detail: err.Error()})
 		return
 	}
-	name, err := checkURL(place)
+	name, err := checkURL(url)
 	if err != nil {
-		return // New has checked what it is made of
+		return // cannot be: New has checked the witness's URL
 	}
-	_ = a.take(name, msg, func(shown *log) error {
+	_ = a.receive(name, msg, func(shown *log) error {
 		if shown != l {
-			return fmt.Errorf("it is of the log %s, not of %s", shown.origin, l.origin)
+			return fmt.Errorf("the checkpoint is of the log %s, not of %s", shown.origin, l.origin)
 		}
 		return nil
 	})
 }
 
-func (a *Auditor) get(ctx context.Context, place string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, place, nil)
+// get returns the body at a URL, cut one byte above the size of the largest
+// checkpoint. The error is fs.ErrNotExist if the status is 404.
+func (a *Auditor) get(ctx context.Context, url string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -124,32 +131,33 @@ func (a *Auditor) get(ctx context.Context, place string) ([]byte, error) {
 	return nil, fmt.Errorf("GET %s: %s", req.URL.Redacted(), resp.Status)
 }
 
-// take keeps the head of a note if it is signed by a log, which accept must
-// agree with. An error is reported already.
-func (a *Auditor) take(name string, msg []byte, accept func(*log) error) error {
+// receive records the head of a note from a source or witness of that name, if a
+// log of the policy has signed it and accept returns no error for that log. It
+// reports any error before it returns it.
+func (a *Auditor) receive(name string, msg []byte, accept func(*log) error) error {
 	c, err := contradiction.Open(msg, a.cfg.Policy)
 	if err != nil {
 		kind := Malformed
 		if errors.Is(err, checkpoint.ErrSignature) {
 			kind = Signature
 		}
-		// The note may say to be of any log: only of those that are known is
-		// there something to count.
+		// Nobody has signed the origin in this note. As a label of the metrics only
+		// those of the policy will do: others could be any number.
 		origin := contradiction.Origin(msg)
 		if a.logs[origin] == nil {
 			origin = ""
 		}
-		a.trouble(Report{Kind: kind, Origin: origin, Source: name, Detail: err.Error()})
+		a.log(Report{Kind: kind, Origin: origin, Source: name, Detail: err.Error()})
 		return err
 	}
 	l := a.logs[c.Origin]
 	if err := accept(l); err != nil {
-		a.trouble(Report{Kind: Malformed, Origin: c.Origin, Source: name, Detail: err.Error()})
+		a.log(Report{Kind: Malformed, Origin: c.Origin, Source: name, Detail: err.Error()})
 		return err
 	}
 	seen := sighting{contradiction.Sighting{Note: msg, Source: name, Time: a.cfg.Now().UTC().Truncate(time.Second)}, c.Head}
-	if err := l.keep(seen); err != nil {
-		a.trouble(Report{Kind: State, Origin: c.Origin, Source: name, Detail: err.Error(), Notes: []string{string(msg)}})
+	if err := l.record(seen); err != nil {
+		a.log(Report{Kind: State, Origin: c.Origin, Source: name, Detail: err.Error(), Notes: []string{string(msg)}})
 		return err
 	}
 	return nil

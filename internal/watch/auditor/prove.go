@@ -12,43 +12,44 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// A relation says what the tree of a larger head was at the size of a smaller
-// one, with the consistency proof of that.
-type relation struct {
-	prefix tree.Hash
+// A prefixProof is the root that the tree of a larger head had at a smaller size,
+// with the consistency proof between the two. If it is not the root that was
+// signed for that size, it proves a contradiction.
+type prefixProof struct {
+	root   tree.Hash
 	hashes []tree.Hash
 }
 
-// errOtherTree says that tiles or entries are not those of the head they were
-// read for, so that they prove nothing about it.
-var errOtherTree = errors.New("what is served is not of the tree that was signed")
+// errOtherTree means that tiles or entries do not lead to the root of the head
+// they were read for, so that they prove nothing about it.
+var errOtherTree = errors.New("the served data is not of the signed tree")
 
-// relate reads the tiles of the tree with the larger head and returns what its
-// prefix of the smaller size is. It returns nothing that is not proven by the
-// larger head. The error is errOtherTree if the tiles are of another tree.
-func relate(ctx context.Context, r tile.Reader, size uint64, larger tree.Head) (relation, error) {
+// provePrefix reads tiles of the larger tree and returns the root of its first
+// size entries. It returns only what the larger head proves. The error is
+// errOtherTree if the tiles are of another tree.
+func provePrefix(ctx context.Context, r tile.Reader, size uint64, larger tree.Head) (prefixProof, error) {
 	if size == 0 {
-		return relation{prefix: tree.EmptyRoot}, nil
+		return prefixProof{root: tree.EmptyRoot}, nil
 	}
 	nodes := tree.TileNodes(r, larger.Size)
 	hashes, err := proof.Consistency(ctx, nodes, size, larger.Size)
 	if err != nil {
-		return relation{}, err
+		return prefixProof{}, err
 	}
-	prefix, err := prefixRoot(ctx, nodes, size)
+	root, err := prefixRoot(ctx, nodes, size)
 	if err != nil {
-		return relation{}, err
+		return prefixProof{}, err
 	}
-	if err := proof.VerifyConsistency(tree.Head{Size: size, Root: prefix}, larger, hashes); err != nil {
-		return relation{}, fmt.Errorf("%w: %w", errOtherTree, err)
+	if err := proof.VerifyConsistency(tree.Head{Size: size, Root: root}, larger, hashes); err != nil {
+		return prefixProof{}, fmt.Errorf("%w: %w", errOtherTree, err)
 	}
-	return relation{prefix, hashes}, nil
+	return prefixProof{root, hashes}, nil
 }
 
-// prefixRoot returns the root of the first size entries, of which there is one
-// at least.
+// prefixRoot returns the root of the first size entries. The size is at least 1.
 func prefixRoot(ctx context.Context, nodes tree.NodeReader, size uint64) (root tree.Hash, err error) {
-	// The full subtrees that make up the tree, from the right and smallest.
+	// The tree is made of full subtrees, one for each bit of its size. Combine
+	// them from the right, where the smallest is.
 	first := true
 	for height := uint(0); size>>height > 0; height++ {
 		if size>>height&1 == 0 {
@@ -67,8 +68,9 @@ func prefixRoot(ctx context.Context, nodes tree.NodeReader, size uint64) (root t
 	return root, nil
 }
 
-// grow hashes the entries that the tree of the frontier lacks to that size, and
-// returns the frontier of the larger tree. hashed is told how many were added.
+// grow appends the entries from the frontier's size up to the given size, and
+// returns the frontier of the larger tree; f stays as it is. It calls hashed with
+// the number of entries of each bundle.
 func grow(ctx context.Context, r tile.Reader, f *tree.Frontier, size uint64, hashed func(int)) (*tree.Frontier, error) {
 	grown := f.Clone()
 	if f.Size() == size {
@@ -85,11 +87,12 @@ func grow(ctx context.Context, r tile.Reader, f *tree.Frontier, size uint64, has
 	return grown, nil
 }
 
-// rebuild hashes all entries of the tree with that head, and returns those of
-// its tiles that relate it to the tree of the given size. The error is
-// errOtherTree if the entries are of another tree.
-func rebuild(ctx context.Context, r tile.Reader, head tree.Head, size uint64, hashed func(int)) (tile.Reader, error) {
-	tiles := built{}
+// rebuildTiles hashes all entries of the tree with that head, and returns those of
+// its tiles that provePrefix needs for the given size: of level 0 only the one at
+// that size, of the levels above, which are small, all. The error is errOtherTree
+// if the entries are of another tree.
+func rebuildTiles(ctx context.Context, r tile.Reader, head tree.Head, size uint64, hashed func(int)) (tile.Reader, error) {
+	tiles := rebuiltTiles{}
 	var f tree.Frontier
 	for b, err := range tree.Bundles(ctx, r, 0, head.Size) {
 		if err != nil {
@@ -103,7 +106,7 @@ func rebuild(ctx context.Context, r tile.Reader, head tree.Head, size uint64, ha
 		hashed(len(b.Leaves))
 	}
 	if got := f.Head(); got != head {
-		return nil, fmt.Errorf("%w: the entries have %v, signed is %v", errOtherTree, got, head)
+		return nil, fmt.Errorf("%w: the entries have the head %v, not %v", errOtherTree, got, head)
 	}
 	for level := 0; f.Partial(level) != nil; level++ {
 		if t, ok := tile.At(level, head.Size>>(8*(level+1)), head.Size); ok {
@@ -113,12 +116,14 @@ func rebuild(ctx context.Context, r tile.Reader, head tree.Head, size uint64, ha
 	return tiles, nil
 }
 
-// built are tiles that were hashed from entries.
-type built map[tile.Tile][]byte
+// rebuiltTiles are tiles computed from entries instead of being read.
+type rebuiltTiles map[tile.Tile][]byte
 
-func (b built) ReadCheckpoint(context.Context) ([]byte, error) { return nil, fs.ErrNotExist }
+var _ tile.Reader = rebuiltTiles(nil)
 
-func (b built) ReadTile(_ context.Context, t tile.Tile) ([]byte, error) {
+func (b rebuiltTiles) ReadCheckpoint(context.Context) ([]byte, error) { return nil, fs.ErrNotExist }
+
+func (b rebuiltTiles) ReadTile(_ context.Context, t tile.Tile) ([]byte, error) {
 	data, ok := b[t]
 	if !ok {
 		return nil, fmt.Errorf("%s: %w", t, fs.ErrNotExist)
@@ -126,16 +131,17 @@ func (b built) ReadTile(_ context.Context, t tile.Tile) ([]byte, error) {
 	return data, nil
 }
 
-// findEntry looks, in the bundles from the one with the entry at index from on,
-// for an entry that is not the one in the tree with that head. It returns a
-// contradiction without sighting, and false if it finds none. The error is about
-// the first bundle that it could not judge.
+// findEntry searches the bundles, beginning with the one that holds the entry at
+// index from, for an entry other than the one in the tree with that head. It
+// returns a contradiction without sighting, and false if it finds none. The error
+// is about the first bundle that could not be compared with the tree; the bundles
+// after it are searched all the same.
 func findEntry(ctx context.Context, r tile.Reader, from uint64, head tree.Head) (e contradiction.Contradiction, found bool, err error) {
 	p, err := tree.NewProven(ctx, r, head)
 	if err != nil {
 		return e, false, err
 	}
-	var unclear error // of the first bundle that cannot be judged
+	var unclear error // about the first bundle that could not be compared
 	for b, err := range tree.Bundles(ctx, r, from, head.Size) {
 		if err != nil {
 			return e, false, err
@@ -151,8 +157,8 @@ func findEntry(ctx context.Context, r tile.Reader, from uint64, head tree.Head) 
 	return e, false, unclear
 }
 
-// entryContradiction proves which leaf hash the tree has for an entry of a
-// bundle that has another.
+// entryContradiction returns the bytes of the entry that differs, with a proof of
+// the leaf hash that the tree has in its place.
 func entryContradiction(ctx context.Context, p *tree.Proven, b tree.Bundle, other *tree.EntryError) (e contradiction.Contradiction, err error) {
 	entries, err := tile.SplitBundle(b.Data, b.Tile.Width)
 	if err != nil {

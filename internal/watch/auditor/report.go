@@ -14,33 +14,35 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// The kinds of reports that are not contradictions; those are the kinds of
-// contradiction.
+// The kinds of reports that are not contradictions. A report of a contradiction
+// has the contradiction's kind: fork, inconsistent or entry.
 const (
 	Rollback    = "rollback"    // a source shows a smaller tree than before
-	Unproven    = "unproven"    // a signed head could not be judged
-	Damaged     = "damaged"     // tiles are not those of the tree, its entries are
-	Signature   = "signature"   // a checkpoint without valid signature of the log
+	Unproven    = "unproven"    // a signed head could not be proven or disproven
+	Damaged     = "damaged"     // the tiles do not belong to the tree, the entries do
+	Signature   = "signature"   // a checkpoint without a valid signature of the log
 	Malformed   = "malformed"   // not a checkpoint, or one of another log
-	Policy      = "policy"      // signed by the log, and not as the policy asks
-	Unreachable = "unreachable" // a source shows no checkpoint
+	Policy      = "policy"      // signed by the log, but the policy is not met
+	Unreachable = "unreachable" // a source returns no checkpoint
 	Witness     = "witness"     // a witness does not answer
-	State       = "state"       // the auditor's own disk, or no more room for heads
+	State       = "state"       // the state folder fails, or has no room for more heads
 )
 
-// A Report is something to tell. Contradictions, rollbacks and what stays
-// unproven also go to the webhook, as JSON.
+// A Report is one finding. Every report is logged, counted and passed to
+// Config.Report; contradictions, rollbacks, and heads that stay unproven longer
+// than a minute are also posted to the webhook, as this JSON
+// (docs/contradiction.md#webhook).
 type Report struct {
-	Time   time.Time `json:"time"`
-	Kind   string    `json:"kind"` // fork, inconsistent, entry, or one of the constants
+	Time   time.Time `json:"time"` // UTC
+	Kind   string    `json:"kind"` // of a contradiction, or one of the constants
 	Origin string    `json:"origin,omitempty"`
-	Source string    `json:"source,omitempty"` // where it was seen
+	Source string    `json:"source,omitempty"` // URL or witness where it was seen
 	Detail string    `json:"detail"`
 	File   string    `json:"contradiction,omitempty"` // file, below the state folder
 	Notes  []string  `json:"notes,omitempty"`         // the signed checkpoints, whole
 }
 
-// Contradiction reports whether the report is of one.
+// Contradiction reports whether the report is about a contradiction.
 func (r Report) Contradiction() bool {
 	switch contradiction.Kind(r.Kind) {
 	case contradiction.Fork, contradiction.Inconsistent, contradiction.Entry:
@@ -49,8 +51,8 @@ func (r Report) Contradiction() bool {
 	return false
 }
 
-// trouble counts a report and tells it here.
-func (a *Auditor) trouble(r Report) {
+// log counts a report, logs it, and passes it to Config.Report.
+func (a *Auditor) log(r Report) {
 	a.metrics.count(r)
 	if r.Time.IsZero() {
 		r.Time = a.cfg.Now().UTC()
@@ -59,7 +61,7 @@ func (a *Auditor) trouble(r Report) {
 	if r.Contradiction() {
 		a.cfg.Logger.Error("CONTRADICTION", append(attrs, "file", r.File)...)
 	} else {
-		a.cfg.Logger.Warn("audit trouble", attrs...)
+		a.cfg.Logger.Warn("audit finding", attrs...)
 	}
 	if a.cfg.Report != nil {
 		a.reporting.Lock()
@@ -68,18 +70,18 @@ func (a *Auditor) trouble(r Report) {
 	}
 }
 
-// report counts a report and tells it here and to the webhook.
-func (a *Auditor) report(ctx context.Context, r Report) {
+// notify is log, and also posts the report to the webhook.
+func (a *Auditor) notify(ctx context.Context, r Report) {
 	r.Time = a.cfg.Now().UTC()
-	a.trouble(r)
+	a.log(r)
 	if a.cfg.Webhook == "" {
 		return
 	}
 	if r.Contradiction() {
-		// The run may end because of another one meanwhile.
+		// Another contradiction may end the run before this one is posted.
 		ctx = context.WithoutCancel(ctx)
 	}
-	if err := a.call(ctx, r); err != nil {
+	if err := a.postWithRetries(ctx, r); err != nil {
 		a.metrics.failures.WithLabelValues(r.Origin, "webhook").Inc()
 		a.cfg.Logger.Error("webhook not reached", "kind", r.Kind, "origin", r.Origin, "error", err)
 	}
@@ -87,12 +89,13 @@ func (a *Auditor) report(ctx context.Context, r Report) {
 
 const (
 	webhookTries   = 4
-	webhookTimeout = 10 * time.Second // of one try
-	webhookPause   = time.Second      // after the first; doubled after each
+	webhookTimeout = 10 * time.Second // for one try
+	webhookPause   = time.Second      // after the first try; doubles with each
 )
 
-// call sends a report to the webhook: a few times if it must.
-func (a *Auditor) call(ctx context.Context, r Report) error {
+// postWithRetries posts a report to the webhook until it is accepted, or all tries
+// have failed.
+func (a *Auditor) postWithRetries(ctx context.Context, r Report) error {
 	body, err := json.Marshal(r)
 	if err != nil {
 		return err
@@ -131,29 +134,18 @@ func (a *Auditor) post(ctx context.Context, body []byte) error {
 	return nil
 }
 
-// contradict deals with a pending head that contradicts another. It is pending
-// no more once the contradiction is kept and told.
-func (l *log) contradict(ctx context.Context, seen sighting, e contradiction.Contradiction) error {
-	if err := l.accuse(ctx, e, seen.Source); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.state.refuted[seen.key()] = seen.head
-	return l.state.removePending(seen)
-}
-
-// accuse verifies a contradiction, keeps it and tells it, unless it was before.
-func (l *log) accuse(ctx context.Context, e contradiction.Contradiction, source string) error {
-	result, err := e.Verify(l.a.cfg.Policy)
+// reportContradiction verifies a contradiction as any reader of the file will,
+// then writes and reports it, unless that was done before. Only then may Run end.
+func (l *log) reportContradiction(ctx context.Context, c contradiction.Contradiction, source string) error {
+	result, err := c.Verify(l.a.cfg.Policy)
 	if err != nil {
 		return fmt.Errorf("a contradiction that does not hold: %w", err)
 	}
-	name := contradictionName(result, e)
+	name := contradictionName(result, c)
 	l.mu.Lock()
 	known, room := l.state.contradictions[name], len(l.state.contradictions) < maxContradictions
 	if !known && room {
-		if err := l.state.dir.write(name, e.Format()); err != nil {
+		if err := l.state.dir.write(name, c.Format()); err != nil {
 			l.mu.Unlock()
 			return fmt.Errorf("keep contradiction: %w", err)
 		}
@@ -161,66 +153,68 @@ func (l *log) accuse(ctx context.Context, e contradiction.Contradiction, source 
 	}
 	l.mu.Unlock()
 	defer l.a.found.Store(true) // may end the run: the webhook comes first
-	r := Report{Kind: string(e.Kind), Origin: l.origin, Source: source, Detail: result.String(),
-		Notes: []string{string(e.First.Note)}}
-	if e.Kind != contradiction.Entry {
-		r.Notes = append(r.Notes, string(e.Second.Note))
+	r := Report{Kind: string(c.Kind), Origin: l.origin, Source: source, Detail: result.String(),
+		Notes: []string{string(c.First.Note)}}
+	if c.Kind != contradiction.Entry {
+		r.Notes = append(r.Notes, string(c.Second.Note))
 	}
 	switch {
 	case known:
 	case room:
 		r.File = l.folder + "/" + name
-		l.a.report(ctx, r)
+		l.a.notify(ctx, r)
 	default:
 		r.Detail += fmt.Sprintf("; not kept: there are %d contradiction files against this log", maxContradictions)
-		l.a.trouble(r)
+		l.a.log(r)
 	}
 	return nil
 }
 
-// contradictionName returns a name that depends on what is proven, and not on when
-// and where it was seen.
-func contradictionName(r contradiction.Result, e contradiction.Contradiction) string {
+// contradictionName returns the path of a contradiction file, below the log's
+// folder. It depends on what is proven and not on when or where it was seen, so
+// the same contradiction found again has the same name.
+func contradictionName(r contradiction.Result, c contradiction.Contradiction) string {
 	low, high := r.First.Root.String(), r.Second.Root.String()
 	if r.First.Size == r.Second.Size && high < low {
 		low, high = high, low
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %d", low, high, tree.LeafHash(e.Data), r.Index))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %s %d", low, high, tree.LeafHash(c.Data), r.Index))
 	last := r.Second.Size
-	if e.Kind == contradiction.Entry {
+	if c.Kind == contradiction.Entry {
 		last = r.Index
 	}
-	return fmt.Sprintf("%s/%s-%d-%d-%x.contradiction", contradictionsFolder, e.Kind, r.First.Size, last, sum[:4])
+	return fmt.Sprintf("%s/%s-%d-%d-%x.contradiction", contradictionsFolder, c.Kind, r.First.Size, last, sum[:4])
 }
 
-// remind tells the contradiction that is on the disk.
-func (l *log) remind(ctx context.Context) {
+// reportEarlier reports each contradiction file in the log's folder.
+func (l *log) reportEarlier(ctx context.Context) {
 	l.mu.Lock()
 	names, err := l.state.dir.list(contradictionsFolder)
 	l.mu.Unlock()
 	if err != nil {
-		l.a.trouble(Report{Kind: State, Origin: l.origin, Detail: err.Error()})
+		l.a.log(Report{Kind: State, Origin: l.origin, Detail: err.Error()})
 	}
 	for _, name := range names {
-		l.remindOf(ctx, name)
+		file := l.folder + "/" + name
+		c, result, err := l.readContradiction(name)
+		if err != nil {
+			l.a.log(Report{Kind: State, Origin: l.origin, Detail: fmt.Sprintf("%s: %v", file, err)})
+			continue
+		}
+		l.a.notify(ctx, Report{Kind: string(c.Kind), Origin: l.origin, Source: c.First.Source, File: file,
+			Detail: result.String() + "; found by an earlier run"})
 	}
 }
 
-func (l *log) remindOf(ctx context.Context, name string) {
-	file := l.folder + "/" + name
+// readContradiction reads a contradiction file and verifies it.
+func (l *log) readContradiction(name string) (c contradiction.Contradiction, result contradiction.Result, err error) {
 	data, err := l.state.dir.read(name)
-	var e contradiction.Contradiction
-	var result contradiction.Result
-	if err == nil {
-		e, err = contradiction.Parse(data)
-	}
-	if err == nil {
-		result, err = e.Verify(l.a.cfg.Policy)
-	}
 	if err != nil {
-		l.a.trouble(Report{Kind: State, Origin: l.origin, Detail: fmt.Sprintf("%s: %v", file, err)})
-		return
+		return c, result, err
 	}
-	l.a.report(ctx, Report{Kind: string(e.Kind), Origin: l.origin, Source: e.First.Source, File: file,
-		Detail: result.String() + "; found by an earlier run"})
+	if c, err = contradiction.Parse(data); err != nil {
+		return c, result, err
+	}
+	result, err = c.Verify(l.a.cfg.Policy)
+	return c, result, err
 }

@@ -80,7 +80,7 @@ func newHistory(t testing.TB, origin string) *history {
 }
 
 // putKey puts the key of a log where the server would make one, and returns its
-// verifier key. It is made of the origin: no log outside a test should have it.
+// verifier key. It is derived from the origin: no log outside a test should have it.
 func putKey(t testing.TB, dir, origin string) string {
 	t.Helper()
 	skey, vkey, err := checkpoint.GenerateKey(strings.NewReader(strings.Repeat(origin+" is known to all. ", 10)), origin)
@@ -212,8 +212,8 @@ func (r *rig) new() *auditor.Auditor {
 	return a
 }
 
-// once looks once, as a process of its own would, and forgets the reports of
-// before.
+// once runs the auditor once, as a process of its own would, and forgets the
+// reports of before.
 func (r *rig) once() error {
 	r.Helper()
 	r.mu.Lock()
@@ -222,11 +222,11 @@ func (r *rig) once() error {
 	return r.new().Once(r.Context())
 }
 
-// mustOnce looks once and must find all well.
+// mustOnce runs the auditor once, and must find all well.
 func (r *rig) mustOnce() {
 	r.Helper()
 	if err := r.once(); err != nil {
-		r.Fatalf("the audit says %v: %+v", err, r.reports)
+		r.Fatalf("the audit returns %v: %+v", err, r.reports)
 	}
 }
 

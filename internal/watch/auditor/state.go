@@ -1,6 +1,7 @@
 package auditor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,13 +17,16 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// What is kept of a log, each file written by itself:
+// The state folder of a log. Each file is replaced as a whole, and the order of
+// the writes keeps every head in at least one of them: a head is in pending/
+// before it is verified, and in verified, heads/ or contradictions/ before it
+// leaves pending/.
 //
-//	verified          the newest verified head, and the frontier of its tree
-//	heads/<size>      heads verified before, fewer the older they are
-//	pending/<key>     heads seen and not proven yet
-//	views/<hash>      the head that each source showed last
-//	contradictions/<name>   what was proven against the log
+//	verified                the newest verified head, and the frontier of its tree
+//	heads/<size>            older verified heads, fewer the older they are
+//	pending/<key>           heads that are neither proven nor disproven
+//	views/<hash>            the head that each source has shown last
+//	contradictions/<name>   proofs against the log
 const (
 	verifiedFile         = "verified"
 	headsFolder          = "heads"
@@ -32,12 +36,13 @@ const (
 )
 
 const (
-	maxHeads          = 128  // heads kept of those verified before
-	maxPending        = 8192 // heads kept that are not proven
+	maxHeads          = 128  // older verified heads that are kept
+	maxPending        = 8192 // heads that may wait to be proven; more are not recorded
 	maxContradictions = 16   // contradiction files against one log
 )
 
-// A sighting is a head that the log has signed, as it was seen.
+// A sighting is a head that the log has signed, with its note and with where and
+// when it was seen first.
 type sighting struct {
 	contradiction.Sighting
 	head tree.Head
@@ -46,36 +51,36 @@ type sighting struct {
 // key is the same for sightings of the same head, and sorts by size.
 func (s sighting) key() string { return fmt.Sprintf("%019d-%x", s.head.Size, s.head.Root[:8]) }
 
-// sightingFile is a sighting as it is kept.
+// sightingFile is a sighting as it is written to a file.
 type sightingFile struct {
 	Note   string    `json:"note"`
 	Source string    `json:"source"`
 	Time   time.Time `json:"time"`
 }
 
-// verifiedState is what the file of the newest verified head holds.
+// verifiedState is the content of the file of the newest verified head.
 type verifiedState struct {
 	sightingFile
 	Frontier [][]tree.Hash `json:"frontier"` // the partial tile of each level
 }
 
-// state is what is known of one log, all of it in files too. It is not safe
-// for concurrent use.
+// state mirrors the state folder of one log in memory: a method that changes it
+// writes the file first. It is not safe for concurrent use.
 type state struct {
 	dir    stateDir
 	policy *policy.Policy
 
-	verified       sighting // its note is nil until there is one
+	verified       sighting // the empty tree, with a nil note, until there is one
 	frontier       *tree.Frontier
 	heads          map[uint64]sighting  // by size
 	pending        map[string]sighting  // by key
 	views          map[string]sighting  // by source
 	contradictions map[string]bool      // names of files
-	refuted        map[string]tree.Head // by key: heads that a contradiction was found with, since the start
+	refuted        map[string]tree.Head // by key: heads in a contradiction of this run
 }
 
-// loadState reads what was kept. A file that is damaged is an error: to begin
-// anew would be to forget what was seen.
+// loadState reads the state folder. A damaged file is an error, as starting
+// without it would forget heads that were seen.
 func loadState(ctx context.Context, dir stateDir, p *policy.Policy) (*state, error) {
 	s := &state{dir: dir, policy: p, frontier: &tree.Frontier{}, verified: sighting{head: tree.Empty()},
 		heads: map[uint64]sighting{}, pending: map[string]sighting{}, views: map[string]sighting{},
@@ -99,6 +104,8 @@ func loadState(ctx context.Context, dir stateDir, p *policy.Policy) (*state, err
 	return s, err
 }
 
+// loadVerified reads the newest verified head and the frontier of its tree, which
+// must have that head. There is no file before the first head is verified.
 func (s *state) loadVerified(ctx context.Context) error {
 	data, err := s.dir.read(verifiedFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -123,6 +130,7 @@ func (s *state) loadVerified(ctx context.Context) error {
 	return nil
 }
 
+// loadSightings calls add for each sighting in a folder.
 func (s *state) loadSightings(folder string, add func(sighting)) error {
 	names, err := s.dir.list(folder)
 	if err != nil {
@@ -146,7 +154,8 @@ func (s *state) loadSightings(folder string, add func(sighting)) error {
 	return nil
 }
 
-// open reads a sighting back. The note must still be signed by a trusted key.
+// open returns the sighting in a file. Its note must be signed by a key of the
+// policy: nothing in the state folder is trusted, and the policy may have changed.
 func (s *state) open(f sightingFile) (sighting, error) {
 	c, err := contradiction.Open([]byte(f.Note), s.policy)
 	if err != nil {
@@ -165,18 +174,43 @@ func (s *state) writeSighting(name string, seen sighting) error {
 	return s.dir.write(name, data)
 }
 
-// knows reports whether a head is verified, pending or refuted.
+// knows reports whether a head is verified, pending or refuted. The empty tree
+// always is: every tree begins with it.
 func (s *state) knows(seen sighting) bool {
 	_, pending := s.pending[seen.key()]
 	_, refuted := s.refuted[seen.key()]
-	return pending || refuted || s.verified.head == seen.head || s.heads[seen.head.Size].head == seen.head ||
-		seen.head.Size == 0
+	return pending || refuted || s.isVerified(seen.head) || seen.head.Size == 0
 }
 
-// addPending keeps a head that is not proven yet.
+func (s *state) isVerified(h tree.Head) bool {
+	return s.verified.head == h || s.heads[h.Size].head == h
+}
+
+// sameSize returns another head of the size of a pending one, if there is one:
+// with it, the pending head proves a fork. It is a verified head, or else a
+// pending one that was seen earlier, so that of two pending heads only the later
+// one is refuted.
+func (s *state) sameSize(seen sighting) (sighting, bool) {
+	if v := s.verified; v.Note != nil && v.head.Size == seen.head.Size && v.head != seen.head {
+		return v, true
+	}
+	if h, ok := s.heads[seen.head.Size]; ok && h.head != seen.head {
+		return h, true
+	}
+	for _, other := range s.pending {
+		earlier := cmp.Or(other.Time.Compare(seen.Time), cmp.Compare(other.key(), seen.key())) < 0
+		if earlier && other.head.Size == seen.head.Size && other.head != seen.head {
+			return other, true
+		}
+	}
+	return sighting{}, false
+}
+
+// addPending adds a head that is neither proven nor disproven. The error may be
+// that there are too many.
 func (s *state) addPending(seen sighting) error {
 	if len(s.pending) >= maxPending {
-		return fmt.Errorf("%d signed heads wait to be proven; %v, seen at %s, is not kept",
+		return fmt.Errorf("%d signed heads are still unproven; %v, seen at %s, is not recorded",
 			len(s.pending), seen.head, seen.Source)
 	}
 	if err := s.writeSighting(pendingFolder+"/"+seen.key(), seen); err != nil {
@@ -194,7 +228,7 @@ func (s *state) removePending(seen sighting) error {
 	return nil
 }
 
-// pendingBySize returns the heads that are not proven, smallest first.
+// pendingBySize returns the pending heads, smallest first.
 func (s *state) pendingBySize() []sighting {
 	seen := make([]sighting, 0, len(s.pending))
 	for _, key := range slices.Sorted(maps.Keys(s.pending)) {
@@ -203,7 +237,8 @@ func (s *state) pendingBySize() []sighting {
 	return seen
 }
 
-// setView keeps what a source showed last, and returns what it showed before.
+// setView records the head that a source shows now, in the file of the given
+// name, and returns the one it showed before.
 func (s *state) setView(name string, seen sighting) (before sighting, err error) {
 	before = s.views[seen.Source]
 	if before.head == seen.head {
@@ -216,8 +251,8 @@ func (s *state) setView(name string, seen sighting) (before sighting, err error)
 	return before, nil
 }
 
-// advance makes a head the newest verified one. A crash before the last step
-// leaves the old one, and a head in the history that is the old one too.
+// advance makes a head the newest verified one, and adds the one before it to
+// heads. A crash between the two writes leaves the old head in both places.
 func (s *state) advance(seen sighting, f *tree.Frontier) error {
 	if s.verified.Note != nil {
 		if err := s.addHead(s.verified); err != nil {
@@ -239,7 +274,7 @@ func (s *state) advance(seen sighting, f *tree.Frontier) error {
 	return nil
 }
 
-// addHead adds a verified head to the history.
+// addHead adds an older verified head, and removes some when there are too many.
 func (s *state) addHead(seen sighting) error {
 	if _, ok := s.heads[seen.head.Size]; ok {
 		return nil
@@ -254,8 +289,8 @@ func (s *state) addHead(seen sighting) error {
 	return s.thin()
 }
 
-// thin removes every other head of the older half, so that heads stay from all
-// of the past, and most from lately.
+// thin removes every other head of the older half. The rest still spans the
+// whole history, most densely at its end, where a rollback is likeliest.
 func (s *state) thin() error {
 	sizes := slices.Sorted(maps.Keys(s.heads))
 	for i := 1; i < len(sizes)/2; i += 2 {
@@ -267,8 +302,8 @@ func (s *state) thin() error {
 	return nil
 }
 
-// below returns the largest verified head of at most a size, and false if there
-// is none.
+// below returns the largest verified head of at most the given size, and false if
+// there is none.
 func (s *state) below(size uint64) (sighting, bool) {
 	best, found := sighting{}, false
 	for at, seen := range s.heads {
@@ -282,8 +317,10 @@ func (s *state) below(size uint64) (sighting, bool) {
 	return best, found
 }
 
-// partials reads the partial tiles of a frontier, by level.
+// partials are the partial tiles of a frontier, by level, for tree.ReadFrontier.
 type partials [][]tree.Hash
+
+var _ tile.Reader = partials(nil)
 
 func (p partials) ReadCheckpoint(context.Context) ([]byte, error) { return nil, fs.ErrNotExist }
 

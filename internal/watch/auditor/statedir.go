@@ -10,8 +10,8 @@ import (
 	"github.com/stele-log/stele/internal/durable"
 )
 
-// A stateDir keeps what is known of one log in files with names such as
-// "pending/12". Only their owner can read them.
+// A stateDir is the state folder of one log. Its files have slash-separated names
+// such as "pending/12", and only their owner can read them.
 type stateDir struct {
 	fsys durable.FileSystem
 	dir  string
@@ -19,7 +19,8 @@ type stateDir struct {
 
 func (d stateDir) path(name string) string { return filepath.Join(d.dir, filepath.FromSlash(name)) }
 
-// read returns a file's bytes. The error is fs.ErrNotExist if there is none.
+// read returns the content of a file. The error is fs.ErrNotExist if there is
+// none.
 func (d stateDir) read(name string) ([]byte, error) { return os.ReadFile(d.path(name)) }
 
 // write makes or replaces a file, durably: after a crash there is the old one or
@@ -32,11 +33,11 @@ func (d stateDir) write(name string, data []byte) error {
 	return durable.Replace(d.fsys, path, data, 0o600)
 }
 
-// remove removes a file, if there is one. After a crash it may be back.
+// remove removes a file, if there is one. A crash may bring it back.
 func (d stateDir) remove(name string) error { return d.fsys.RemoveAll(d.path(name)) }
 
-// list returns the names of the files in a folder below this one, sorted: none
-// if there is no such folder.
+// list returns the names of the files in a folder below this one, sorted, without
+// temporary ones. There are none if there is no such folder.
 func (d stateDir) list(below string) ([]string, error) {
 	entries, err := os.ReadDir(d.path(below))
 	if errors.Is(err, fs.ErrNotExist) {
