@@ -8,8 +8,8 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// bundles yields the bundles from the one with entry start on, in order, each
-// proven.
+// bundles yields the bundles of the tree, in order and proven, beginning with the
+// one that holds the entry start. It ends after an error.
 func (m *Mirror) bundles(ctx context.Context, p *tree.Proven, start uint64) iter.Seq2[tree.Bundle, error] {
 	return func(yield func(tree.Bundle, error) bool) {
 		for b, err := range tree.Bundles(ctx, resumed{m.cfg.Log, m.files}, start, p.Head().Size) {
@@ -23,8 +23,9 @@ func (m *Mirror) bundles(ctx context.Context, p *tree.Proven, start uint64) iter
 	}
 }
 
-// prove returns the bundle if it is in the tree, or the log's, if that is. The
-// one in the folder may be of another tree, which was not followed.
+// prove returns the bundle if it is in the tree, or else reads it from the log. A
+// bundle in the folder may be of another tree: an interrupted update may have
+// fetched it for a head that the new one does not continue.
 func (m *Mirror) prove(ctx context.Context, p *tree.Proven, b tree.Bundle) (tree.Bundle, error) {
 	if err := p.Check(ctx, b); err == nil {
 		return b, nil
@@ -36,8 +37,8 @@ func (m *Mirror) prove(ctx context.Context, p *tree.Proven, b tree.Bundle) (tree
 	return b, p.Check(ctx, b)
 }
 
-// resumed reads a log, but full bundles from the folder of its copy, where an
-// update that did not end may have left them.
+// resumed reads a log, except that it takes full bundles from the copy's folder if
+// an interrupted update has left them there.
 type resumed struct {
 	tile.Reader
 	files tile.Reader

@@ -1,28 +1,33 @@
 // Package mirror keeps a verified full copy of a log, as files in the layout of
-// C2SP tlog-tiles (https://c2sp.org/tlog-tiles), and rebuilds a lost log from
-// one.
+// C2SP tlog-tiles (https://c2sp.org/tlog-tiles). Package restore rebuilds a lost
+// log from one.
 //
 //	<dir>/checkpoint       the newest checkpoint, all of which is here
 //	<dir>/tile/<L>/...     hashes
 //	<dir>/tile/entries/... entries
 //
-// Any web server can serve the folder. It needs no software of ours to be read
-// or checked.
+// Any web server can serve the folder, and any client of tlog-tiles can read and
+// check it.
+//
+// An update reads the log's newest checkpoint, proves it consistent with that of
+// the copy, and reads the bundles of the entries that are new. It hashes them,
+// computes the tiles from the hashes, compares the result with the signed head,
+// and replaces the checkpoint last.
 //
 // What always holds:
-//   - the copy is whole for the checkpoint that it shows, whenever the machine
-//     stops: files are renamed into place when they are durable, and the
-//     checkpoint comes last;
+//   - the copy is complete for its checkpoint, whenever the machine stops: files
+//     are renamed into place when they are durable, and the checkpoint comes last;
 //   - nothing becomes part of the copy before it is proven: the policy trusts
-//     the checkpoint, each entry is hashed, each tile is made from those hashes,
-//     and the whole has the head that is signed;
-//   - a checkpoint is followed only by one that is proven consistent with it.
+//     the checkpoint, each entry is hashed, each tile is computed from those
+//     hashes, and the tree has the signed head;
+//   - a checkpoint is replaced only by one that is proven consistent with it.
 //     Otherwise the copy stays as it is, and the error is [InconsistentError];
-//   - a partial tile stays until the full one is there;
-//   - what an update that did not end has left behind is checked and used by the
-//     next, not fetched again.
+//   - a partial tile stays until the full one is durable;
+//   - full bundles that an interrupted update left behind are verified and used by
+//     the next, not fetched again.
 //
-// A Mirror is for one goroutine. Two mirrors cannot write to one folder.
+// A Mirror is for one goroutine. A lock keeps two mirrors from writing to one
+// folder.
 package mirror
 
 import (
@@ -42,17 +47,17 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// Config is what a Mirror is made of.
+// Config configures a Mirror.
 type Config struct {
-	Log    tile.Reader    // what to copy
-	Dir    string         // the folder to copy it to, made if need be
-	Policy *policy.Policy // whose checkpoints to trust
+	Log    tile.Reader    // the log to copy
+	Dir    string         // the folder of the copy, made if missing
+	Policy *policy.Policy // the checkpoints to trust
 
-	// Progress, if not nil, is called now and then during an update with the
-	// number of entries in the copy, and with what it will be.
+	// Progress, if not nil, is called after each bundle of an update with the
+	// number of entries copied so far, and with that of the new checkpoint.
 	Progress func(done, total uint64)
 
-	// FileSystem is what the copy is written through; durable.System if nil.
+	// FileSystem writes the copy; durable.System if nil.
 	FileSystem durable.FileSystem
 }
 
@@ -63,7 +68,8 @@ type Mirror struct {
 	unlock func()
 }
 
-// Open takes the folder for this mirror alone.
+// Open makes the folder if it is missing, and locks it until Close. It fails if
+// another mirror holds the lock.
 func Open(cfg Config) (*Mirror, error) {
 	if cfg.FileSystem == nil {
 		cfg.FileSystem = durable.System
@@ -92,20 +98,20 @@ func Open(cfg Config) (*Mirror, error) {
 // Close releases the folder's lock.
 func (m *Mirror) Close() { m.unlock() }
 
-// An Update says what one update has done.
+// An Update is the result of [Mirror.Update]. After an error only Elapsed is set.
 type Update struct {
-	policy.Result        // of the checkpoint that the copy shows
+	policy.Result        // of the copy's checkpoint
 	Added         uint64 // entries
-	Changed       bool   // the checkpoint is another than before
+	Changed       bool   // whether the checkpoint was replaced
 	Elapsed       time.Duration
 }
 
-// An InconsistentError says that the log has signed two histories: that in the
-// copy, and another one. Both notes together prove it.
+// An InconsistentError means that the log has signed two histories: the one in
+// the copy, and another. The two notes are the evidence.
 type InconsistentError struct {
 	Copy, Log         tree.Head
-	CopyNote, LogNote []byte // signed
-	Reason            error
+	CopyNote, LogNote []byte // the signed checkpoints, whole
+	Reason            error  // why they are not consistent
 }
 
 func (e *InconsistentError) Error() string {
@@ -115,12 +121,14 @@ func (e *InconsistentError) Error() string {
 
 func (e *InconsistentError) Unwrap() error { return e.Reason }
 
-// ErrBehind says that the log shows an older checkpoint than the copy has. It is
-// consistent: it may come from a cache, or the log was rolled back.
+// ErrBehind means that the log shows a smaller checkpoint than that of the copy,
+// and consistent with it.
 var ErrBehind = errors.New("the log shows an older checkpoint than the copy has: it comes from a cache, or the log was rolled back")
 
-// Update brings the copy up to the log's newest checkpoint. After an error the
-// copy is as it was, or complete.
+// Update brings the copy up to the log's newest checkpoint. The error is
+// [ErrBehind] if that is smaller than the copy's, and an [*InconsistentError] if
+// the two contradict each other. After any error the copy is as it was, or
+// complete.
 func (m *Mirror) Update(ctx context.Context) (u Update, err error) {
 	start := time.Now()
 	defer func() { u.Elapsed = time.Since(start) }()
@@ -155,15 +163,16 @@ func (m *Mirror) Update(ctx context.Context) (u Update, err error) {
 	return Update{Result: found, Added: found.Size - old.head.Size, Changed: true}, nil
 }
 
-// A state is what is in the folder: nothing has no note, and the empty head.
+// A state is the copy as far as an update needs it. An empty folder has no note,
+// and the head of the empty tree.
 type state struct {
-	note   []byte
+	note   []byte // the signed checkpoint
 	origin string
 	head   tree.Head
-	edge   *tree.Frontier
+	edge   *tree.Frontier // of the tree with that head
 }
 
-// read reads the copy's right edge, which must belong to its checkpoint.
+// read reads the copy's checkpoint and right edge, which must have its head.
 func (m *Mirror) read(ctx context.Context) (state, error) {
 	note, err := m.files.ReadCheckpoint(ctx)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -181,12 +190,13 @@ func (m *Mirror) read(ctx context.Context) (state, error) {
 		err = fmt.Errorf("its tiles have %v, its checkpoint signs %v", edge.Head(), c.Head)
 	}
 	if err != nil {
-		return state{}, fmt.Errorf("damaged: %w; \"stele check\" says more, and a new folder takes a new copy", err)
+		return state{}, fmt.Errorf("damaged: %w; run \"stele check\" for details, or mirror to a new folder", err)
 	}
 	return state{note, c.Origin, c.Head, edge}, nil
 }
 
-// behind says why a checkpoint smaller than the copy's is refused.
+// behind returns the error about a checkpoint that is smaller than the copy's: the
+// copy's own tiles show whether the two are consistent.
 func (m *Mirror) behind(ctx context.Context, old state, found policy.Result, note []byte) error {
 	p, err := tree.NewProven(ctx, m.files, old.head)
 	if err != nil {
@@ -202,7 +212,9 @@ func (m *Mirror) behind(ctx context.Context, old state, found policy.Result, not
 	return fmt.Errorf("%w: %d entries, the copy has %d", ErrBehind, found.Size, old.head.Size)
 }
 
-// extend writes what is missing up to a new head, and then its checkpoint.
+// extend proves a new head consistent with the old one, writes the bundles and
+// tiles between them, and then the checkpoint. A crash before the last step leaves
+// the old copy, with files of the new one that the next update uses.
 func (m *Mirror) extend(ctx context.Context, old state, head tree.Head, note []byte) error {
 	p, err := tree.NewProven(ctx, m.cfg.Log, head)
 	if err != nil {
@@ -223,14 +235,15 @@ func (m *Mirror) extend(ctx context.Context, old state, head tree.Head, note []b
 	if err := w.sync(); err != nil {
 		return err
 	}
-	// The full tiles are durable: nobody needs the partial ones.
+	// The full tiles are durable, which makes the partial ones superfluous.
 	if err := m.removePartial(old.head.Size, head.Size); err != nil {
 		return err
 	}
 	return durable.Replace(m.cfg.FileSystem, filepath.Join(m.cfg.Dir, "checkpoint"), note, filePerm)
 }
 
-// copy writes the bundles and tiles that the copy does not have.
+// copy writes the bundles and tiles that the copy lacks. The error may be that
+// the entries do not lead to the signed head.
 func (m *Mirror) copy(ctx context.Context, p *tree.Proven, w *writer, old state) error {
 	edge := old.edge.Clone()
 	if old.head.Size == p.Head().Size {

@@ -6,12 +6,11 @@ import (
 	"time"
 )
 
-// Run updates the copy, again and again, until the context ends. Between two
-// updates it waits for the interval. It calls report after each: with an error
-// the next update is another try.
+// Run updates the copy and then waits for the interval, until the context ends. It
+// calls report after each update; after an error the next update tries again.
 //
-// It returns nil when the context ends, and an [InconsistentError] at once:
-// another try cannot do better.
+// It returns nil when the context ends, and an [*InconsistentError] as soon as an
+// update fails with one, since trying again cannot help.
 func (m *Mirror) Run(ctx context.Context, interval time.Duration, report func(Update, error)) error {
 	for {
 		u, err := m.Update(ctx)

@@ -12,18 +12,19 @@ import (
 	"github.com/stele-log/stele/internal/durable"
 )
 
-// Everybody may read a copy, so that a web server can.
+// A copy is readable by everyone, so that a web server can serve it.
 const (
 	dirPerm  = 0o755
 	filePerm = 0o644
 )
 
-// writers is the number of files that are written at once: most of the time a
-// writer waits for the disk.
+// writers is the number of files that are written at once. There may be more of
+// them than processors, as a writer mostly waits for the disk to sync.
 const writers = 8
 
-// A writer writes files of a copy, several at once, each whole or not at all.
-// Its methods are called by one goroutine.
+// A writer writes files of a copy, several at once. A file under its name is
+// complete; the name itself is durable after sync. Its methods are called by one
+// goroutine: put for each file, then close, then sync.
 type writer struct {
 	fsys  durable.FileSystem
 	dir   string
@@ -32,7 +33,7 @@ type writer struct {
 
 	mu     sync.Mutex
 	failed error           // the first error
-	dirs   map[string]bool // folders with new names in them
+	dirs   map[string]bool // folders that sync must sync
 }
 
 // A file is one to be written, at a path below the copy's folder.
@@ -69,7 +70,8 @@ func (w *writer) err() error {
 	return w.failed
 }
 
-// put has a file written. The error is that of any file before it.
+// put queues a file, and waits while all writers are busy. The error is that of an
+// earlier file: after one, nothing more is written.
 func (w *writer) put(path string, data []byte) error {
 	if err := w.err(); err != nil {
 		return err
@@ -85,7 +87,8 @@ func (w *writer) close() error {
 	return w.err()
 }
 
-// write writes a file, unless it is there already.
+// write writes a file, unless it is there already with the same content, left by
+// an interrupted update.
 func (w *writer) write(f file) error {
 	path := filepath.Join(w.dir, filepath.FromSlash(f.path))
 	if err := w.makeDir(filepath.Dir(path)); err != nil {
@@ -97,7 +100,7 @@ func (w *writer) write(f file) error {
 	return durable.Write(w.fsys, path, f.data, filePerm)
 }
 
-// makeDir makes a folder, and remembers it.
+// makeDir makes a folder if it is missing, and remembers it for sync.
 func (w *writer) makeDir(dir string) error {
 	w.mu.Lock()
 	known := w.dirs[dir]
