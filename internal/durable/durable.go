@@ -2,11 +2,11 @@
 // or of the whole machine, loses nothing. It also locks folders.
 //
 // What always holds:
-//   - a file is whole whenever it is under its name: a crash leaves what was
-//     there before, or all that was to be written;
+//   - a file under its name is complete: a crash leaves either the content it had
+//     before or all of the new one;
 //   - once a function has returned without an error, a crash does not undo it;
-//   - after any other error it may or may not be done. Calling it again is safe,
-//     and completes it;
+//   - after an error other than those documented, the change may or may not have
+//     been made. Calling the function again is safe, and completes it;
 //   - temporary files lie beside the file they are for and end in [TempSuffix].
 //     None is left after success; a crash may leave one.
 //
@@ -14,8 +14,8 @@
 // folders: there a crash of the machine may undo the latest changes of names,
 // and permissions are those that a file inherits from its folder.
 //
-// Create, MkdirAll and Lock may race for one path. All else may run concurrently
-// for different paths only.
+// Create, MkdirAll and Lock may be called concurrently for the same path, all
+// other functions only for different paths.
 package durable
 
 import (
@@ -29,7 +29,7 @@ import (
 	"syscall"
 )
 
-// TempSuffix ends the names of files that may not be whole.
+// TempSuffix ends the names of files that may not be complete.
 const TempSuffix = ".tmp"
 
 // Replace makes or replaces a file. Its permissions are perm (before umask).
@@ -37,8 +37,8 @@ func Replace(fsys FileSystem, path string, data []byte, perm fs.FileMode) error 
 	return ReplaceFunc(fsys, path, perm, writes(data))
 }
 
-// ReplaceFunc is Replace for content too large for memory. If write returns an
-// error, the file stays as it was, and the error is write's.
+// ReplaceFunc is Replace for content that is too large for memory. If write fails,
+// the file stays as it was, and ReplaceFunc returns write's error.
 func ReplaceFunc(fsys FileSystem, path string, perm fs.FileMode, write func(io.Writer) error) error {
 	if err := rename(fsys, path, perm, write); err != nil {
 		return err
@@ -64,11 +64,11 @@ func rename(fsys FileSystem, path string, perm fs.FileMode, write func(io.Writer
 	return nil
 }
 
-// Create makes a file, and never replaces one: the error is [fs.ErrExist] if
-// there is one, which is durable then. Of several calls at once, one succeeds.
+// Create makes a file, and never replaces one: if there is one, it makes sure that
+// its name is durable and returns [fs.ErrExist]. Of concurrent calls, one succeeds.
 // Its permissions are perm (before umask). The file system must have hard links.
 func Create(fsys FileSystem, path string, data []byte, perm fs.FileMode) error {
-	// Others may be about to create the same file.
+	// Another call may be creating the same file.
 	temp := path + "." + rand.Text() + TempSuffix
 	if err := fsys.WriteFile(temp, perm, writes(data)); err != nil {
 		return err
@@ -99,8 +99,8 @@ func MkdirAll(fsys FileSystem, dir string, perm fs.FileMode) error {
 	case err == nil && !info.IsDir():
 		return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
 	case err == nil:
-		// Its name may still not be durable, if a crash or an error came in between.
-		// If the folder above cannot be opened, the folder was made by somebody else.
+		// Its name may not be durable: an earlier call may have failed or crashed before
+		// SyncDir. If the parent cannot be opened, somebody else made the folder.
 		err := fsys.SyncDir(parent)
 		if errors.Is(err, fs.ErrPermission) {
 			return nil

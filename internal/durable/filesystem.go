@@ -8,11 +8,11 @@ import (
 	"runtime"
 )
 
-// A FileSystem changes files and folders, one step a method, so that a test can
-// fail at each of them. Reading needs none of it: package os reads what was
-// written. Paths are the system's. It is safe for concurrent use.
+// A FileSystem changes files and folders. Each method is one step, so that a test
+// can fail at each of them; files are read with package os. Paths are those of the
+// operating system. It is safe for concurrent use.
 type FileSystem interface {
-	// Mkdir makes one folder; the error is fs.ErrExist if it is there.
+	// Mkdir makes one folder; the error is fs.ErrExist if there is one.
 	Mkdir(dir string, perm fs.FileMode) error
 
 	// WriteFile makes a file, or empties it, and calls write for its content. Once
@@ -29,8 +29,8 @@ type FileSystem interface {
 	// RemoveAll removes a file or a folder with all that is in it, if it is there.
 	RemoveAll(path string) error
 
-	// SyncDir makes durable what was made, renamed and removed in a folder. On
-	// Windows it does nothing.
+	// SyncDir makes the names in a folder durable: files and folders that were
+	// made, renamed or removed. On Windows it does nothing.
 	SyncDir(dir string) error
 }
 

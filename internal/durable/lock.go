@@ -9,9 +9,9 @@ import (
 // ErrLocked means that another process, or this one, holds the lock.
 var ErrLocked = errors.New("locked")
 
-// Lock locks a file, which it makes if it is not there and which stays. It does
-// not wait: the error is [ErrLocked] if the lock is held. The lock ends with
-// unlock or with the process.
+// Lock locks a file, which it makes if it is missing and never removes. It does
+// not wait: the error is [ErrLocked] if the lock is held. The lock is released by
+// unlock, or when the process ends.
 func Lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

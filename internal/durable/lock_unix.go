@@ -17,6 +17,6 @@ func lock(f *os.File) (held bool, err error) {
 	return false, err
 }
 
-// unlockFile ends the lock. Closing the file is not enough: a child process that
-// is just being started may still hold its descriptor.
+// unlockFile releases the lock. Closing is not enough: a child being forked may
+// still hold the descriptor.
 func unlockFile(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

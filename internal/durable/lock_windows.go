@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// lockedBytes is how much of the file is locked, from its start. It is empty:
-// Windows locks bytes that are not there.
+// lockedBytes is the length of the locked range, from the start of the file. The
+// file is empty, but Windows also locks bytes beyond the end.
 const lockedBytes = 1
 
 // lock locks an open file, or reports that the lock is held by another.
@@ -21,8 +21,8 @@ func lock(f *os.File) (held bool, err error) {
 	return false, err
 }
 
-// unlockFile ends the lock, which Windows would otherwise end some time after
-// the file is closed.
+// unlockFile releases the lock. After a mere close, Windows may release it some
+// time later.
 func unlockFile(f *os.File) {
 	_ = windows.UnlockFileEx(windows.Handle(f.Fd()), 0, lockedBytes, 0, &windows.Overlapped{})
 }
