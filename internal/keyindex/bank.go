@@ -4,12 +4,11 @@ import "slices"
 
 // A bank holds the words of the filters of up to eight adjacent runs of a length,
 // the words for the same keys side by side in one line of a processor's cache.
-// What a lookup costs is the memory that it touches, as all filters together are
-// far larger than that cache; so a key is looked up in eight runs for the price of
-// one.
+// All filters together are far larger than that cache, so the time of a lookup is
+// that of the memory accesses: a key is looked up in eight runs for the price of one.
 //
-// A run's column is written before anybody knows of the run's filter, and not
-// again.
+// A run's column is written before any reader knows of the run's filter, and never
+// again, so that reading it needs no lock.
 type bank struct {
 	rows []row
 }
@@ -19,7 +18,7 @@ type row [bankWidth]uint64
 
 const bankWidth = 8
 
-// column returns which of the eight runs of its bank a run is.
+// column returns the position of a run among the eight of its bank.
 func column(r run) int { return int(r.start / r.length() % bankWidth) }
 
 // put sets the words of one run.
@@ -29,12 +28,12 @@ func (b *bank) put(column int, words []uint64) {
 	}
 }
 
-// lookUp returns for each key which of n runs may have it, a bit a run; the lowest
-// is that of the run in the first column.
+// lookUp returns for each key which of n adjacent columns, from first on, may have
+// it: one bit a run, the lowest for the column first.
 //
-// It takes the keys in blocks, and a block twice: first for one word of each row
-// alone. With so little to do in between, the processor fetches many rows at a
-// time; and the second time they are in its cache.
+// It goes through the keys in blocks, and through a block twice. The first pass
+// reads one word of each row and does nothing else, so that the processor fetches
+// many rows at a time; the second finds them in its cache.
 func (b *bank) lookUp(keys []uint64, first, n int) []uint8 {
 	const block = 64
 	var words [block]uint64
@@ -57,6 +56,6 @@ func (b *bank) lookUp(keys []uint64, first, n int) []uint8 {
 
 func (b *bank) row(key uint64) *row { return &b.rows[choose(key, len(b.rows))] }
 
-// isZero returns 1 for 0 and 0 for all else. A branch would have the processor
-// wait for each word before it asks for the next.
+// isZero returns 1 for 0 and 0 for all else, without a branch: with one, the
+// processor would wait for each word before it fetched the next.
 func isZero(v uint64) uint8 { return uint8((v|-v)>>63) ^ 1 }

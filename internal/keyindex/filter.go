@@ -8,19 +8,21 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// A filter tells most keys that are not in a run: all but one in 45,000. It is two
-// Bloom filters. In the first a key sets bits of one word only, so that a lookup in
-// eight runs is one in memory; it tells 29 keys in 30. The second is asked for what
-// is left: in it a key sets a bit in each word of a line.
+// A filter excludes all but one in 45,000 of the keys that are not in a run, and
+// never one that is. It is two Bloom filters. In the first a key sets bits of one
+// word only, so that a lookup in eight runs is one memory access; it excludes 29
+// keys in 30. The second is for the rest: in it a key sets a bit in each word of a
+// line.
 //
-// What is for a key is chosen by the key's first bits, so that a filter is made in
-// the order of its keys, without a miss of the processor's cache.
+// The first bits of a key select its word and its line. A filter is therefore
+// built in the order of its sorted keys, without misses of the processor's cache.
 type filter struct {
-	bank  *bank
+	bank  *bank // has the run's words in one of its columns
 	lines lines
 }
 
-// A storedFilter is a filter by itself, as it is made and stored.
+// A storedFilter is the filter of one run as it is built and stored, outside a
+// bank.
 type storedFilter struct {
 	words []uint64
 	lines lines
@@ -37,7 +39,8 @@ const (
 	lineKeys = 28 // keys a line: 18.3 bits each
 )
 
-// choose returns which of n a key belongs to; n is less than 2^24.
+// choose returns the one of n words or lines that a key belongs to; n is less than
+// 2^24, so that the product fits 64 bits.
 func choose(key uint64, n int) int { return int(key * uint64(n) >> keyBits) }
 
 // wordBits returns the bits that a key sets in its word: four, some of which may
@@ -56,7 +59,7 @@ func (l lines) line(key uint64) []uint64 {
 	return l[choose(key, len(l)/lineWords)*lineWords:][:lineWords]
 }
 
-// contain reports whether a run may have a key.
+// contain reports whether the run may have a key.
 func (l lines) contain(key uint64) bool {
 	h := lineHash(key)
 	missing := uint64(0)
@@ -76,7 +79,8 @@ func (l lines) add(key uint64) {
 	}
 }
 
-// filterSize returns how many words both parts of a filter for so many keys have.
+// filterSize returns the number of words in either part of a filter for so many
+// keys.
 func filterSize(keys int) (words, lines int) {
 	return max(1, keys/wordKeys), max(1, keys/lineKeys) * lineWords
 }
@@ -92,9 +96,9 @@ func newFilter(pairs []pair) *storedFilter {
 	return f
 }
 
-// encode returns the filter as it is stored: a CRC-32C of the rest, since a filter
-// with a wrong byte would let an event in twice; the words; and the lines, all
-// big-endian. How many there are is up to the number of keys.
+// encode returns the filter as it is stored: a CRC-32C of the rest, the words, and
+// the lines, all big-endian. The number of keys determines how many there are. The
+// checksum is there because a wrong bit could let the same event in twice.
 func (f *storedFilter) encode() []byte {
 	b := make([]byte, crc32.Size, crc32.Size+8*(len(f.words)+len(f.lines)))
 	b, _ = binary.Append(b, binary.BigEndian, f.words) // fails for other types only
@@ -103,7 +107,7 @@ func (f *storedFilter) encode() []byte {
 	return b
 }
 
-// decodeFilter undoes encode, for a run of so many keys.
+// decodeFilter is the inverse of encode, for a run of so many keys.
 func decodeFilter(b []byte, keys int) (*storedFilter, error) {
 	words, lines := filterSize(keys)
 	if want := crc32.Size + 8*(words+lines); len(b) != want {

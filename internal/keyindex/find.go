@@ -10,14 +10,15 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// A Match is an entry whose key may be one that was looked for.
+// A Match is an entry that has one of the keys that Find was called with.
 type Match struct {
-	Key   int    // position among the keys asked for
+	Key   int    // position of the key in that call
 	Index uint64 // of the entry
 }
 
-// Find returns the entries that have one of the keys, whoever writes to the
-// index meanwhile.
+// Find returns the entries that have one of the keys. It may be called while this
+// process or another server adds and merges runs: if a run disappears, it starts
+// again with the runs of now.
 func (x *Index) Find(ctx context.Context, keys []uint64) ([]Match, error) {
 	for {
 		runs := x.snapshot()
@@ -34,7 +35,7 @@ func (x *Index) Find(ctx context.Context, keys []uint64) ([]Match, error) {
 		if !slices.EqualFunc(runs, now, sameRun) {
 			continue // Add has merged a run since
 		}
-		// Another server has.
+		// Another server has merged it: read the list of runs again.
 		end := x.End()
 		if x, err = Open(ctx, x.stored, x.kind); err != nil {
 			return nil, err
@@ -46,10 +47,10 @@ func (x *Index) Find(ctx context.Context, keys []uint64) ([]Match, error) {
 	}
 }
 
-// find looks for the keys in runs. If one of those is not stored any more the
-// error is [storage.ErrNotFound].
+// find looks the keys up in runs, those of one bank together. The error is
+// [storage.ErrNotFound] if one of the runs has been replaced in the database.
 func (x *Index) find(ctx context.Context, runs []run, keys []uint64) ([]Match, error) {
-	if len(keys) > askDirectly {
+	if len(keys) > maxUnfiltered {
 		var err error
 		if runs, err = x.loaded(ctx, runs); err != nil {
 			return nil, err
@@ -74,8 +75,9 @@ func (x *Index) find(ctx context.Context, runs []run, keys []uint64) ([]Match, e
 	return matches, nil
 }
 
-// candidates sets at, by run, to the positions of the keys that the run may have.
-// The runs are in one bank, or it is one without a filter.
+// candidates sets at, by run, to the positions of the keys that the run may have
+// according to its filter. The runs are in one bank, or there is one run without a
+// filter, which may have all keys.
 func candidates(at *[bankWidth][]int, runs []run, keys []uint64) {
 	for i := range runs {
 		at[i] = at[i][:0]

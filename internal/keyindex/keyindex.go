@@ -1,23 +1,26 @@
-// Package keyindex finds entries by a key: by what makes an event the same
-// event, or by leaf hash. It is a follower: it can be dropped and built anew
-// from the entries, and says how far it has come ([Index.End]).
+// Package keyindex finds entries by a key of 40 bits: a hash of an event's source
+// and id, or the beginning of a leaf hash. An index holds nothing that is not in
+// the log: it can be dropped and built again from the entries, and [Index.End] is
+// how far it reaches.
 //
-// The index is log-structured. Keys of 40 bits are written in sorted, immutable
-// runs over consecutive entries, [RunLength] at first; where eight runs of a
-// length are adjacent they are merged into one, up to four million entries. A key
-// takes 5.2 bytes with the entry it belongs to. What has no run yet is the
-// tail: it is in the log itself, and whoever needs it in memory reads it from
-// there. So nothing is written an entry at a time, and a crash loses nothing.
+// The index is log-structured. Keys are written in sorted, immutable runs over
+// consecutive entries, [RunLength] at first. Eight adjacent runs of one length are
+// merged into one, up to four million entries. A key with its entry takes 5.2
+// bytes. Entries after the last run are the tail, which the caller reads from the
+// log and keeps in memory if it needs it. So no write is as small as one entry,
+// and a crash loses nothing.
 //
-// Events are looked for with every append and are hardly ever there. Each of
-// their runs has a filter in memory: 3.3 bytes a key, and one lookup in 45,000 goes
-// to the database for nothing. Leaves are looked for seldom, and are mostly there:
-// their runs have no filter.
+// A lookup goes through all runs: the filters in memory name the runs that may
+// have a key (bank.go, filter.go), and one page of each of those is read from the
+// database (find.go, page.go). Events are looked up with every append and are
+// hardly ever found, so their runs have filters, of 3.3 bytes a key; one lookup in
+// 45,000 reads a page for nothing. Leaves are looked up rarely and mostly found,
+// so their runs have none.
 //
 // What always holds:
 //   - runs are adjacent and cover the entries from 0 to End;
-//   - [Index.Find] returns every entry with a key, and it may return others:
-//     keys are hashes, so whoever asks compares the entries themselves.
+//   - [Index.Find] returns every entry with a key, and may return others, since
+//     different events can have one key: the caller compares the entries.
 //
 // One goroutine may call Add while any number call the other methods.
 package keyindex
@@ -36,23 +39,23 @@ import (
 
 // The kinds of key.
 const (
-	Events = "event" // what makes two events the same: EventKey
-	Leaves = "leaf"  // LeafKey
+	Events = "event" // keys are EventKeys
+	Leaves = "leaf"  // keys are LeafKeys
 )
 
 const (
 	// RunLength is the number of entries in a run when it is first written.
 	RunLength = 1 << 16
 
-	// askDirectly is the number of keys up to which it is quicker to look for
-	// them in a run than to read its filter first.
-	askDirectly = 64
+	// maxUnfiltered is the number of keys up to which reading their pages is
+	// quicker than reading the filter of a run first.
+	maxUnfiltered = 64
 
-	fanOut       = 8       // adjacent runs of a length that are merged into one
-	maxRunLength = 1 << 22 // entries; a run is merged in memory, at 16 bytes a pair
+	fanOut       = 8       // adjacent runs of one length that are merged into one
+	maxRunLength = 1 << 22 // entries; a merge is in memory, at 16 bytes an entry
 
 	// keyBits is the size of a key. In a log of a billion entries one new key in
-	// a thousand is in the index by chance: fewer than its filters let through.
+	// a thousand is in the index by chance: fewer than pass its filters.
 	keyBits = 40
 )
 
@@ -65,7 +68,7 @@ func EventKey(source, id string) uint64 {
 	return keyOf(sha256.Sum256(b))
 }
 
-// LeafKey returns the key of an entry with that leaf hash.
+// LeafKey returns the key of the entries with a leaf hash.
 func LeafKey(h tree.Hash) uint64 { return keyOf(h) }
 
 // keyOf returns the first bits of a hash.
@@ -83,8 +86,8 @@ type Index struct {
 	loading sync.Mutex // held while a filter is read
 }
 
-// Open reads what runs the index of a kind has. It returns [storage.ErrDamaged]
-// if what is stored is no index.
+// Open reads the list of runs of the index of a kind, and none of their keys. The
+// error is [storage.ErrDamaged] if they do not cover consecutive entries.
 func Open(ctx context.Context, stored storage.Runs, kind string) (*Index, error) {
 	runs, err := stored.List(ctx, kind)
 	if err != nil {
@@ -122,9 +125,9 @@ func (x *Index) snapshot() []run {
 	return x.runs
 }
 
-// Add writes the run of the RunLength entries from End on, of which keys are
-// the keys. Before that it merges runs where eight are of a length. After an
-// error End is what it was.
+// Add writes a run with the keys of the RunLength entries from End on, in the
+// order of the entries. Before that it merges the last eight runs if they are of
+// one length. After an error End is unchanged, and Add may be called again.
 //
 // If the index is a follower's, move is that of its cursor: whatever is written is
 // written with it, and not if the cursor has been moved by another.
@@ -150,8 +153,8 @@ func (x *Index) Add(ctx context.Context, keys []uint64, move *storage.Move) erro
 	return x.write(ctx, start, start+RunLength, pairs, move)
 }
 
-// mergeable returns the range of the last eight runs, if they are of a length
-// and make one that is not too long.
+// mergeable returns the range of the last eight runs, if they are of one length
+// and together not longer than maxRunLength.
 func (x *Index) mergeable() (start, end uint64, ok bool) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -167,8 +170,8 @@ func (x *Index) mergeable() (start, end uint64, ok bool) {
 	return last[0].start, last[fanOut-1].end, same
 }
 
-// merging holds a token while a merge is under way. One takes up to 100 MiB of
-// memory, so those of all indexes of a process take turns.
+// merging holds a token while a merge is under way. A merge needs up to 100 MiB of
+// memory, so all indexes of a process take turns.
 var merging = make(chan struct{}, 1)
 
 // merge replaces the runs within [start, end) by one.
@@ -204,7 +207,7 @@ func (x *Index) merge(ctx context.Context, start, end uint64, move *storage.Move
 	return x.write(ctx, start, end, pairs, move)
 }
 
-// mergeSorted sorts pairs that are sorted in pieces of a length.
+// mergeSorted sorts pairs of which each piece of that length is sorted.
 func mergeSorted(pairs []pair, length int) {
 	room := make([]pair, len(pairs)/2)
 	for ; length < len(pairs); length *= 2 {
@@ -214,8 +217,8 @@ func mergeSorted(pairs []pair, length int) {
 	}
 }
 
-// mergeHalves sorts pairs of which the first n are sorted, and the others. There
-// is room for n.
+// mergeHalves sorts pairs whose first n are sorted and whose others are sorted. It
+// overwrites room, which holds n.
 func mergeHalves(pairs []pair, n int, room []pair) {
 	left, right := room[:copy(room, pairs[:n])], pairs[n:]
 	for i := 0; len(left) > 0; i++ {

@@ -9,9 +9,9 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// LoadFilters reads the filters that are not in memory yet. [Index.Find] works
-// without them, slowly. A filter that cannot be had is [storage.ErrDamaged]; the
-// others are read all the same.
+// LoadFilters reads the filters that are not in memory yet. [Index.Find] reads
+// those it needs itself, which makes the first lookups slow. The error is
+// [storage.ErrDamaged] if a filter is damaged; the others are read all the same.
 func (x *Index) LoadFilters(ctx context.Context) error {
 	var failed error
 	for _, r := range x.snapshot() {
@@ -22,8 +22,8 @@ func (x *Index) LoadFilters(ctx context.Context) error {
 	return failed
 }
 
-// loadFilter returns the filter of a run, or nil if runs of this kind have none.
-// One that is damaged is read once.
+// loadFilter returns the filter of a run, or nil if runs of this kind have none. A
+// damaged one is read once; its error is returned each time.
 func (x *Index) loadFilter(ctx context.Context, r run) (*filter, error) {
 	if r.isLoaded() || !x.filtered() {
 		return r.filter, r.damaged
@@ -57,7 +57,7 @@ func (x *Index) loadFilter(ctx context.Context, r run) (*filter, error) {
 	return r.filter, r.damaged
 }
 
-// decode returns the filter of a run that was stored.
+// decode returns the filter of a run from its stored form.
 func (x *Index) decode(r run, b []byte) (*filter, error) {
 	if !r.isAligned() {
 		return nil, fmt.Errorf("%w: no run of this length begins there", storage.ErrDamaged)
@@ -69,7 +69,7 @@ func (x *Index) decode(r run, b []byte) (*filter, error) {
 	return x.hold(r, stored), nil
 }
 
-// hold keeps the filter of a run in the bank of the runs beside it.
+// hold puts the filter of a run into the bank that it shares with adjacent runs.
 func (x *Index) hold(r run, stored *storedFilter) *filter {
 	f := &filter{lines: stored.lines}
 	for _, other := range x.snapshot() {
@@ -84,7 +84,8 @@ func (x *Index) hold(r run, stored *storedFilter) *filter {
 	return f
 }
 
-// loaded returns the runs with their filters, but for those that are damaged.
+// loaded returns the runs with their filters. Runs whose filter is damaged have
+// none: they are then read for every key.
 func (x *Index) loaded(ctx context.Context, runs []run) ([]run, error) {
 	if !x.filtered() || !slices.ContainsFunc(runs, func(r run) bool { return !r.isLoaded() }) {
 		return runs, nil

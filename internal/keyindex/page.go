@@ -9,26 +9,25 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// A page holds sorted pairs: how many, as an unsigned varint, and the differences
-// between them, in bits, the lowest of a byte first. The first pair is counted
-// from the page's first key and offset 0.
+// A page holds sorted pairs: their number as an unsigned varint, then the
+// differences between them as a string of bits, the lowest of a byte first. The
+// first difference is that to the page's first key with the offset 0.
 //
-// What is counted in is the key with the offset behind it, in as many bits as the
-// run's length takes. So pairs of hashes are 2^40 apart on average, however long
-// the run, and a difference is written in a Rice code of that width: as many ones
-// as it has times 2^40, a zero, and what remains in 40 bits. That is 5.2 bytes a
-// pair, and optimal but for a few hundredths of a bit.
+// Differences are between numbers: the key, followed by the offset in as many bits
+// as the run's length needs. Pairs of hashes are then 2^40 apart on average, for
+// every length of run, and a difference is written in the Rice code of that width:
+// a one for each 2^40 in it, a zero, and the remainder in 40 bits. This takes 5.2
+// bytes a pair, a few hundredths of a bit more than the optimum.
 const (
-	pageSize = 1900 // bytes, about: so that a page is stored within its row
+	pageSize = 1900 // bytes, about: small enough to be stored within its row
 	riceBits = keyBits
 )
 
-// offsetWidth returns how many bits the offsets in a run take.
+// offsetWidth returns the number of bits of an offset in a run.
 func offsetWidth(runLength uint64) uint { return uint(bits.Len64(runLength - 1)) }
 
-// pages cuts the sorted pairs of a run into pages, each of which is overwritten by
-// the next. Pairs with the same key stay together, so that a key is looked for on
-// one page.
+// pages cuts the sorted pairs of a run into pages. Each page is overwritten by the
+// next. Pairs with the same key stay together, so that a lookup reads one page.
 func pages(pairs []pair) iter.Seq[storage.Page] {
 	return func(yield func(storage.Page) bool) {
 		var page []byte
@@ -46,7 +45,7 @@ func pages(pairs []pair) iter.Seq[storage.Page] {
 	}
 }
 
-// page writes as many pairs as there are on a page, and returns how many.
+// page writes the pairs of the next page, and returns their number.
 func (w *bitWriter) page(pairs []pair, width uint) (n int) {
 	*w = bitWriter{out: w.out[:0]}
 	last := pairs[0].key() << width
@@ -60,7 +59,8 @@ func (w *bitWriter) page(pairs []pair, width uint) (n int) {
 	return n
 }
 
-// appendPairs appends the pairs of a page of a run of that length.
+// appendPairs appends the pairs of a page of a run of that length. The error is
+// storage.ErrDamaged unless they are sorted and all bits are used.
 func appendPairs(pairs []pair, p storage.Page, runLength uint64) ([]pair, error) {
 	damaged := func() error {
 		return fmt.Errorf("%w: page of keys from %#x on", storage.ErrDamaged, p.First)
@@ -88,7 +88,7 @@ func appendPairs(pairs []pair, p storage.Page, runLength uint64) ([]pair, error)
 }
 
 // find returns the offsets that a page of a run of that length has for a key. The
-// page is empty where all keys of the run are higher.
+// page is empty if all keys of the run are higher.
 func find(p storage.Page, runLength, key uint64) (offsets []uint64, err error) {
 	if len(p.Data) == 0 {
 		return nil, nil
@@ -147,7 +147,7 @@ type bitReader struct {
 	have uint   // how many; the others of acc are zero
 }
 
-// fill has at least 56 bits in acc, or all that are left.
+// fill moves bits into acc until it has at least 56, or all that are left.
 func (r *bitReader) fill() {
 	if len(r.in) < 8 {
 		for r.have <= 56 && len(r.in) > 0 {
@@ -209,5 +209,5 @@ func (r *bitReader) ones() (n uint64, ok bool) {
 	}
 }
 
-// atEnd reports whether nothing is left but the zeros that fill the last byte up.
+// atEnd reports whether only the zeros that fill up the last byte are left.
 func (r *bitReader) atEnd() bool { return len(r.in) == 0 && r.have < 8 && r.acc == 0 }

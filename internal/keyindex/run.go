@@ -1,21 +1,22 @@
 package keyindex
 
-// A run is what is in memory of a stored run.
+// A run is the part of a stored run that is in memory. It covers the entries from
+// start up to, but not including, end.
 type run struct {
 	start, end uint64
 	filter     *filter // nil if it is not in memory, or the kind has none
-	damaged    error   // not nil: there is a filter that cannot be read
+	damaged    error   // why the stored filter cannot be used
 }
 
 func (r run) length() uint64 { return r.end - r.start }
 
-// isLoaded reports whether the filter was read, or cannot be.
+// isLoaded reports whether the filter was read, or found to be damaged.
 func (r run) isLoaded() bool { return r.filter != nil || r.damaged != nil }
 
 // isAligned reports whether the run's start is a multiple of its length.
 func (r run) isAligned() bool { return r.start%r.length() == 0 }
 
-// sharesBank reports whether two runs belong into one bank.
+// sharesBank reports whether two runs belong to one bank.
 func (r run) sharesBank(other run) bool {
 	return r.length() == other.length() && r.start/r.length()/bankWidth == other.start/other.length()/bankWidth
 }
