@@ -12,14 +12,15 @@ import (
 	"github.com/stele-log/stele/migrations"
 )
 
+// The sizes of the pools. SQLite has one writer beside its readers.
 const (
 	immediate           = "_txlock=immediate" // no transaction begins as a reader
 	sqliteReaders       = 4
 	postgresConnections = 16
 )
 
-// OpenSQLite opens the file at path, which it makes, for its owner alone, if
-// there is none, and brings its schema up to date.
+// OpenSQLite opens the database in a file, and brings its schema up to date. If
+// there is no file it makes one, which only its owner can read.
 func OpenSQLite(ctx context.Context, path string) (*DB, error) {
 	db, err := openSQLite(ctx, path)
 	if err != nil {
@@ -28,6 +29,8 @@ func OpenSQLite(ctx context.Context, path string) (*DB, error) {
 	return db, nil
 }
 
+// openSQLite migrates over the one connection that writes before it opens those
+// that read.
 func openSQLite(ctx context.Context, path string) (*DB, error) {
 	if err := sqlitefile.Create(path); err != nil {
 		return nil, err
@@ -48,8 +51,8 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	return &DB{read, write}, nil
 }
 
-// OpenPostgres connects to the database at url, a connection string as libpq and
-// pgx know it, and brings the schema stele_witness in it up to date.
+// OpenPostgres connects to the database at url, a connection string of libpq, and
+// brings its schema stele_witness up to date. Several processes may do so at once.
 func OpenPostgres(ctx context.Context, url string) (*DB, error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {

@@ -1,14 +1,16 @@
-// Package witnessdb keeps what a witness must not forget in SQLite
-// (modernc.org/sqlite) or in PostgreSQL (pgx), through database/sql: the same
-// statements for both, and a schema of its own, in migrations/witness.
+// Package witnessdb stores the state of a witness in SQLite (modernc.org/sqlite) or
+// PostgreSQL (pgx), through database/sql. Both run the same statements
+// (queries.go); the tables are in migrations/witness. One row a log holds the head
+// and the note of the newest checkpoint that was signed.
 //
 // What always holds:
 //   - [DB.Advance] is one statement, and durable when it returns (SQLite:
 //     synchronous=FULL; PostgreSQL: synchronous_commit is on, whatever the
 //     server's default);
-//   - triggers refuse, whoever asks, to replace a signed head by a smaller one
-//     or by another of its size, and to delete a log;
-//   - nothing is retried: a caller who does not know the outcome must ask.
+//   - triggers refuse, to every user, to replace a signed head by a smaller one or
+//     by another of its size, and to delete a log;
+//   - no statement is retried: after an error with unknown outcome, the caller
+//     must read the state again.
 //
 // Any number of processes may use a database at once, such as a server and the
 // commands that add logs. A DB is safe for concurrent use.
@@ -25,17 +27,17 @@ import (
 	"github.com/stele-log/stele/witness"
 )
 
-// ErrOwned says that the database belongs to another witness.
+// ErrOwned means that the database belongs to another witness.
 var ErrOwned = errors.New("the database belongs to another witness")
 
-// A DB is a witness.Store.
+// A DB is an open database of one witness.
 type DB struct {
-	read, write *sql.DB
+	read, write *sql.DB // SQLite: write has one connection; PostgreSQL: the same pool
 }
 
 var _ witness.Store = (*DB)(nil)
 
-// Close closes the database.
+// Close closes all connections.
 func (db *DB) Close() error {
 	err := db.write.Close()
 	if db.read != db.write {
@@ -47,7 +49,7 @@ func (db *DB) Close() error {
 	return nil
 }
 
-// Ping implements witness.Store.
+// Ping runs a statement that reads no table.
 func (db *DB) Ping(ctx context.Context) error {
 	var one int
 	if err := db.read.QueryRowContext(ctx, sqlPing).Scan(&one); err != nil {
@@ -79,7 +81,8 @@ func (db *DB) SetOwner(ctx context.Context, vkey string) error {
 	return err
 }
 
-// Log implements witness.Store.
+// Log reads a log and its keys with two statements. Keys added between them are
+// returned, which does no harm: they are only ever added.
 func (db *DB) Log(ctx context.Context, origin string) (witness.Log, error) {
 	l, err := scanLog(db.read.QueryRowContext(ctx, sqlLog, origin))
 	if errors.Is(err, sql.ErrNoRows) {
@@ -99,7 +102,7 @@ func (db *DB) Log(ctx context.Context, origin string) (witness.Log, error) {
 	return l, nil
 }
 
-// Logs implements witness.Store.
+// Logs reads all logs and their keys, like [DB.Log] with two statements.
 func (db *DB) Logs(ctx context.Context) ([]witness.Log, error) {
 	var logs []witness.Log
 	at := map[string]int{}
@@ -113,7 +116,7 @@ func (db *DB) Logs(ctx context.Context) ([]witness.Log, error) {
 		err = db.each(ctx, func(rows *sql.Rows) error {
 			var origin, vkey string
 			err := rows.Scan(&origin, &vkey)
-			// A log that was added since is not among them.
+			// The log of a key may have been added after the first statement.
 			if i, ok := at[origin]; ok {
 				logs[i].VKeys = append(logs[i].VKeys, vkey)
 			}
@@ -141,6 +144,7 @@ func (db *DB) each(ctx context.Context, f func(*sql.Rows) error, query string, a
 	return rows.Err()
 }
 
+// scanLog reads a row of sqlLog or sqlLogs: all but the keys of a log.
 func scanLog(row interface{ Scan(...any) error }) (l witness.Log, err error) {
 	var root []byte
 	var signedAt sql.NullInt64
@@ -158,7 +162,8 @@ func scanLog(row interface{ Scan(...any) error }) (l witness.Log, err error) {
 	return l, nil
 }
 
-// Checkpoint implements witness.Store.
+// Checkpoint returns the recorded note as it was signed; the error wraps
+// witness.ErrUnknownLog if there is none.
 func (db *DB) Checkpoint(ctx context.Context, originHash string) ([]byte, error) {
 	var note []byte
 	err := db.read.QueryRowContext(ctx, sqlNote, originHash).Scan(&note)
@@ -171,7 +176,9 @@ func (db *DB) Checkpoint(ctx context.Context, originHash string) ([]byte, error)
 	return note, nil
 }
 
-// Advance implements witness.Store.
+// Advance compares the recorded head and replaces it in one statement, which also
+// counts the day's quota. No row is changed if the head is another one or the log
+// is paused: the error wraps witness.ErrStale.
 func (db *DB) Advance(ctx context.Context, origin string, from tree.Head, to witness.Signed) error {
 	res, err := db.write.ExecContext(ctx, sqlAdvance,
 		to.Size, to.Root[:], to.Note, to.Time.UnixMicro(), witness.Day(to.Time),
@@ -189,7 +196,7 @@ func (db *DB) Advance(ctx context.Context, origin string, from tree.Head, to wit
 	return nil
 }
 
-// AddListed implements witness.Store.
+// AddListed adds a log with its one key and its quota in one transaction.
 func (db *DB) AddListed(ctx context.Context, l witness.ListedLog) (added bool, err error) {
 	err = db.change(ctx, func(tx *sql.Tx) error {
 		added, err = addLog(ctx, tx, l.Origin, true, l.QPD)
@@ -204,9 +211,9 @@ func (db *DB) AddListed(ctx context.Context, l witness.ListedLog) (added bool, e
 	return added, nil
 }
 
-// AddKeys makes the witness accept the signatures of keys, and follow the log
-// with that origin if it does not yet. It returns how many keys are new. Whether
-// the keys are the log's is the caller's to check.
+// AddKeys adds keys to a log, which it adds without a quota if the witness does
+// not follow it yet. It returns the number of keys that are new. The caller must
+// have verified that the keys are valid and are the log's.
 func (db *DB) AddKeys(ctx context.Context, origin string, vkeys ...string) (added int, err error) {
 	err = db.change(ctx, func(tx *sql.Tx) error {
 		if _, err := addLog(ctx, tx, origin, false, 0); err != nil {
@@ -231,7 +238,7 @@ func (db *DB) AddKeys(ctx context.Context, origin string, vkeys ...string) (adde
 	return added, nil
 }
 
-// addLog adds a log, unless there is one of that origin.
+// addLog adds a log with an empty tree, unless there is one of that origin.
 func addLog(ctx context.Context, tx *sql.Tx, origin string, listed bool, qpd uint64) (added bool, err error) {
 	var there bool
 	if err := tx.QueryRowContext(ctx, sqlHasLog, origin).Scan(&there); there || err != nil {
@@ -245,8 +252,8 @@ func addLog(ctx context.Context, tx *sql.Tx, origin string, listed bool, qpd uin
 	return n == 1, err
 }
 
-// SetPaused makes the witness sign nothing for a log, or sign again. The error
-// is witness.ErrUnknownLog if there is no log of that origin.
+// SetPaused pauses a log, for which nothing is signed from then on, or resumes it.
+// The error wraps witness.ErrUnknownLog if there is no log of that origin.
 func (db *DB) SetPaused(ctx context.Context, origin string, paused bool) error {
 	res, err := db.write.ExecContext(ctx, sqlSetPaused, paused, origin)
 	var rows int64
@@ -262,13 +269,13 @@ func (db *DB) SetPaused(ctx context.Context, origin string, paused bool) error {
 	return nil
 }
 
-// change runs f in a transaction.
+// change runs f in a transaction, and commits it unless f returns an error.
 func (db *DB) change(ctx context.Context, f func(*sql.Tx) error) error {
 	tx, err := db.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() // nothing, once it is committed
+	defer tx.Rollback() // does nothing after a commit
 	if err := f(tx); err != nil {
 		return err
 	}
