@@ -16,11 +16,12 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// pausedRetry is when to ask again about a log that is paused, which only the
-// operator can end.
+// pausedRetry is the Retry-After for a log that is paused, since only the operator
+// can end that.
 const pausedRetry = 5 * time.Minute
 
-// addCheckpoint answers the body of a request.
+// addCheckpoint returns the answer to the body of a request: it parses the request,
+// verifies the log's signature, and waits for the lock of the origin.
 //
 // SPEC: https://c2sp.org/tlog-witness#add-checkpoint
 func (s *Server) addCheckpoint(ctx context.Context, body []byte) answer {
@@ -30,7 +31,7 @@ func (s *Server) addCheckpoint(ctx context.Context, body []byte) answer {
 	}
 	l, err := s.cfg.Store.Log(ctx, sub.Origin)
 	if err != nil {
-		return s.unread(sub.Origin, err)
+		return s.readFailed(sub.Origin, err)
 	}
 	keys, err := verifiers(l.VKeys)
 	if err != nil {
@@ -50,12 +51,13 @@ func (s *Server) addCheckpoint(ctx context.Context, body []byte) answer {
 	return s.advance(ctx, sub, logLines)
 }
 
-// advance answers a submission that the log has signed. It is called for one of
-// an origin at a time, so that the times of cosignatures grow with the trees.
+// advance checks, signs and records a submission that the log has signed. It is
+// called for one submission of an origin at a time, so that a larger tree never
+// has an earlier cosignature.
 func (s *Server) advance(ctx context.Context, sub submission, logLines string) answer {
 	l, err := s.cfg.Store.Log(ctx, sub.Origin)
 	if err != nil {
-		return s.unread(sub.Origin, err)
+		return s.readFailed(sub.Origin, err)
 	}
 	now := s.cfg.Now()
 	if a, ok := sub.check(l, now); !ok {
@@ -71,31 +73,32 @@ func (s *Server) advance(ctx context.Context, sub submission, logLines string) a
 	err = s.cfg.Store.Advance(ctx, sub.Origin, l.Head, signed)
 	switch {
 	case errors.Is(err, ErrStale):
-		// Another server of this witness was quicker, or the operator.
+		// Another server of this witness has advanced the log meanwhile, or the
+		// operator has paused it. The answer is the one for the new state.
 		if l, err = s.cfg.Store.Log(ctx, sub.Origin); err != nil {
-			return s.unread(sub.Origin, err)
+			return s.readFailed(sub.Origin, err)
 		}
 		if a, ok := sub.check(l, now); !ok {
 			return a
 		}
 		return refuseFor(time.Second, http.StatusServiceUnavailable, "the log's state has just changed")
 	case err != nil:
-		return s.internal("record the checkpoint, which may be done or not", err, "origin", sub.Origin)
+		return s.internal("record the checkpoint, with unknown outcome", err, "origin", sub.Origin)
 	}
 	s.cfg.Logger.Debug("cosigned", "origin", sub.Origin, "tree_size", sub.Size)
 	return answer{status: http.StatusOK, body: lines}
 }
 
-// unread returns the answer if the store has not returned a log.
-func (s *Server) unread(origin string, err error) answer {
+// readFailed returns the answer after the store has returned an error and no log.
+func (s *Server) readFailed(origin string, err error) answer {
 	if errors.Is(err, ErrUnknownLog) {
 		return refuse(http.StatusNotFound, "the witness does not follow a log of the origin %q", origin)
 	}
 	return s.internal("read the log's state", err, "origin", origin)
 }
 
-// check compares a submission with what is known of its log. It returns false
-// and the answer if it must not be signed.
+// check checks a submission against the recorded state of its log. It returns
+// false and the answer if the checkpoint must not be signed.
 func (s submission) check(l Log, now time.Time) (answer, bool) {
 	switch {
 	case l.Paused:
@@ -116,8 +119,8 @@ func (s submission) check(l Log, now time.Time) (answer, bool) {
 	return answer{}, true
 }
 
-// checkTree checks that the checkpoint's tree has grown out of the one with
-// head known, which has the size Old.
+// checkTree checks that the checkpoint's tree has grown out of the recorded one,
+// whose size is Old.
 func (s submission) checkTree(known tree.Head) error {
 	switch {
 	case s.wrongEmpty:
@@ -144,6 +147,8 @@ func (s *Server) cosign(c checkpoint.Checkpoint) (lines string, err error) {
 	return strings.TrimPrefix(string(msg), text+"\n"), err
 }
 
+// verifiers returns the verifiers of a log's keys. The store holds only valid keys,
+// so an error is one of the store.
 func verifiers(vkeys []string) ([]note.Verifier, error) {
 	keys := make([]note.Verifier, len(vkeys))
 	for i, vkey := range vkeys {
@@ -155,13 +160,13 @@ func verifiers(vkeys []string) ([]note.Verifier, error) {
 	return keys, nil
 }
 
-// untilNext returns the time to the next UTC day, in whole seconds.
+// untilNext returns the time until the next UTC day begins, in whole seconds.
 func untilNext(now time.Time) time.Duration {
 	return time.Duration((Day(now)+1)*24*3600-now.Unix()) * time.Second
 }
 
-// originLocks let one request of an origin be worked on at a time. Origins can
-// share a lock.
+// originLocks serialize the requests of each origin. Their number is fixed, so
+// that requests cannot use up memory; origins can share a lock.
 type originLocks struct {
 	seed  maphash.Seed
 	locks [1024]chan struct{}
@@ -175,7 +180,7 @@ func newOriginLocks() originLocks {
 	return o
 }
 
-// lock waits for the origin's lock to the end of the context.
+// lock acquires the origin's lock, and waits for it until the context ends.
 func (o *originLocks) lock(ctx context.Context, origin string) (unlock func(), err error) {
 	lock := o.locks[maphash.String(o.seed, origin)%uint64(len(o.locks))]
 	select {

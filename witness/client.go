@@ -21,7 +21,7 @@ import (
 // ClientConfig configures a Client.
 type ClientConfig struct {
 	URL      string // submission prefix of the witness, http or https
-	Requests int    // at one time, of all logs together; 8 if it is 0
+	Requests int    // at most at one time, of all logs together; 8 if 0
 }
 
 // A Client talks to one witness, for any number of logs. It follows no
@@ -30,11 +30,12 @@ type ClientConfig struct {
 type Client struct {
 	url   string
 	http  *http.Client
-	slots chan struct{} // holds a token for each log that is being served
+	slots chan struct{} // holds a token for each exchange under way; see acquire
 	stats clientStats
 }
 
-// NewClient returns a client of the witness at a URL.
+// NewClient returns a client of the witness at a URL. The error is about the URL;
+// no connection is made yet.
 func NewClient(cfg ClientConfig) (*Client, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
@@ -65,40 +66,41 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 // URL returns the witness's submission prefix, without a slash at its end.
 func (c *Client) URL() string { return c.url }
 
-// close ends the connections that are idle.
+// close closes idle connections.
 func (c *Client) close() { c.http.CloseIdleConnections() }
 
-// A SizeError says which size of the log's tree a witness has on record, asked
-// to go on from another one.
+// A SizeError is a 409 answer: the witness has another size of the log's tree on
+// record than the request began with.
 type SizeError struct{ Size uint64 }
 
 func (e *SizeError) Error() string {
 	return fmt.Sprintf("the witness has size %d on record", e.Size)
 }
 
-// A StatusError is a response that is no cosignature.
+// A StatusError is a response with another status than 200, unless it is a
+// [SizeError].
 type StatusError struct {
 	Status     int
-	Text       string        // what the witness says, cut
-	RetryAfter time.Duration // 0 if the witness does not say
+	Text       string        // the body, quoted, of at most 200 bytes
+	RetryAfter time.Duration // at most 5 minutes; 0 if there is none
 }
 
 func (e *StatusError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("status %d %s %s", e.Status, http.StatusText(e.Status), e.Text))
 }
 
-// ErrNoCosignature says that a witness's response holds no valid signature of
-// the keys that are known as the witness's.
+// ErrNoCosignature means that a witness's response has no valid signature by any
+// of the keys that the policy has for the witness.
 var ErrNoCosignature = errors.New("no valid cosignature in the response")
 
 // AddCheckpoint asks the witness to cosign a checkpoint that carries the log's
 // own signatures and no others, with the proof of its consistency from the size
 // that the witness has on record.
 //
-// It returns the signatures of the given keys that are valid, each key's first,
-// and drops all else: a bad line that came to stand in a checkpoint would make
-// everyone refuse it. The error is a [*SizeError] if the witness has another
-// size on record, and a [*StatusError] if it does not cosign.
+// It returns the first valid signature of each of the given keys and drops all
+// other lines: in a checkpoint, one bad line would make every verifier refuse it.
+// The error is a [*SizeError] if the witness has another size on record,
+// [ErrNoCosignature] if no line is valid, and a [*StatusError] for other answers.
 func (c *Client) AddCheckpoint(ctx context.Context, old uint64, hashes []tree.Hash, msg []byte, keys []*cosignature.Verifier) ([]note.Signature, error) {
 	text, ok := splitText(msg)
 	if !ok || len(hashes) > proof.MaxHashes {
@@ -108,7 +110,7 @@ func (c *Client) AddCheckpoint(ctx context.Context, old uint64, hashes []tree.Ha
 	if err != nil {
 		return nil, err
 	}
-	// A 409 of another type means something else, as deployed witnesses use it.
+	// Deployed witnesses also use 409, with another content type, for other roots.
 	if resp.status == http.StatusConflict && resp.mediaType == textSize {
 		size, err := parseSize(strings.TrimSuffix(string(resp.body), "\n"))
 		if err != nil {
@@ -126,10 +128,10 @@ func (c *Client) AddCheckpoint(ctx context.Context, old uint64, hashes []tree.Ha
 	return sigs, nil
 }
 
-// Checkpoint returns the checkpoint of a log that the witness has cosigned
-// last, as its monitoring endpoint has it: signed by a key of the log and by a
-// key of the witness, both verified. The error is a [*StatusError] of 404 if it
-// has none; many witnesses have no such endpoint.
+// Checkpoint returns the checkpoint of a log that the witness has cosigned last,
+// from its monitoring endpoint. It must be signed by one of the log's keys and by
+// one of the witness's. The error is a [*StatusError] with status 404 if there is
+// no checkpoint; many witnesses have no such endpoint.
 func (c *Client) Checkpoint(ctx context.Context, origin string, log []note.Verifier, keys []*cosignature.Verifier) (checkpoint.Checkpoint, error) {
 	resp, err := c.do(ctx, http.MethodGet, "/"+OriginHash(origin)+"/checkpoint", nil)
 	if err != nil {

@@ -8,13 +8,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// An Outcome is how a request to a witness ended.
+// An Outcome is how a request to a witness ended. Its string is a metric label.
 type Outcome int
 
 // The outcomes, in the order of [ClientStats.Requests].
 const (
 	Answered    Outcome = iota // 200
-	NotFound                   // 404: it does not know the log, or has no checkpoint of it
+	NotFound                   // 404: it does not follow the log, or has no checkpoint of it
 	Conflict                   // 409: it has another size on record
 	Refused                    // any other 4xx, and redirects
 	Unavailable                // 429 and 5xx
@@ -52,14 +52,14 @@ func (s *clientStats) count(o Outcome, latency time.Duration) {
 	s.latency.Store(int64(latency))
 }
 
-// ClientStats count how a witness has answered, all logs together.
+// ClientStats are the counts of one witness's answers, for all logs together.
 type ClientStats struct {
 	URL      string
-	Requests map[Outcome]uint64
-	Latency  time.Duration // of the last request
+	Requests map[Outcome]uint64 // every outcome has an entry
+	Latency  time.Duration      // of the last request
 }
 
-// Stats returns what was counted since the client was made.
+// Stats returns the counts since the client was made.
 func (c *Client) Stats() ClientStats {
 	s := ClientStats{c.url, map[Outcome]uint64{}, time.Duration(c.stats.latency.Load())}
 	for o := range outcomes {
@@ -77,13 +77,13 @@ var (
 		"Time that the last request to a witness took.", []string{"witness"}, nil)
 )
 
-// Describe sends what is collected, of any pool.
+// Describe sends the descriptions of the metrics, which are the same for all pools.
 func (p *Pool) Describe(ch chan<- *prometheus.Desc) {
 	ch <- requestsDesc
 	ch <- latencyDesc
 }
 
-// Collect sends how each witness has answered, all logs together.
+// Collect sends the counts of each witness, for all logs together.
 func (p *Pool) Collect(ch chan<- prometheus.Metric) {
 	for _, s := range p.Stats() {
 		for outcome, n := range s.Requests {

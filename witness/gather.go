@@ -21,23 +21,24 @@ type GathererConfig struct {
 	Log    []string        // verifier keys of the log, all of one origin
 	Nodes  tree.NodeReader // of the log
 
-	// Contradicted is called when a witness says that it knows another history
-	// of the log, also when it says so after the quorum was met. It may be
-	// called more than once, and at the same time.
+	// Contradicted is called when a witness has another history of the log on
+	// record, even if its answer comes after the quorum was met. It may be called
+	// more than once, and concurrently.
 	Contradicted func(*ContradictionError)
 }
 
-// A Gatherer has the checkpoints of one log cosigned under a policy.
+// A Gatherer has the checkpoints of one log cosigned by the witnesses of a policy.
 //
 // What always holds:
-//   - what it adds to a checkpoint are valid cosignatures of the policy's
-//     witnesses, one a key, and nothing else that a witness says;
-//   - of one log there is one exchange with a witness at a time, bounded by the
-//     pool's timeout, and a witness that failed is left alone for a while, twice
-//     as long each time;
+//   - it adds valid cosignatures of the policy's witnesses to a checkpoint, one a
+//     key, and nothing else of their responses;
+//   - a log has one exchange with a witness at a time, bounded by the pool's
+//     timeout. After a failure the witness is not asked for a while, which doubles
+//     with each further failure;
 //   - a log never waits for a witness that the quorum does not need.
 //
-// Gather is for one caller at a time; all else is safe for concurrent use.
+// Gather is for one caller at a time; all other methods are safe for concurrent
+// use.
 type Gatherer struct {
 	cfg       GathererConfig
 	policy    *policy.Policy // for the log
@@ -46,7 +47,8 @@ type Gatherer struct {
 	clients   []*witnessClient
 }
 
-// NewGatherer returns a Gatherer that knows nothing of the witnesses yet.
+// NewGatherer returns a Gatherer. It asks no witness yet: the first exchange with
+// each finds out which size it has on record.
 func NewGatherer(cfg GathererConfig) (*Gatherer, error) {
 	g := &Gatherer{cfg: cfg}
 	var err error
@@ -82,12 +84,12 @@ func (g *Gatherer) QuorumMet(msg []byte) (cosignatures int, ok bool) {
 	return len(r.Cosignatures), err == nil
 }
 
-// A GatherError says that the policy is not met, and what each witness that is
-// missing has said. It wraps the policy's [policy.QuorumError].
+// A GatherError means that the policy is not met. It wraps the policy's
+// [policy.QuorumError].
 type GatherError struct {
 	Quorum   error
-	Failures []error
-	Again    time.Time // when it may be worth to try again
+	Failures []error   // of each witness whose cosignature is missing
+	Again    time.Time // earliest time at which one of them may be asked again
 }
 
 func (e *GatherError) Error() string {
@@ -106,8 +108,8 @@ func (e *GatherError) Unwrap() error { return e.Quorum }
 // If the policy is not met when each witness has answered, or when the context
 // ends, it returns the checkpoint with what cosignatures there are, and a
 // [*GatherError]. It returns a [*ContradictionError] as soon as any witness
-// knows another history of the log. Late answers are remembered: a next call
-// for a checkpoint of the same text does not ask again.
+// has another history of the log on record. Late answers are remembered: the next
+// call for a checkpoint of the same text does not repeat the requests.
 func (g *Gatherer) Gather(ctx context.Context, msg []byte) ([]byte, error) {
 	c, n, err := checkpoint.Open(msg, g.origin, g.verifiers...)
 	if err != nil {
@@ -125,7 +127,7 @@ func (g *Gatherer) Gather(ctx context.Context, msg []byte) ([]byte, error) {
 	return g.collect(ctx, r, responses)
 }
 
-// collect takes responses until the policy is met or no more will come.
+// collect receives responses until the policy is met or each witness has answered.
 func (g *Gatherer) collect(ctx context.Context, r request, responses <-chan response) ([]byte, error) {
 	got := map[*witnessClient]response{}
 	for {
@@ -152,8 +154,8 @@ func (g *Gatherer) collect(ctx context.Context, r request, responses <-chan resp
 	}
 }
 
-// assemble returns the checkpoint with the cosignatures so far, in the policy's
-// order.
+// assemble returns the checkpoint with the cosignatures received so far, in the
+// policy's order.
 func (g *Gatherer) assemble(r request, got map[*witnessClient]response) []byte {
 	var sigs []note.Signature
 	for _, w := range g.clients {
@@ -162,6 +164,8 @@ func (g *Gatherer) assemble(r request, got map[*witnessClient]response) []byte {
 	return append(r.msg[:len(r.msg):len(r.msg)], formatSignatures(sigs)...)
 }
 
+// unmet returns the error for a policy that is not met. A witness that has not
+// answered yet may be asked again at once.
 func (g *Gatherer) unmet(quorum error, got map[*witnessClient]response) *GatherError {
 	e := &GatherError{Quorum: quorum}
 	for _, w := range g.clients {
@@ -180,13 +184,13 @@ func (g *Gatherer) unmet(quorum error, got map[*witnessClient]response) *GatherE
 	return e
 }
 
-// Probe asks each witness what it has cosigned last, where it has a monitoring
-// endpoint, and returns a [*ContradictionError] if that is not of the history
-// that has the given head. Witnesses that do not answer by the context's end
-// say nothing.
+// Probe reads the newest checkpoint that each witness has cosigned, if it has a
+// monitoring endpoint, and returns a [*ContradictionError] if one of them is not
+// of the history with the given head. Witnesses that do not answer before the
+// context ends are ignored.
 //
-// It finds what keeps no trace on this server: that its database, and with it
-// the record of what was signed, was rolled back.
+// It detects that the database and the record of the signed head were both rolled
+// back, which leaves no trace on this server.
 func (g *Gatherer) Probe(ctx context.Context, head tree.Head) error {
 	found := make(chan error, len(g.clients))
 	for _, w := range g.clients {
@@ -202,13 +206,13 @@ func (g *Gatherer) Probe(ctx context.Context, head tree.Head) error {
 	return nil
 }
 
-// WitnessStats says what a witness knows of the log.
+// WitnessStats are about one witness and the log of a Gatherer.
 type WitnessStats struct {
 	URL  string
-	Size uint64 // that it has cosigned last, or has on record; 0 if that is not known
+	Size uint64 // of the tree that the witness has on record; 0 if that is not known
 }
 
-// Stats returns what each witness knows of the log, in the policy's order.
+// Stats returns the stats of each witness, in the policy's order.
 func (g *Gatherer) Stats() []WitnessStats {
 	stats := make([]WitnessStats, len(g.clients))
 	for i, w := range g.clients {

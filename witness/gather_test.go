@@ -186,7 +186,7 @@ func TestBadWitnessDoesNoHarm(t *testing.T) {
 		{"unknown log", says(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "who?", http.StatusNotFound) }), "status 404"},
 		{"409 without a size", says(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "3", http.StatusConflict) }), "status 409"},
 		{"409 with no number", says(conflict("03\n")), "is not a size"},
-		{"409 for ever", says(conflict("3\n")), "does not stay with one size"},
+		{"409 for ever", says(conflict("3\n")), "another size each time"},
 		{"422 though it knows nothing", says(func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusUnprocessableEntity) }), "status 422"},
 		{"signs something else", func(r *gatherRig) witnesstest.Act {
 			text := string(r.sign(3))

@@ -21,7 +21,7 @@ type ListedLog struct {
 	VKey    string
 	Origin  string // the name of the key, unless the list has another
 	QPD     uint64 // add-checkpoint requests that the log may make in a day, 1 to 2^31-1
-	Contact string // for humans who want to reach the log's operator
+	Contact string // of the log's operator, for people
 }
 
 // ParseLogList parses a log list of the witness network
@@ -30,8 +30,8 @@ type ListedLog struct {
 // order. Lines that begin with "#" and empty lines are ignored, and so is white
 // space around a line. No two logs may have the same origin.
 //
-// The keys are not looked at: a list may name logs that sign with keys which
-// this program does not know. See [AddLogList].
+// The keys are not parsed: a list may name logs with keys of types that this
+// program does not know. [AddLogList] skips those.
 func ParseLogList(text string) ([]ListedLog, error) {
 	p := logListParser{origins: map[string]bool{}}
 	if !utf8.ValidString(text) {
@@ -61,7 +61,7 @@ type logListParser struct {
 	last    string // keyword of the last line, logListHeader for the header
 }
 
-// follows says which keyword may stand before another.
+// follows lists, for each keyword, those that may precede it.
 var follows = map[string]string{
 	"vkey": logListHeader + " contact", "origin": "vkey", "qpd": "vkey origin", "contact": "qpd",
 }
@@ -125,12 +125,13 @@ func (p *logListParser) end() error {
 	return fmt.Errorf("the last log is not complete: it ends with its %s", p.last)
 }
 
-// AddLogList adds the logs of a list that the witness does not follow, and
-// returns their origins. Logs that it follows are left as they are, whatever the
-// list says, and none is removed.
+// AddLogList adds the logs of a list that the witness does not follow yet, and
+// returns their origins. It neither changes nor removes a log that the witness
+// follows.
 //
-// Logs that this program cannot follow are skipped, for the reasons returned:
-// their key is of a type it does not know, or has another name than the origin.
+// Logs that this program cannot follow are skipped, for the reasons returned: the
+// type of the key is unknown, or its name is not the origin. After an error of the
+// store some logs may have been added.
 //
 // SPEC: https://witness-network.org: a list is for discovery; logs that are
 // configured must not change because of it.

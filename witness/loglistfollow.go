@@ -17,7 +17,8 @@ const (
 	logListRetry   = time.Minute
 )
 
-// ReadLogList reads the log list at an http or https URL, or in a file.
+// ReadLogList reads and parses the log list at an http or https URL, or in a file.
+// A list at a URL has at most 64 MiB and must arrive within a minute.
 func ReadLogList(ctx context.Context, place string) ([]ListedLog, error) {
 	text, err := readLogList(ctx, place)
 	if err != nil {
@@ -52,16 +53,17 @@ func readLogList(ctx context.Context, place string) (string, error) {
 	return string(text), err
 }
 
-// A LogListFollower adds the logs of log lists to those of a witness, again and
-// again.
+// A LogListFollower keeps a witness up to date with log lists: it adds the logs
+// that appear on them.
 type LogListFollower struct {
 	Store    Store
 	Interval time.Duration // between two readings of a list; a minute at most after an error
 	Logger   *slog.Logger
 }
 
-// Run adds the logs of the list at a URL or in a file, now and at each interval,
-// until the context ends. It may be called for several lists at once.
+// Run adds the logs of the list at a URL or in a file, at once and then every
+// interval, until the context ends. It logs errors and goes on. It may be called
+// for several lists concurrently.
 func (f LogListFollower) Run(ctx context.Context, place string) {
 	for {
 		wait := f.Interval

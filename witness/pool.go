@@ -10,15 +10,15 @@ import (
 
 // PoolConfig configures a Pool.
 type PoolConfig struct {
-	Timeout    time.Duration // of one exchange with a witness; 5 s if it is 0
-	MinBackoff time.Duration // after one failure; doubles with each more; 500 ms if it is 0
-	MaxBackoff time.Duration // at most; 15 s if it is 0
-	Requests   int           // at one time to one witness, of all logs together; 8 if it is 0
+	Timeout    time.Duration // of one exchange with a witness; 5 s if 0
+	MinBackoff time.Duration // pause after one failure; doubles with each more; 500 ms if 0
+	MaxBackoff time.Duration // longest pause; 15 s if 0
+	Requests   int           // at most at one time to one witness, of all logs together; 8 if 0
 }
 
-// A Pool holds the clients that any number of logs share: one a witness, each
-// with connections and a bounded number of requests of its own, so that a
-// witness that is slow is slow for itself alone. It is safe for concurrent use.
+// A Pool holds the clients that any number of logs share: one for each witness,
+// with its own connections and its own limit of requests, so that a slow witness
+// does not delay requests to others. It is safe for concurrent use.
 type Pool struct {
 	cfg PoolConfig
 
@@ -50,10 +50,10 @@ func NewPool(cfg PoolConfig) *Pool {
 	return p
 }
 
-// Timeout returns how long an exchange with a witness takes at most.
+// Timeout returns the longest duration of an exchange with a witness.
 func (p *Pool) Timeout() time.Duration { return p.cfg.Timeout }
 
-// client returns the client of the witness at a URL.
+// client returns the client of the witness at a URL, the same each time.
 func (p *Pool) client(url string) (*Client, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -68,7 +68,7 @@ func (p *Pool) client(url string) (*Client, error) {
 	return c, nil
 }
 
-// start runs an exchange, unless the pool is closed.
+// start runs an exchange in a goroutine, and returns false if the pool is closed.
 func (p *Pool) start(exchange func()) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -78,7 +78,7 @@ func (p *Pool) start(exchange func()) bool {
 	return !p.closed
 }
 
-// Stats returns what was counted for each witness, by URL.
+// Stats returns the counts of each witness, sorted by URL.
 func (p *Pool) Stats() []ClientStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,7 +90,7 @@ func (p *Pool) Stats() []ClientStats {
 	return stats
 }
 
-// Close ends all exchanges and waits until they have ended.
+// Close cancels all exchanges and waits for them to end.
 func (p *Pool) Close() {
 	p.mu.Lock()
 	p.closed = true

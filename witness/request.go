@@ -16,13 +16,13 @@ import (
 
 // An AddCheckpoint is the body of a request to cosign a checkpoint.
 type AddCheckpoint struct {
-	Old   uint64      // size that the log believes the witness knows, at most 2^63-1
+	Old   uint64      // size that the log believes the witness has on record, at most 2^63-1
 	Proof []tree.Hash // consistency of the checkpoint with the tree of size Old; at most 63
 	Note  []byte      // the signed checkpoint
 }
 
-// ParseAddCheckpoint parses the body of a request. It accepts only what
-// [AddCheckpoint.String] prints, and does not look into the note.
+// ParseAddCheckpoint parses the body of a request. It accepts exactly the bodies
+// that [AddCheckpoint.String] prints, and does not parse the note.
 //
 // SPEC: https://c2sp.org/tlog-witness#add-checkpoint
 func ParseAddCheckpoint(body []byte) (AddCheckpoint, error) {
@@ -52,6 +52,7 @@ func ParseAddCheckpoint(body []byte) (AddCheckpoint, error) {
 	return r, nil
 }
 
+// parseSize parses a decimal number below 2^63 without leading zeros.
 func parseSize(s string) (uint64, error) {
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err == nil && strconv.FormatUint(n, 10) != s {
@@ -60,7 +61,7 @@ func parseSize(s string) (uint64, error) {
 	return n, err
 }
 
-// String returns the body as it is sent.
+// String returns the body of the request.
 func (r AddCheckpoint) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "old %d\n", r.Old)
@@ -77,11 +78,14 @@ type submission struct {
 	AddCheckpoint
 	checkpoint.Checkpoint
 
-	// wrongEmpty says that the checkpoint has size 0, and a root that is not the
-	// empty tree's; Root is the empty tree's then. It is refused like a bad proof.
+	// wrongEmpty is true if the checkpoint has size 0 and another root than the
+	// empty tree. Root is that of the empty tree then, and the checkpoint is
+	// refused like one with a bad proof, once its signature is verified.
 	wrongEmpty bool
 }
 
+// parseSubmission parses a request and the checkpoint in it, and verifies no
+// signature.
 func parseSubmission(body []byte) (s submission, err error) {
 	if s.AddCheckpoint, err = ParseAddCheckpoint(body); err != nil {
 		return s, err

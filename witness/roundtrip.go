@@ -14,14 +14,14 @@ import (
 
 const (
 	maxSignatures = 256 << 10 // bytes of a response with signature lines; one of ML-DSA-44 has 3.3 KB
-	maxWords      = 1 << 10   // bytes of any other response that are read
+	maxErrorText  = 1 << 10   // bytes that are read of any other response
 
-	// maxRetryAfter bounds how long a witness can send a log away with one
-	// response.
+	// maxRetryAfter bounds how long a log does not ask a witness again because of
+	// one response.
 	maxRetryAfter = 5 * time.Minute
 )
 
-// An httpResponse is one that was read whole, or up to its limit.
+// An httpResponse is a response, read up to the limit for its status.
 type httpResponse struct {
 	status     int
 	mediaType  string
@@ -35,7 +35,7 @@ func (r httpResponse) statusError() *StatusError {
 }
 
 // acquire waits for one of the client's slots, which the logs share. The caller
-// releases it once it has asked.
+// releases it after its exchange.
 func (c *Client) acquire(ctx context.Context) (release func(), err error) {
 	select {
 	case c.slots <- struct{}{}:
@@ -56,6 +56,8 @@ func (c *Client) do(ctx context.Context, method, path string, body []byte) (http
 	return resp, nil
 }
 
+// roundTrip sends a request and reads the response. An error response that is too
+// long is cut, a successful one is an error, as half of it could not be verified.
 func (c *Client) roundTrip(ctx context.Context, method, path string, body []byte) (r httpResponse, err error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.url+path, bytes.NewReader(body))
 	if err != nil {
@@ -69,7 +71,7 @@ func (c *Client) roundTrip(ctx context.Context, method, path string, body []byte
 		return r, err
 	}
 	defer resp.Body.Close()
-	limit := int64(maxWords)
+	limit := int64(maxErrorText)
 	if resp.StatusCode == http.StatusOK {
 		limit = maxSignatures
 	}

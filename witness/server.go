@@ -29,27 +29,28 @@ const (
 
 // ServerConfig configures a [Server].
 type ServerConfig struct {
-	// Ed25519 and MLDSA44 are the witness's keys, of one name. They belong to no
-	// other witness, log or mirror.
+	// Ed25519 and MLDSA44 are the witness's keys. They have the same name, and no
+	// other witness, log or mirror uses them.
 	Ed25519, MLDSA44 *cosignature.Signer
 
 	Store       Store
-	MaxRequests int // that are worked on at once, 256 if 0; others get 503
+	MaxRequests int // handled at one time, 256 if 0; more are answered 503
 	Logger      *slog.Logger
 	Now         func() time.Time // the signers should have the same clock
 }
 
-// A Server is a witness: an http.Handler that answers add-checkpoint requests,
-// monitors, /healthz and /metrics.
+// A Server is a witness: an http.Handler that serves add-checkpoint, the newest
+// checkpoint of each log for monitors, /healthz and /metrics.
 type Server struct {
 	cfg     ServerConfig
 	mux     *http.ServeMux
 	metrics *serverMetrics
-	working chan struct{} // one for each request that is worked on
+	working chan struct{} // holds a token for each request being handled
 	origins originLocks
 }
 
-// NewServer returns a server. Its keys must be of the types that they stand for.
+// NewServer returns a server. The error is about keys that have different names or
+// are not of the type of their field.
 func NewServer(cfg ServerConfig) (*Server, error) {
 	if err := checkSigners(cfg.Ed25519, cfg.MLDSA44); err != nil {
 		return nil, err
@@ -91,7 +92,7 @@ var _ http.Handler = (*Server)(nil)
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
-// An answer is what a request is answered with.
+// An answer is the response to a request.
 type answer struct {
 	status      int
 	body        string
@@ -99,12 +100,13 @@ type answer struct {
 	retryAfter  time.Duration // in whole seconds; 0 if it makes no difference
 }
 
-// refuse returns the answer with a reason, in one line.
+// refuse returns an answer whose body is the reason, in one line.
 func refuse(status int, format string, args ...any) answer {
 	reason := strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " ")
 	return answer{status: status, body: reason + "\n"}
 }
 
+// refuseFor is refuse with a Retry-After.
 func refuseFor(d time.Duration, status int, format string, args ...any) answer {
 	a := refuse(status, format, args...)
 	a.retryAfter = d
@@ -148,14 +150,14 @@ func (s *Server) readAndAdd(w http.ResponseWriter, r *http.Request) answer {
 	default:
 		return refuseFor(time.Second, http.StatusServiceUnavailable, "the witness is busy with other requests")
 	}
-	// Whether the client waits or not, what was begun is ended: its outcome
-	// should be known.
+	// The request is handled to the end even if the client leaves, so that the
+	// outcome of the store's transaction is known and logged.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), storeTimeout)
 	defer cancel()
 	return s.addCheckpoint(ctx, body)
 }
 
-// handleCheckpoint answers monitors.
+// handleCheckpoint serves the newest checkpoint of an origin to monitors.
 //
 // SPEC: https://c2sp.org/tlog-witness: the latest cosigned checkpoint, with the
 // signatures of the log and the witness.

@@ -11,7 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// serverMetrics are those of a [Server]: per status of its answers, and per log.
+// serverMetrics are the metrics of a [Server]: a histogram by status, and the state
+// of each log.
 type serverMetrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.HistogramVec
@@ -39,11 +40,13 @@ func (m *serverMetrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// witnessedLogs reads what is known of each log when it is asked.
+// witnessedLogs reads the state of each log from the store when it is scraped.
 type witnessedLogs struct {
 	store Store
 	now   func() time.Time
 }
+
+var _ prometheus.Collector = witnessedLogs{}
 
 var (
 	treeSizeDesc = prometheus.NewDesc("stele_witness_tree_size",
@@ -54,14 +57,12 @@ var (
 		"1 if nothing is signed for the log because the operator paused it.", []string{"origin"}, nil)
 )
 
-// Describe implements prometheus.Collector.
 func (c witnessedLogs) Describe(ch chan<- *prometheus.Desc) {
 	ch <- treeSizeDesc
 	ch <- signedAgeDesc
 	ch <- pausedDesc
 }
 
-// Collect implements prometheus.Collector.
 func (c witnessedLogs) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
 	defer cancel()

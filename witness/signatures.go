@@ -11,7 +11,8 @@ import (
 	"github.com/stele-log/stele/pkg/cosignature"
 )
 
-// splitText returns the text of a note.
+// splitText returns the text of a note, and false if there is no empty line after
+// one.
 func splitText(msg []byte) (string, bool) {
 	i := bytes.LastIndex(msg, []byte("\n\n"))
 	if i < 0 {
@@ -21,8 +22,8 @@ func splitText(msg []byte) (string, bool) {
 }
 
 // verifiedSignatures returns, for each key, its first signature line that is a
-// valid cosignature of the text and states a time. Other lines are passed over,
-// whatever they are.
+// valid cosignature of the text with a time. All other lines are ignored, valid
+// syntax or not.
 func verifiedSignatures(text string, lines []byte, keys []*cosignature.Verifier) []note.Signature {
 	var sigs []note.Signature
 	done := map[*cosignature.Verifier]bool{}
@@ -60,7 +61,7 @@ func parseSignature(line string) (sig note.Signature, raw []byte, ok bool) {
 	return note.Signature{Name: name, Hash: binary.BigEndian.Uint32(b), Base64: b64}, b[4:], true
 }
 
-// signedBy returns the note with those signatures.
+// signedBy returns the note with the given text and signatures.
 func signedBy(text string, sigs []note.Signature) []byte {
 	return append([]byte(text+"\n"), formatSignatures(sigs)...)
 }

@@ -17,14 +17,14 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// A ContradictionError says that a witness knows another history of the log
-// than this server, or more of it: the database was rolled back or rewritten,
-// another server signs with the same key, or the witness does not tell the
-// truth. Nothing more may be signed before a person has found out which.
+// A ContradictionError means that a witness has another history of the log on
+// record than this server, or a larger tree: the database was rolled back or
+// rewritten, another server signs with the same key, or the witness lies. Nothing
+// more may be signed before a person has found out which.
 type ContradictionError struct {
 	Witness string    // names in the policy, and URL
-	Ours    tree.Head // that the witness was asked to cosign
-	Size    uint64    // that the witness has on record
+	Ours    tree.Head // the head that the witness was asked to cosign
+	Size    uint64    // of the tree that the witness has on record
 	Reason  string
 }
 
@@ -33,43 +33,45 @@ func (e *ContradictionError) Error() string {
 		e.Witness, e.Reason, e.Size, e.Ours)
 }
 
-// Larger reports whether the witness has a larger size on record than ours.
-// Then ours may just be late.
+// Larger reports whether the witness has a larger size on record than ours. Then
+// ours may only be out of date: another server of this log may have signed more.
 func (e *ContradictionError) Larger() bool { return e.Size > e.Ours.Size }
 
-// A request is one checkpoint that witnesses are asked to cosign.
+// A request is one checkpoint to be cosigned.
 type request struct {
 	head tree.Head
 	text string
 	msg  []byte // with the log's own signatures alone
 }
 
-// A response is a witness's to a request: its signatures, or why there are none.
+// A response is the result of asking one witness: its signatures, or an error.
 type response struct {
 	from  *witnessClient
 	sigs  []note.Signature
 	err   error
-	again time.Time // when it may be asked again, if err is not nil
+	again time.Time // when it may be asked again; set if err is
 }
 
-// A witnessClient asks one witness about one log, once at a time. Two lines of a
-// policy with the same URL are one witness with two keys.
+// A witnessClient has the checkpoints of one log cosigned by one witness, one at a
+// time, and remembers what the witness has on record, so that most exchanges are
+// one request. Two lines of a policy with the same URL are one witness with two
+// keys.
 type witnessClient struct {
 	g      *Gatherer
 	client *Client
 	names  string // in the policy
 	keys   []*cosignature.Verifier
 
-	seen atomic.Uint64 // size the witness has on record, as far as is known
+	seen atomic.Uint64 // size that the witness has on record, for Stats; 0 if unknown
 
-	turn chan struct{}    // holds a token while an exchange is under way, which owns:
-	size uint64           // that the witness has on record; 0 to find out
-	text string           // cosigned last
+	turn chan struct{}    // holds a token while an exchange is under way; it guards:
+	size uint64           // that the witness has on record; 0 if unknown
+	text string           // of the checkpoint that was cosigned last
 	sigs []note.Signature // of text
 
-	failures int
-	failed   error
-	again    time.Time // not to be asked before
+	failures int       // since the last success
+	failed   error     // the last failure
+	again    time.Time // when the witness may be asked again
 }
 
 var errNoAnswer = errors.New("no answer yet")
@@ -100,8 +102,9 @@ func (g *Gatherer) addWitness(w policy.Witness) error {
 	return nil
 }
 
-// ask has the witness cosign a checkpoint. The context bounds how long it waits
-// for its turn; an exchange that has begun goes on to its end.
+// ask returns the witness's cosignatures of a checkpoint: those it remembers, or
+// those of a new exchange. The context bounds the wait for earlier exchanges; the
+// exchange itself is bounded by the pool's timeout.
 func (w *witnessClient) ask(ctx context.Context, r request) response {
 	select {
 	case w.turn <- struct{}{}:
@@ -109,8 +112,8 @@ func (w *witnessClient) ask(ctx context.Context, r request) response {
 	case <-ctx.Done():
 		return response{from: w, err: errNoAnswer, again: time.Now()}
 	}
-	// A request that is over may have been overtaken: were it sent now, the witness
-	// would rightly know a larger tree.
+	// If the request has ended meanwhile, a later one may have been sent before it,
+	// and a larger tree that the witness knows would be no contradiction.
 	if ctx.Err() != nil {
 		return response{from: w, err: errNoAnswer, again: time.Now()}
 	}
@@ -140,30 +143,30 @@ func (w *witnessClient) ask(ctx context.Context, r request) response {
 	return response{from: w, sigs: sigs}
 }
 
-// exchange sends the checkpoint with the proof from the size that the witness
-// is known to have on record. If it has another, it learns that and tries once
-// more.
+// exchange sends the checkpoint with a proof from the size that the witness is
+// believed to have on record. If it answers with another size, the checkpoint is
+// sent once more, with a proof from that.
 func (w *witnessClient) exchange(ctx context.Context, r request) ([]note.Signature, error) {
 	for try := 0; ; try++ {
 		sigs, err := w.send(ctx, r)
 		if err == nil {
-			w.learn(r.head.Size)
+			w.setSize(r.head.Size)
 			return sigs, nil
 		}
-		size, told := errors.AsType[*SizeError](err)
-		if !told {
-			return nil, w.judge(r, err)
+		size, ok := errors.AsType[*SizeError](err)
+		if !ok {
+			return nil, w.explainRefusal(r, err)
 		}
 		// SPEC: https://c2sp.org/tlog-witness#add-checkpoint
 		if size.Size > r.head.Size {
-			return nil, w.contradict(r.head, size.Size, "it knows a larger tree: "+
+			return nil, w.reportContradiction(r.head, size.Size, "it knows a larger tree: "+
 				"this log's database was rolled back or restored, or another server signs with its key")
 		}
 		if try > 0 {
-			w.learn(0)
-			return nil, fmt.Errorf("it does not stay with one size: asked to go on from what it said, %w", err)
+			w.setSize(0)
+			return nil, fmt.Errorf("it answers with another size each time: asked to continue from its own, %w", err)
 		}
-		w.learn(size.Size)
+		w.setSize(size.Size)
 	}
 }
 
@@ -175,14 +178,14 @@ func (w *witnessClient) send(ctx context.Context, r request) ([]note.Signature, 
 	return w.client.AddCheckpoint(ctx, w.size, hashes, r.msg, w.keys)
 }
 
-// judge returns a [*ContradictionError] if an answer that is no cosignature means
-// that the witness has another history on record, or else the error it was given.
-// The witness has another if it rejects a proof (422) from the size it has: it
-// would have answered 409 with the size if that were another.
+// explainRefusal returns a [*ContradictionError] if an error means that the witness
+// has another history on record, or else the error itself. It means that if the
+// witness rejects a proof (422) from the size that it has on record: for any other
+// size it would have answered 409.
 //
-// Older witnesses answer 409 without a size where 422 is asked for by now: to
-// another root of the same size.
-func (w *witnessClient) judge(r request, err error) error {
+// Older witnesses answer 409 without a size where the document requires 422 now,
+// to another root of the same size.
+func (w *witnessClient) explainRefusal(r request, err error) error {
 	status, ok := errors.AsType[*StatusError](err)
 	if !ok || w.size == 0 {
 		return err
@@ -190,14 +193,15 @@ func (w *witnessClient) judge(r request, err error) error {
 	switch {
 	case status.Status == http.StatusUnprocessableEntity,
 		status.Status == http.StatusConflict && w.size == r.head.Size:
-		return w.contradict(r.head, w.size, "the tree that it knows is not a part of ours: "+status.Error())
+		return w.reportContradiction(r.head, w.size, "the tree that it knows is not a part of ours: "+status.Error())
 	case status.Status == http.StatusConflict:
-		w.learn(0)
+		w.setSize(0)
 	}
 	return err
 }
 
-func (w *witnessClient) contradict(ours tree.Head, size uint64, reason string) error {
+// reportContradiction calls the Gatherer's Contradicted, and returns the error.
+func (w *witnessClient) reportContradiction(ours tree.Head, size uint64, reason string) error {
 	w.seen.Store(size)
 	e := &ContradictionError{fmt.Sprintf("%s (%s)", w.names, w.client.url), ours, size, reason}
 	if w.g.cfg.Contradicted != nil {
@@ -206,14 +210,15 @@ func (w *witnessClient) contradict(ours tree.Head, size uint64, reason string) e
 	return e
 }
 
-func (w *witnessClient) learn(size uint64) {
+// setSize records the size that the witness has on record, or 0 to find out.
+func (w *witnessClient) setSize(size uint64) {
 	w.size = size
 	if size > 0 {
 		w.seen.Store(size)
 	}
 }
 
-// fail records that the witness did not cosign, and when to ask it again.
+// fail records a failure, and when the witness may be asked again.
 func (w *witnessClient) fail(err error) {
 	cfg := w.g.cfg.Pool.cfg
 	wait := cfg.MaxBackoff
@@ -221,7 +226,7 @@ func (w *witnessClient) fail(err error) {
 		wait = min(wait, cfg.MinBackoff<<w.failures)
 	}
 	w.failures++
-	// Logs that failed together should not come back together.
+	// Logs that failed at one time should not try again at one time.
 	wait = wait/2 + rand.N(wait/2+1)
 	if status, ok := errors.AsType[*StatusError](err); ok {
 		wait = max(wait, status.RetryAfter)
@@ -229,8 +234,9 @@ func (w *witnessClient) fail(err error) {
 	w.failed, w.again = err, time.Now().Add(wait)
 }
 
-// probe returns an error if the witness has cosigned what is not of the history
-// with that head.
+// probe returns a [*ContradictionError] if the newest checkpoint that the witness
+// has cosigned is not of the history with that head. It returns nil if the witness
+// cannot be asked.
 func (w *witnessClient) probe(ctx context.Context, head tree.Head) error {
 	ctx, cancel := context.WithTimeout(ctx, w.g.cfg.Pool.cfg.Timeout)
 	defer cancel()
@@ -243,10 +249,10 @@ func (w *witnessClient) probe(ctx context.Context, head tree.Head) error {
 	defer release()
 	seen, err := w.client.Checkpoint(ctx, w.g.origin, w.g.verifiers, w.keys)
 	if err != nil {
-		return nil // it cannot tell, which most witnesses cannot
+		return nil // most witnesses have no monitoring endpoint
 	}
 	if seen.Size > head.Size {
-		return w.contradict(head, seen.Size, "it has cosigned a larger tree, signed by this log's key: "+
+		return w.reportContradiction(head, seen.Size, "it has cosigned a larger tree, signed by this log's key: "+
 			"this log's database was rolled back or restored, or another server signs with its key")
 	}
 	hashes, err := proof.Consistency(ctx, w.g.cfg.Nodes, seen.Size, head.Size)
@@ -254,7 +260,7 @@ func (w *witnessClient) probe(ctx context.Context, head tree.Head) error {
 		return err
 	}
 	if err := proof.VerifyConsistency(seen.Head, head, hashes); err != nil {
-		return w.contradict(head, seen.Size, "it has cosigned a tree, signed by this log's key, "+
+		return w.reportContradiction(head, seen.Size, "it has cosigned a tree, signed by this log's key, "+
 			"that is not a part of ours: "+err.Error())
 	}
 	return nil
