@@ -18,8 +18,11 @@ const (
 	// bytes.
 	MaxExtra = 1 << 20
 
-	maxReceipt    = checkpoint.MaxSize + MaxExtra/3*4 + 8<<10 // bytes
 	receiptHeader = "c2sp.org/tlog-proof@v1"
+
+	// maxReceipt is the size of the largest receipt, in bytes.
+	maxReceipt = len(receiptHeader+"\nextra \nindex 9223372036854775807\n\n") +
+		(MaxExtra+2)/3*4 + MaxHashes*len("CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n") + checkpoint.MaxSize
 )
 
 // A Receipt is all that is needed, beside an entry and a policy, to check
@@ -38,10 +41,7 @@ type Receipt struct {
 //
 // SPEC: https://c2sp.org/tlog-proof#format
 func (r Receipt) Format() []byte {
-	const number, hash = len("18446744073709551615"), (tree.HashSize + 2) / 3 * 4
-	b := make([]byte, 0, len(receiptHeader)+len("\nextra \nindex \n\n")+base64.StdEncoding.EncodedLen(len(r.Extra))+
-		number+len(r.Hashes)*(hash+1)+len(r.Checkpoint))
-	b = append(b, receiptHeader+"\n"...)
+	b := []byte(receiptHeader + "\n")
 	if len(r.Extra) > 0 {
 		b = append(b, "extra "...)
 		b = base64.StdEncoding.AppendEncode(b, r.Extra)

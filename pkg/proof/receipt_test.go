@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"errors"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -277,6 +278,27 @@ func TestReceiptSizes(t *testing.T) {
 	_, err := proof.ParseReceipt(r.Format())
 	wantError(t, err, "extra data")
 	_, err = proof.ParseReceipt(make([]byte, 4<<20))
+	wantError(t, err, "bytes, want at most")
+}
+
+// All parts of the largest receipt are as long as they may be.
+func TestTheLargestReceiptParses(t *testing.T) {
+	t.Parallel()
+	largest := proof.Receipt{
+		Extra:      make([]byte, proof.MaxExtra),
+		Index:      math.MaxInt64,
+		Hashes:     make([]tree.Hash, proof.MaxHashes),
+		Checkpoint: bytes.Repeat([]byte("c"), checkpoint.MaxSize),
+	}
+	r, err := proof.ParseReceipt(largest.Format())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(r, largest) {
+		t.Error("it is read as another")
+	}
+	largest.Checkpoint = append(largest.Checkpoint, 'c')
+	_, err = proof.ParseReceipt(largest.Format())
 	wantError(t, err, "bytes, want at most")
 }
 
