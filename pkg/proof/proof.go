@@ -77,7 +77,7 @@ func read(ctx context.Context, r tree.NodeReader, nodes proof.Nodes) ([]tree.Has
 		return nil, err
 	}
 	_, begin, end := nodes.Ephem()
-	if end-begin < 2 {
+	if begin == end {
 		return hashes, nil
 	}
 	for _, left := range hashes[begin+1 : end] {

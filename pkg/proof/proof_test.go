@@ -3,6 +3,7 @@ package proof_test
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -222,6 +223,21 @@ func TestVerifyAtTheEdges(t *testing.T) {
 	wantError(t, proof.VerifyInclusion(leaf, 0, empty, nil), "index is beyond size")
 	wantError(t, proof.VerifyInclusion(leaf, 5, five, nil), "index is beyond size")
 	wantError(t, proof.VerifyInclusion(leaf, 0, huge, make([]tree.Hash, 64)), "want at most 63")
+}
+
+// In a tree of 2^63-1 entries the first has a sibling on each of 63 levels.
+func TestTheLongestProofVerifies(t *testing.T) {
+	t.Parallel()
+	leaf := tree.LeafHash(entry(0))
+	hashes, root := make([]tree.Hash, proof.MaxHashes), leaf
+	for i := range hashes {
+		hashes[i] = tree.LeafHash(entry(uint64(i)))
+		root = tree.NodeHash(root, hashes[i])
+	}
+	head := tree.Head{Size: math.MaxInt64, Root: root}
+	if err := proof.VerifyInclusion(leaf, 0, head, hashes); err != nil {
+		t.Error(err)
+	}
 }
 
 func FuzzVerify(f *testing.F) {
