@@ -2,6 +2,7 @@ package event
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"mime"
 	"net/http"
@@ -86,18 +87,17 @@ func headerAttributes(h http.Header) ([]attribute, *Error) {
 		attributes = append(attributes, a)
 	}
 	slices.SortFunc(attributes, func(a, b attribute) int {
-		i, j := slices.Index(order, a.name), slices.Index(order, b.name)
-		switch {
-		case i >= 0 && j >= 0:
-			return i - j
-		case i >= 0:
-			return -1
-		case j >= 0:
-			return 1
-		}
-		return strings.Compare(a.name, b.name)
+		return cmp.Or(cmp.Compare(rank(a.name), rank(b.name)), strings.Compare(a.name, b.name))
 	})
 	return attributes, nil
+}
+
+// rank returns the place of an attribute in order; extensions share the last.
+func rank(name string) int {
+	if i := slices.Index(order, name); i >= 0 {
+		return i
+	}
+	return len(order)
 }
 
 // headerValue decodes the value of a ce- header. If it cannot, reason is why.

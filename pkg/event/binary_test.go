@@ -52,6 +52,8 @@ func TestBinaryModeIsTheSameEvent(t *testing.T) {
 		"UTF-8 as it is":    {"ce-type: größe", "", `{"type":"größe"}`},
 		"not our headers":   {"ce-type: t\ncex: 1\nx-ce-id: 2", "", `{"type":"t"}`},
 		"quote at one side": {`ce-type: "a`, "", `{"type":"\"a"}`},
+		"a quote alone":     {`ce-type: "`, "", `{"type":"\""}`},
+		"nothing escaped":   {`ce-type: "a\"`, "", `{"type":"a\\"}`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -69,24 +71,26 @@ func TestBinaryModeIsTheSameEvent(t *testing.T) {
 func TestBadBinaryModeNamesTheHeader(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ header, body, want, reason string }{
-		"no type":           {"ce-id: 1", "", "ce-type", "missing"},
-		"twice":             {"ce-type: a\nce-type: b", "", "ce-type", "once"},
-		"bad percent":       {"ce-type: 100%", "", "ce-type", "%25"},
-		"overlong UTF-8":    {"ce-type: %C0%A0", "", "ce-type", "UTF-8"},
-		"not UTF-8":         {"ce-type: \xe9", "", "ce-type", "UTF-8"},
-		"control character": {"ce-type: t\nce-x: %0A", "", "ce-x", "U+000A"},
-		"bad time":          {"ce-type: t\nce-time: now", "", "ce-time", "RFC 3339"},
-		"bad name":          {"ce-type: t\nce-user-id: 1", "", "ce-user-id", `'-' at byte 4`},
-		"recordedtime":      {"ce-type: t\nce-recordedtime: 1", "", "ce-recordedtime", "set by the server"},
-		"data":              {"ce-type: t\nce-data: 1", "", "ce-data", "body"},
-		"data_base64":       {"ce-type: t\nce-data_base64: 1", "", "ce-data_base64", `'_'`},
-		"datacontenttype":   {"ce-type: t\nce-datacontenttype: text/plain", "", "ce-datacontenttype", "Content-Type"},
-		"media type":        {"ce-type: t\ncontent-type: json", "", "content-type", "media type"},
-		"not JSON":          {"ce-type: t\ncontent-type: application/json", "{", "", "ends too early"},
-		"duplicate":         {"ce-type: t\ncontent-type: application/json", `{"a":1,"a":1}`, "", "duplicate"},
-		"two values":        {"ce-type: t\ncontent-type: application/json", `{} {}`, "", "more than one"},
-		"junk after":        {"ce-type: t\ncontent-type: application/json", `{} x`, "", "more than one"},
-		"injected member":   {"ce-type: t\ncontent-type: application/json", `1,"id":"2"`, "", "more than one"},
+		"no type":            {"ce-id: 1", "", "ce-type", "missing"},
+		"twice":              {"ce-type: a\nce-type: b", "", "ce-type", "once"},
+		"bad percent":        {"ce-type: 100%", "", "ce-type", "%25"},
+		"overlong UTF-8":     {"ce-type: %C0%A0", "", "ce-type", "UTF-8"},
+		"not UTF-8":          {"ce-type: \xe9", "", "ce-type", "UTF-8"},
+		"control character":  {"ce-type: t\nce-x: %0A", "", "ce-x", "U+000A"},
+		"empty in quotes":    {`ce-type: ""`, "", "ce-type", "empty"},
+		"percent, one digit": {"ce-type: t\nce-source: a%2", "", "ce-source", "%25"},
+		"bad time":           {"ce-type: t\nce-time: now", "", "ce-time", "RFC 3339"},
+		"bad name":           {"ce-type: t\nce-user-id: 1", "", "ce-user-id", `'-' at byte 4`},
+		"recordedtime":       {"ce-type: t\nce-recordedtime: 1", "", "ce-recordedtime", "set by the server"},
+		"data":               {"ce-type: t\nce-data: 1", "", "ce-data", "body"},
+		"data_base64":        {"ce-type: t\nce-data_base64: 1", "", "ce-data_base64", `'_'`},
+		"datacontenttype":    {"ce-type: t\nce-datacontenttype: text/plain", "", "ce-datacontenttype", "Content-Type"},
+		"media type":         {"ce-type: t\ncontent-type: json", "", "content-type", "media type"},
+		"not JSON":           {"ce-type: t\ncontent-type: application/json", "{", "", "ends too early"},
+		"duplicate":          {"ce-type: t\ncontent-type: application/json", `{"a":1,"a":1}`, "", "duplicate"},
+		"two values":         {"ce-type: t\ncontent-type: application/json", `{} {}`, "", "more than one"},
+		"junk after":         {"ce-type: t\ncontent-type: application/json", `{} x`, "", "more than one"},
+		"injected member":    {"ce-type: t\ncontent-type: application/json", `1,"id":"2"`, "", "more than one"},
 		"too deep": {"ce-type: t\ncontent-type: application/json",
 			strings.Repeat("[", 64) + strings.Repeat("]", 64), "", "64 deep"},
 		"too large": {"ce-type: t", strings.Repeat("x", event.MaxEntry), "", "too large"},
@@ -100,6 +104,9 @@ func TestBadBinaryModeNamesTheHeader(t *testing.T) {
 			}
 			if bad.Header != c.want || !strings.Contains(bad.Reason, c.reason) {
 				t.Errorf("header %q, want %q: %v", bad.Header, c.want, err)
+			}
+			if bad.Header != "" && bad.Offset != -1 {
+				t.Errorf("offset %d in a header", bad.Offset)
 			}
 			t.Log(err)
 		})
