@@ -52,7 +52,7 @@ func checkName(name []byte) string {
 // and U+007F to U+009F) nor code points that are not characters.
 func checkString(s []byte) string {
 	for i := 0; i < len(s); {
-		if c := s[i]; c >= ' ' && c < 0x7f {
+		if c := s[i]; c > 0x1f && c < 0x7f {
 			i++
 			continue
 		}
@@ -60,7 +60,7 @@ func checkString(s []byte) string {
 		switch {
 		case r == utf8.RuneError && n == 1:
 			return "not UTF-8"
-		case r < ' ' || 0x7f <= r && r <= 0x9f:
+		case r <= 0x1f || 0x7f <= r && r <= 0x9f:
 			return fmt.Sprintf("control character %U: attributes may have none; move the text into data", r)
 		case r&0xfffe == 0xfffe || 0xfdd0 <= r && r <= 0xfdef:
 			return fmt.Sprintf("%U is not a character: leave it out", r)
@@ -138,7 +138,7 @@ func checkSchema(s []byte) string {
 	case reason != "":
 	case scheme(s) == 0:
 		reason = `it has no scheme; write it like "https://example.org/schema.json"`
-	case bytes.IndexByte(s, '#') >= 0:
+	case bytes.ContainsRune(s, '#'):
 		reason = "it has a fragment; leave out what follows #"
 	}
 	if reason != "" {
@@ -155,10 +155,10 @@ func checkBase64(s []byte) string {
 	if bytes.ContainsAny(s, "\r\n") {
 		return wrong + ", without line ends"
 	}
-	buf := make([]byte, 0, 1024)
+	buf := make([]byte, 0, 1023) // whole groups of three
 	for enc := base64.StdEncoding.Strict(); len(s) > 0; {
 		// Only the last part may end in padding.
-		n := min(len(s), enc.EncodedLen(cap(buf)/3*3))
+		n := min(len(s), enc.EncodedLen(cap(buf)))
 		last := n == len(s)
 		if decoded, err := enc.AppendDecode(buf, s[:n]); err != nil || !last && len(decoded) != n/4*3 {
 			return wrong

@@ -2,6 +2,7 @@ package event_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,7 @@ func TestTimeIsRFC3339(t *testing.T) {
 		"2026-11-21T09:42:00+0100":           "",
 		"2026-11-21T09:42:00+01":             "",
 		"2026-11-21T09:42:00":                "",
+		"2026-11-21T09:42:00.5":              "",
 		"2026-11-21 09:42:00Z":               "",
 		"2026-11-21T09:42Z":                  "",
 		"2026-11-21T9:42:00Z":                "",
@@ -93,6 +95,8 @@ func TestSourceIsURIReference(t *testing.T) {
 		"http://user:pw@host:80/":         true,
 		"http://[2001:db8::1]:8080/x":     true,
 		"http://host:/":                   true,
+		"http://:80/":                     true,
+		"http://@host/":                   true,
 		"http://":                         true,
 		"file:///etc/passwd":              true,
 		"a%20b":                           true,
@@ -121,6 +125,33 @@ func TestSourceIsURIReference(t *testing.T) {
 		_, err := parseWith(t, "source", s)
 		if (err == nil) != good {
 			t.Errorf("source %q: error %v", s, err)
+		}
+	}
+}
+
+// Each byte is tried at each place where the grammar has its own rule for it.
+func TestURIReferenceHasNoOtherCharacters(t *testing.T) {
+	t.Parallel()
+	const digits, letters = "0123456789", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	const segment = letters + digits + "-._~!$&'()*+,;=:@"
+	for _, place := range []struct{ before, after, allowed string }{
+		{"/", "x", segment + "/?#"},
+		{"?", "x", segment + "/?#"},
+		{"#", "x", segment + "/?"},
+		{"", ":x", letters + "/?#"},
+		{"x", ":", letters + digits + "+-.:/?#"},
+		{"//x", "x", strings.ReplaceAll(segment, ":", "") + "/?#"},
+		{"//x:", "0", digits + "@/?#"},
+		{"/%", "0", digits + "abcdefABCDEF"},
+		{"/%0", "", digits + "abcdefABCDEF"},
+		{"//[::", "]", digits + "abcdefABCDEF"},
+	} {
+		for c := range 128 {
+			s := place.before + string(rune(c)) + place.after
+			_, err := parseWith(t, "source", s)
+			if good := strings.IndexByte(place.allowed, byte(c)) >= 0; good != (err == nil) {
+				t.Errorf("source %q: error %v", s, err)
+			}
 		}
 	}
 }

@@ -68,7 +68,7 @@ func digits(s []byte) (n int, ok bool) {
 		}
 		n = n*10 + int(c-'0')
 	}
-	return n, len(s) > 0
+	return n, true
 }
 
 func daysIn(year, month int) int {

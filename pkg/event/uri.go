@@ -65,12 +65,12 @@ func checkAuthority(s []byte) string {
 		host = s[i+1:]
 	}
 	var port []byte // with its colon
-	if bytes.HasPrefix(host, []byte{'['}) {
-		i := bytes.IndexByte(host, ']')
-		if i < 0 || !isIPLiteral(string(host[1:i])) {
+	if inner, ok := bytes.CutPrefix(host, []byte{'['}); ok {
+		address, after, closed := bytes.Cut(inner, []byte{']'})
+		if !closed || !isIPLiteral(string(address)) {
 			return "the part in brackets is not an IPv6 address"
 		}
-		port = host[i+1:]
+		port = after
 	} else {
 		name := host
 		if i := bytes.LastIndexByte(host, ':'); i >= 0 {
