@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -64,21 +63,21 @@ type parser struct {
 	received int    // in scanEntry: out[:received] is the event as received; -1 if unknown
 }
 
-// A field is the value of a string attribute: a part of parser.out or, if it
-// has escapes, a string of its own.
+// A field is the value of a string attribute: a part of parser.out if scan has
+// read it, or a string of its own.
 type field struct {
 	start, end int // within out
-	unescaped  string
+	text       string
 }
 
-func (f field) isSet() bool { return f.end > 0 || f.unescaped != "" }
+func (f field) isSet() bool { return f.end > 0 || f.text != "" }
 
 // in returns the value, given a text that begins with parser.out.
 func (f field) in(text string) string {
 	if f.end > 0 {
 		return text[f.start:f.end]
 	}
-	return f.unescaped
+	return f.text
 }
 
 // A member is one member of the event's object.
@@ -179,7 +178,7 @@ func (p *parser) readValue() ([]byte, int, error) {
 
 // unquote returns the text of a valid JSON string.
 func unquote(raw []byte) ([]byte, error) {
-	if bytes.IndexByte(raw, '\\') < 0 {
+	if !bytes.ContainsRune(raw, '\\') {
 		return raw[1 : len(raw)-1], nil
 	}
 	return jsontext.AppendUnquote(nil, raw)
@@ -209,26 +208,22 @@ func (p *parser) add(m member) *Error {
 			return errorAt(m.name, m.at, "%s", reason)
 		}
 	}
-	at := p.append(m, m.value)
-	if reason := p.addAttribute(m, text, at); reason != "" {
+	p.append(m, m.value)
+	if reason := p.addAttribute(m, text); reason != "" {
 		return errorAt(m.name, m.at, "%s", reason)
 	}
 	return nil
 }
 
 // addAttribute checks the value of an attribute, whose text is nil unless it is
-// a string. Its value is at p.out[at:]. It returns what is wrong.
-func (p *parser) addAttribute(m member, text []byte, at int) (reason string) {
+// a string. It returns what is wrong.
+func (p *parser) addAttribute(m member, text []byte) (reason string) {
 	if text == nil && !isStandard(m.name) {
 		return checkExtension(m.value)
 	} else if text == nil {
 		return "not a string: put it in double quotes"
 	}
-	f := field{start: at + 1, end: len(p.out) - 1}
-	if len(text) != len(m.value)-2 {
-		f = field{unescaped: string(text)}
-	}
-	return p.attribute(m.name, text, f)
+	return p.attribute(m.name, text, field{text: string(text)})
 }
 
 // attribute checks the text of a string attribute and keeps what event needs to
@@ -298,16 +293,14 @@ func (p *parser) addData(m member) *Error {
 	return nil
 }
 
-// append appends a member to p.out and returns where its value stands.
-func (p *parser) append(m member, value []byte) int {
+// append appends a member to p.out.
+func (p *parser) append(m member, value []byte) {
 	if len(p.out) > 1 {
 		p.out = append(p.out, ',')
 	}
 	p.out = append(p.out, m.rawName...)
 	p.out = append(p.out, ':')
-	at := len(p.out)
 	p.out = append(p.out, value...)
-	return at
 }
 
 // appendCompact appends a valid JSON value without white space, and returns how
@@ -386,11 +379,7 @@ func (p *parser) set(name, value string) field {
 	p.out = append(p.out, `,"`...)
 	p.out = append(p.out, name...)
 	p.out = append(p.out, `":`...)
-	at := len(p.out)
 	// A Sender's name was checked: the only error there is, UTF-8, cannot be.
 	p.out, _ = jsontext.AppendQuote(p.out, value)
-	if strings.ContainsAny(value, `"\`) {
-		return field{unescaped: value}
-	}
-	return field{start: at + 1, end: len(p.out) - 1}
+	return field{text: value}
 }
