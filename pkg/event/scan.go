@@ -19,7 +19,7 @@ func (p *parser) scan() (ok bool) {
 func (p *parser) scanEntry() (ok bool) {
 	p.received = -1
 	p.out, ok = p.scanner.Object(p.in, p.out, MaxDepth, p.takeOfEntry)
-	if !ok || p.received < 0 || len(p.out) != len(p.in)-1 {
+	if !ok || p.received == -1 || len(p.out) != len(p.in)-1 {
 		return false // an entry has no white space
 	}
 	p.out = p.out[:p.received]
@@ -51,10 +51,10 @@ func isScalar(c byte) bool { return c != '"' && c != '{' && c != '[' && c != 'n'
 // scannedOfEntry takes a member of an entry from the scanner, as addEntry takes
 // one from read.
 func (p *parser) scannedOfEntry(m scan.Member) bool {
-	if p.received < 0 && string(m.Name) != "recordedtime" {
+	if p.received == -1 && string(m.Name) != "recordedtime" {
 		return p.scanned(m)
 	}
-	if p.received < 0 {
+	if p.received == -1 {
 		p.received = m.Start - 1 // the comma
 	}
 	p.server.set(m.Name, m.Text)

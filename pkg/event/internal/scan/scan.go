@@ -15,6 +15,7 @@
 package scan
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
@@ -31,7 +32,7 @@ type Scanner struct {
 // collector takes no note of each change.
 //
 // Its methods take the offset of what they read and return the offset after it,
-// or -1 if they are not sure.
+// or unsure.
 type scan struct {
 	in     []byte
 	out    []byte   // in[:copied] without white space
@@ -40,6 +41,9 @@ type scan struct {
 	copied int      // in[copied:] up to the current offset is not in out yet
 	other  bool     // there are bytes beyond ASCII
 }
+
+// unsure is no offset: the scanner does not say what stands there.
+const unsure = -1
 
 // A Member is a member of the object that is read. Its slices are parts of the
 // input.
@@ -60,32 +64,32 @@ func (s *Scanner) Object(in, out []byte, depth int, take func(Member) bool) ([]b
 	one := scan{in: in, out: out, names: s.names[:0], depth: depth}
 	i := one.members(take)
 	s.names = one.names
-	return one.out, i >= 0
+	return one.out, i != unsure
 }
 
 // members reads the whole of the object.
 func (s *scan) members(take func(Member) bool) int {
 	i := s.space(0)
 	if !s.is(i, '{') {
-		return -1
+		return unsure
 	}
 	for i = s.space(i + 1); ; i = s.space(i + 1) {
 		m := Member{Start: s.position(i)}
-		if m.Name, i = s.name(i); i < 0 || s.seen(0, m.Name) {
-			return -1
+		if m.Name, i = s.name(i); i == unsure || s.seen(0, m.Name) {
+			return unsure
 		}
 		m.At = s.position(i)
 		start := i
 		var end int
-		if m.Text, end = s.plain(i); end < 0 {
+		if m.Text, end = s.plain(i); end == unsure {
 			m.Text, end = nil, s.value(i, 1)
 		}
-		if end < 0 {
-			return -1
+		if end == unsure {
+			return unsure
 		}
 		m.Value = s.in[start:end]
 		if !take(m) {
-			return -1
+			return unsure
 		}
 		if i = s.space(end); !s.is(i, ',') {
 			break
@@ -93,7 +97,7 @@ func (s *scan) members(take func(Member) bool) int {
 	}
 	s.out = append(s.out, s.in[s.copied:i]...)
 	if !s.is(i, '}') || SkipSpace(s.in, i+1) < len(s.in) || s.other && !utf8.Valid(s.in) {
-		return -1
+		return unsure
 	}
 	return i + 1
 }
@@ -103,11 +107,11 @@ func (s *scan) position(i int) int { return len(s.out) + i - s.copied }
 
 // name reads a member's name and the colon after it.
 func (s *scan) name(i int) (name []byte, end int) {
-	if name, i = s.plain(i); i < 0 {
-		return nil, -1
+	if name, i = s.plain(i); i == unsure {
+		return nil, unsure
 	}
 	if i = s.space(i); !s.is(i, ':') {
-		return nil, -1
+		return nil, unsure
 	}
 	return name, s.space(i + 1)
 }
@@ -115,7 +119,7 @@ func (s *scan) name(i int) (name []byte, end int) {
 // value reads a JSON value that stands in depth objects and arrays.
 func (s *scan) value(i, depth int) int {
 	if i >= len(s.in) {
-		return -1
+		return unsure
 	}
 	switch s.in[i] {
 	case '"':
@@ -123,7 +127,7 @@ func (s *scan) value(i, depth int) int {
 	case '{', '[':
 		switch {
 		case depth == s.depth:
-			return -1
+			return unsure
 		case s.in[i] == '{':
 			return s.object(i, depth+1)
 		}
@@ -138,11 +142,11 @@ func (s *scan) object(i, depth int) int {
 	}
 	for base := len(s.names); ; i = s.space(i + 1) {
 		name, at := s.name(i)
-		if at < 0 || s.seen(base, name) {
-			return -1
+		if at == unsure || s.seen(base, name) {
+			return unsure
 		}
-		if i = s.value(at, depth); i < 0 {
-			return -1
+		if i = s.value(at, depth); i == unsure {
+			return unsure
 		}
 		if i = s.space(i); !s.is(i, ',') {
 			s.names = s.names[:base]
@@ -156,8 +160,8 @@ func (s *scan) array(i, depth int) int {
 		return i + 1
 	}
 	for ; ; i = s.space(i + 1) {
-		if i = s.value(i, depth); i < 0 {
-			return -1
+		if i = s.value(i, depth); i == unsure {
+			return unsure
 		}
 		if i = s.space(i); !s.is(i, ',') {
 			return s.after(i, ']')
@@ -191,7 +195,7 @@ func (s *scan) after(i int, c byte) int {
 	if s.is(i, c) {
 		return i + 1
 	}
-	return -1
+	return unsure
 }
 
 // space skips white space, and leaves it out of the output.
@@ -200,63 +204,60 @@ func (s *scan) space(i int) int {
 		return i
 	}
 	end := SkipSpace(s.in, i)
-	if end > i {
-		s.out = append(s.out, s.in[s.copied:i]...)
-		s.copied = end
-	}
+	s.out = append(s.out, s.in[s.copied:i]...)
+	s.copied = end
 	return end
 }
 
 // plain reads a string of printable ASCII without escapes and returns its text.
 func (s *scan) plain(i int) (text []byte, end int) {
 	if !s.is(i, '"') {
-		return nil, -1
+		return nil, unsure
 	}
 	end = skipPlain(s.in, i+1)
 	if !s.is(end, '"') {
-		return nil, -1
+		return nil, unsure
 	}
 	return s.in[i+1 : end], end + 1
 }
 
 // string reads any string.
 func (s *scan) string(i int) int {
-	for i = skipPlain(s.in, i+1); i >= 0 && i < len(s.in); i = skipPlain(s.in, i) {
+	for i = skipPlain(s.in, i+1); i < len(s.in); i = skipPlain(s.in, i) {
 		switch c := s.in[i]; {
 		case c == '"':
 			return i + 1
 		case c == '\\':
-			i = s.escape(i)
+			if i = s.escape(i); i == unsure {
+				return unsure
+			}
 		case c >= utf8.RuneSelf:
 			s.other = true
 			i++
-		case c < ' ':
-			return -1
-		default:
+		case c == 0x7f:
 			i++
-		}
-		if i < 0 {
-			return -1
+		default:
+			return unsure
 		}
 	}
-	return -1
+	return unsure
 }
 
 // escape reads an escape. It gives up on surrogates, which must come in pairs.
 func (s *scan) escape(i int) int {
 	if i+1 >= len(s.in) {
-		return -1
+		return unsure
 	}
 	switch s.in[i+1] {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		return i + 2
 	case 'u':
 		if i+6 > len(s.in) || s.in[i+2]|0x20 == 'd' || slices.ContainsFunc(s.in[i+2:i+6], notHex) {
-			return -1
+			return unsure
 		}
 		return i + 6
 	}
-	return -1
+	return unsure
 }
 
 func notHex(c byte) bool {
@@ -266,7 +267,7 @@ func notHex(c byte) bool {
 // scalar reads a number, true, false or null.
 func (s *scan) scalar(i int) int {
 	if i >= len(s.in) {
-		return -1
+		return unsure
 	}
 	switch s.in[i] {
 	case 't':
@@ -280,10 +281,10 @@ func (s *scan) scalar(i int) int {
 }
 
 func (s *scan) word(i int, word string) int {
-	if end := i + len(word); end <= len(s.in) && string(s.in[i:end]) == word {
-		return end
+	if bytes.HasPrefix(s.in[i:], []byte(word)) {
+		return i + len(word)
 	}
-	return -1
+	return unsure
 }
 
 // number reads a number.
@@ -295,12 +296,12 @@ func (s *scan) number(i int) int {
 	}
 	if s.is(i, '0') {
 		i++
-	} else if i = s.digits(i); i < 0 {
-		return -1
+	} else if i = s.digits(i); i == unsure {
+		return unsure
 	}
 	if s.is(i, '.') {
-		if i = s.digits(i + 1); i < 0 {
-			return -1
+		if i = s.digits(i + 1); i == unsure {
+			return unsure
 		}
 	}
 	if !s.is(i, 'e') && !s.is(i, 'E') {
@@ -319,7 +320,7 @@ func (s *scan) digits(i int) int {
 		i++
 	}
 	if i == start {
-		return -1
+		return unsure
 	}
 	return i
 }
