@@ -1,6 +1,7 @@
 package event_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -60,6 +61,40 @@ func TestDecodeRefusesWhatAppendEntryCannotMake(t *testing.T) {
 			}
 			t.Log(err)
 		})
+	}
+}
+
+// Of its id only the hexadecimal digits are the server's to choose, and of
+// those not the version and not all of the variant.
+func TestIDsThatTheServerSetsAreUUIDs(t *testing.T) {
+	t.Parallel()
+	before, after := `{"type":"t"`+stamp+by+spec+`,"id":"`, `"`+source+setTime+`}`
+	for at, allowed := range map[int]string{
+		0: "0123456789abcdef", 8: "-", 14: "7", 19: "89ab", 35: "0123456789abcdef",
+	} {
+		for c := range 256 {
+			id := []byte(fixedID)
+			id[at] = byte(c)
+			_, err := event.Decode([]byte(before + string(id) + after))
+			if good := strings.IndexByte(allowed, byte(c)) >= 0; good != (err == nil) {
+				t.Errorf("id %q: error %v", id, err)
+			}
+		}
+	}
+}
+
+func TestDecodeSaysWhereAnEntryIsNotAsTheFormatSays(t *testing.T) {
+	t.Parallel()
+	good := `{"type":"t"` + stamp + by + spec + id + source + setTime + `}`
+	for bad, at := range map[string]int{
+		`{ ` + good[1:]: 1,
+		strings.Replace(good, spec+id, id+spec, 1): len(`{"type":"t"` + stamp + by + `,"`),
+		good + " ": len(good),
+	} {
+		_, err := event.Decode([]byte(bad))
+		if want := fmt.Sprintf("from byte %d on", at); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want one with %q", bad, err, want)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -165,6 +166,7 @@ func TestBadEventIsRefusedWithPlaceAndReason(t *testing.T) {
 		"name with umlaut":            {`{"type":"t","größe":"1"}`, "/größe", `'ö' at byte 2`},
 		"name with a slash":           {`{"type":"t","a/b~c":"1"}`, "/a~1b~0c", `'/'`},
 		"empty name":                  {`{"type":"t","":"1"}`, "/", "0 bytes"},
+		"name as long as a pointer":   {`{"type":"t","` + strings.Repeat("n", 255) + `":"1"}`, "/" + strings.Repeat("n", 255), "1 to 64"},
 		"very long name":              {`{"type":"t","` + strings.Repeat("n", 1000) + `":"1"}`, "", "1 to 64"},
 		"long name":                   {`{"type":"t","` + strings.Repeat("n", 65) + `":"1"}`, "/" + strings.Repeat("n", 65), "1 to 64"},
 		"recordedtime":                {`{"type":"t","recordedtime":"2026-11-21T09:42:00Z"}`, "/recordedtime", "set by the server"},
@@ -177,7 +179,10 @@ func TestBadEventIsRefusedWithPlaceAndReason(t *testing.T) {
 		"control character":           {`{"type":"t","x":"a\u0001b"}`, "/x", "U+0001"},
 		"delete character":            {`{"type":"t` + "\x7f" + `"}`, "/type", "U+007F"},
 		"control character above":     {`{"type":"t\u0085"}`, "/type", "U+0085"},
+		"unit separator":              {`{"type":"t\u001f"}`, "/type", "U+001F"},
+		"last control character":      {`{"type":"t\u009f"}`, "/type", "U+009F"},
 		"noncharacter":                {`{"type":"t","subject":"\ufdd0"}`, "/subject", "U+FDD0"},
+		"last noncharacter":           {`{"type":"t","subject":"\ufdef"}`, "/subject", "U+FDEF"},
 		"noncharacter in plane 1":     {`{"type":"t","subject":"` + "\U0001ffff" + `"}`, "/subject", "U+1FFFF"},
 		"both data":                   {`{"type":"t","data":1,"data_base64":"AA=="}`, "/data_base64", "send one of them"},
 		"both data, other order":      {`{"type":"t","data_base64":"AA==","data":null}`, "/data", "send one of them"},
@@ -210,6 +215,66 @@ func TestBadEventIsRefusedWithPlaceAndReason(t *testing.T) {
 			}
 			t.Log(err)
 		})
+	}
+}
+
+func TestEventsAtTheLimitsAreTaken(t *testing.T) {
+	t.Parallel()
+	for name, json := range map[string]string{
+		"longest name":                    `{"type":"t","` + strings.Repeat("n", event.MaxName) + `":"1"}`,
+		"first and last of letters":       `{"type":"t","a0z9":"1"}`,
+		"beside control characters":       `{"type":" ~\u00a0"}`,
+		"beside noncharacters":            `{"type":"\ufdcf\ufdf0\ufffd"}`,
+		"smallest and largest integers":   `{"type":"t","a":-2147483648,"b":2147483647}`,
+		"many values, none deep":          `{"type":"t","data":["\ud83d\ude00"` + strings.Repeat(",[{}]", event.MaxDepth) + `]}`,
+		"base64 of more than one part":    `{"type":"t","data_base64":"` + strings.Repeat("AAAA", 1000) + `AA=="}`,
+		"base64 of just so many parts":    `{"type":"t","data_base64":"` + strings.Repeat("A", 2*1364) + `"}`,
+		"members that are escaped, empty": `{"type":"t","data":{"\u0061":{},"b":[]}}`,
+	} {
+		if _, err := event.Parse([]byte(json), known); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestErrorAboutTheWholeHasNoOffset(t *testing.T) {
+	t.Parallel()
+	large := `{"type":"t","data":"` + strings.Repeat("x", event.MaxEntry) + `"}`
+	for name, c := range map[string]struct {
+		json   string
+		sender event.Sender
+	}{
+		"no type":   {`{"data":1}`, known},
+		"no sender": {`{"type":"t"}`, event.Sender{}},
+		"too large": {large, known},
+	} {
+		_, err := event.Parse([]byte(c.json), c.sender)
+		if bad, ok := errors.AsType[*event.Error](err); !ok || bad.Offset != -1 {
+			t.Errorf("%s: %+v", name, err)
+		}
+	}
+}
+
+func TestErrorNamesThePlace(t *testing.T) {
+	t.Parallel()
+	for want, e := range map[string]event.Error{
+		"reason":                      {Item: -1, Offset: -1},
+		"byte 7: reason":              {Item: -1, Offset: 7},
+		"/a: reason":                  {Item: -1, Offset: -1, Pointer: "/a"},
+		"/a (byte 0): reason":         {Item: -1, Offset: 0, Pointer: "/a"},
+		"header ce-a: reason":         {Item: -1, Offset: -1, Header: "ce-a"},
+		"item 0: reason":              {Item: 0, Offset: -1},
+		"line 1: byte 7: reason":      {Item: 0, Line: 1, Offset: 7},
+		"item 2: /2 (byte 7): reason": {Item: 2, Offset: 7, Pointer: "/2"},
+	} {
+		e.Reason = "reason"
+		if got := e.Error(); got != want {
+			t.Errorf("%+v is written %q, want %q", e, got, want)
+		}
+	}
+	e := event.Error{Item: -1, Reason: "reason"}
+	if got := e.Error(); got != "reason" {
+		t.Errorf("at the very start it is written %q", got)
 	}
 }
 
@@ -277,6 +342,7 @@ func TestSenderNeedsAName(t *testing.T) {
 
 func TestNewIDsAreDistinctAndSorted(t *testing.T) {
 	t.Parallel()
+	uuid7 := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 	seen := map[string]bool{}
 	last := ""
 	for range 1000 {
@@ -285,7 +351,7 @@ func TestNewIDsAreDistinctAndSorted(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The first 13 characters are the milliseconds.
-		if seen[e.ID] || e.ID[:13] < last || len(e.ID) != 36 || e.ID[14] != '7' {
+		if seen[e.ID] || e.ID[:13] < last || !uuid7.MatchString(e.ID) {
 			t.Fatalf("id %s after %s", e.ID, last)
 		}
 		seen[e.ID], last = true, e.ID[:13]
