@@ -1,11 +1,15 @@
 package policy_test
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/cosignature"
 	"github.com/stele-log/stele/pkg/policy"
 )
@@ -118,8 +122,46 @@ func TestParseHoldsItsLimits(t *testing.T) {
 	}
 	_, err := policy.Parse(build(257))
 	wantError(t, err, "more than 256 logs")
-	_, err = policy.Parse(make([]byte, 1<<20+1))
+	const quorum = "quorum none\n"
+	comment := "#" + strings.Repeat("x", 1<<20-len("#\n"+quorum)) + "\n"
+	if _, err := policy.Parse([]byte(comment + quorum)); err != nil {
+		t.Error(err)
+	}
+	_, err = policy.Parse([]byte(comment + quorum + "\n"))
 	wantError(t, err, "want at most 1048576")
+}
+
+// Of some hundred thousand keys with one name, two have the same ID of 32 bits.
+func TestParseRefusesKeysThatCannotBeToldApart(t *testing.T) {
+	t.Parallel()
+	seed := func(n uint32) io.Reader {
+		return bytes.NewReader(append(binary.BigEndian.AppendUint32(nil, n), make([]byte, 28)...))
+	}
+	var logs, witnesses string
+	for _, n := range []uint32{68694, 103129} {
+		_, vkey, err := checkpoint.GenerateKey(seed(n), origin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		logs += "log " + vkey + "\n"
+	}
+	for _, n := range []uint32{37947, 77777} {
+		_, vkey, err := cosignature.GenerateKey(seed(n), cosignature.Ed25519, "w.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		witnesses += fmt.Sprintf("witness w%d %s\n", n, vkey)
+	}
+	_, err := policy.Parse([]byte(logs + "quorum none\n"))
+	wantError(t, err, `line 2: two keys of log "log.example/one" have the same ID, 084b6eba`)
+	_, err = policy.Parse([]byte(witnesses + "quorum none\n"))
+	wantError(t, err, `line 2: the keys of witnesses "w77777" and "w37947" have the same name and ID`)
+}
+
+func TestParseRefusesAControlCharacterAtTheStartOfALine(t *testing.T) {
+	t.Parallel()
+	_, err := policy.Parse([]byte("\x01quorum none\n"))
+	wantError(t, err, `line 1: control character '\x01'`)
 }
 
 func FuzzParse(f *testing.F) {
