@@ -139,6 +139,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"trailing bits in base64", spoil(good, func(s string) string { return s[:len(s)-3] + "B==" }), "malformed"},
 		{"trailing bits in a stranger's base64", spoil(cosigned, func(s string) string { return s[:len(s)-2] + "B=" }), "malformed"},
 		{"signature without a key ID", spoil(good, func(string) string { return "AAAA" }), "malformed"},
+		{"signature that is a key ID only", spoil(good, func(string) string { return "AAAAAA==" }), "want an em dash"},
+		{"no text", append([]byte("\n\n"), lastLine(good)...), signature},
 		{"same line twice", append(bytes.Clone(good), lastLine(good)...), "two signatures by the key"},
 		{"two signatures of a stranger", append(bytes.Clone(cosigned), lastLine(spoil(cosigned, otherSignature))...), "two signatures by the key"},
 		{"not ended", good[:len(good)-1], "malformed"},
@@ -157,6 +159,22 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTheLargestNoteIsSignedAndOpened(t *testing.T) {
+	t.Parallel()
+	ed, c := ed25519Key(t, origin, 1), example()
+	c.Extensions = "x\n"
+	room := checkpoint.MaxSize - len(mustSign(t, c, ed))
+	c.Extensions = strings.Repeat("x", room) + c.Extensions
+	if _, _, err := checkpoint.Open(mustSign(t, c, ed), origin, ed.verifier); err != nil {
+		t.Error(err)
+	}
+	c.Extensions = "x" + c.Extensions
+	_, err := checkpoint.Sign(c, ed)
+	wantError(t, err, "note of 1048577 bytes, want at most 1048576")
+	_, _, err = checkpoint.Open(rawSign(t, c.String(), ed), origin, ed.verifier)
+	wantError(t, err, "note of 1048577 bytes, want at most 1048576")
 }
 
 func TestOpenRefusesKeysThatAreNotTheLogs(t *testing.T) {
