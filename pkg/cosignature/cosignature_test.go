@@ -166,12 +166,15 @@ func TestSignerRefuses(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		early, err := cosignature.NewSigner(skey, func() time.Time { return time.Time{} })
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := early.Sign([]byte(text)); err == nil || !strings.Contains(err.Error(), "before 1970") {
-			t.Errorf("%s: with a clock that is not set the error is %v", typ, err)
+		// A time of 0 would state none.
+		for _, at := range []time.Time{{}, time.Unix(0, 0)} {
+			early, err := cosignature.NewSigner(skey, func() time.Time { return at })
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := early.Sign([]byte(text)); err == nil || !strings.Contains(err.Error(), "before 1970") {
+				t.Errorf("%s: with a clock at %v the error is %v", typ, at, err)
+			}
 		}
 	}
 }
