@@ -62,21 +62,21 @@ type Member struct {
 // ends in a part of the object.
 func (s *Scanner) Object(in, out []byte, depth int, take func(Member) bool) ([]byte, bool) {
 	one := scan{in: in, out: out, names: s.names[:0], depth: depth}
-	i := one.members(take)
+	ok := one.members(take)
 	s.names = one.names
-	return one.out, i != unsure
+	return one.out, ok
 }
 
-// members reads the whole of the object.
-func (s *scan) members(take func(Member) bool) int {
+// members reads the whole of the object, and reports whether it is sure.
+func (s *scan) members(take func(Member) bool) bool {
 	i := s.space(0)
 	if !s.is(i, '{') {
-		return unsure
+		return false
 	}
 	for i = s.space(i + 1); ; i = s.space(i + 1) {
 		m := Member{Start: s.position(i)}
 		if m.Name, i = s.name(i); i == unsure || s.seen(0, m.Name) {
-			return unsure
+			return false
 		}
 		m.At = s.position(i)
 		start := i
@@ -85,21 +85,18 @@ func (s *scan) members(take func(Member) bool) int {
 			m.Text, end = nil, s.value(i, 1)
 		}
 		if end == unsure {
-			return unsure
+			return false
 		}
 		m.Value = s.in[start:end]
 		if !take(m) {
-			return unsure
+			return false
 		}
 		if i = s.space(end); !s.is(i, ',') {
 			break
 		}
 	}
 	s.out = append(s.out, s.in[s.copied:i]...)
-	if !s.is(i, '}') || SkipSpace(s.in, i+1) < len(s.in) || s.other && !utf8.Valid(s.in) {
-		return unsure
-	}
-	return i + 1
+	return s.is(i, '}') && SkipSpace(s.in, i+1) == len(s.in) && (!s.other || utf8.Valid(s.in))
 }
 
 // position returns where in[i] will be in the output.
@@ -266,9 +263,6 @@ func notHex(c byte) bool {
 
 // scalar reads a number, true, false or null.
 func (s *scan) scalar(i int) int {
-	if i >= len(s.in) {
-		return unsure
-	}
 	switch s.in[i] {
 	case 't':
 		return s.word(i, "true")
