@@ -1,5 +1,10 @@
 package postgres
 
+// This file is the cursors of followers, which are updated in place: they are derived.
+// A move is one statement whose WHERE, or ON CONFLICT, compares with the position
+// that the follower started from. Of two that race, PostgreSQL has the second wait for
+// the first and compare again, so it changes no row and is stale.
+
 import (
 	"context"
 	"fmt"
@@ -39,7 +44,9 @@ type executor interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }
 
-// move moves a cursor, or fails with ErrStale.
+// move moves a cursor, or fails with ErrStale. Within a transaction that error makes
+// its caller roll back, so what a follower stores and where it stands stay in step. A
+// move from the zero Position inserts the row: the follower has no cursor yet.
 func (l *Log) move(ctx context.Context, db executor, m storage.Move) error {
 	args := pgx.StrictNamedArgs{"log": l.id, "follower": m.Follower, "version": m.To.Version, "next": m.To.Next}
 	query := sqlAddCursor

@@ -1,5 +1,11 @@
 package postgres
 
+// This file is leases: one sequencer a log. Two mechanisms share the work. An advisory
+// lock, held by a session, keeps a second server from starting, and PostgreSQL frees it
+// when the holder's process or machine is gone. An epoch, one row of stele.epochs for
+// each lease, is for a holder that has lost its session and not noticed: its commits
+// still carry the old epoch, and the trigger check_newest refuses them.
+
 import (
 	"context"
 	"errors"
@@ -20,18 +26,22 @@ const (
 	pingTimeout = 5 * time.Second
 )
 
-// A lease is a session that holds a log's advisory lock.
+// A lease is a session that holds a log's advisory lock. Its goroutine, watch, ends
+// with the lease; it alone uses the connection, as pgx allows one user at a time.
 type lease struct {
 	log   *Log
 	conn  *pgx.Conn // used by one goroutine: first Lead, then watch
 	epoch uint64
-	lost  chan struct{}
+	lost  chan struct{} // closed when the lease has ended
 	stop  context.CancelFunc
-	done  chan struct{}
+	done  chan struct{} // closed once the lock is free
 	end   sync.Once
 }
 
-// Lead implements storage.Log. The lease has a connection of its own.
+var _ storage.Lease = (*lease)(nil)
+
+// Lead takes the lock on a connection of its own, outside the pool: the lock lives
+// as long as the session, and a pool closes sessions that are idle or old.
 func (l *Log) Lead(ctx context.Context) (storage.Lease, error) {
 	lease, err := l.lead(ctx)
 	if err != nil {
@@ -40,6 +50,10 @@ func (l *Log) Lead(ctx context.Context) (storage.Lease, error) {
 	return lease, nil
 }
 
+// lead takes the lock first and begins the epoch second. The trigger fence has the new
+// epoch wait for commits under way, so no commit of an old epoch comes after it. A
+// crash between the two leaves no trace but a lock that the session's end frees; after
+// the second it leaves an epoch that was never used, which does no harm.
 func (l *Log) lead(ctx context.Context) (_ *lease, err error) {
 	conn, err := pgx.ConnectConfig(ctx, l.store.pool.Config().ConnConfig)
 	if err != nil {
@@ -70,7 +84,9 @@ func (l *Log) lead(ctx context.Context) (_ *lease, err error) {
 	return lease, lease.start()
 }
 
-// lock takes the log's advisory lock, at once or not at all.
+// lock takes the log's advisory lock, at once or not at all, since a server that waits
+// should report why. The name of the holder in the error is for people: it is the
+// newest epoch's, read after the lock was refused.
 func (l *Log) lock(ctx context.Context, conn *pgx.Conn) error {
 	args := pgx.StrictNamedArgs{"log": l.id}
 	var locked bool
@@ -87,7 +103,8 @@ func (l *Log) lock(ctx context.Context, conn *pgx.Conn) error {
 	return fmt.Errorf("%w: %s", storage.ErrLeased, holder)
 }
 
-// start watches the lease from now on.
+// start watches the lease from now on. It registers the lease under the store's mutex,
+// so Close either releases the lease or makes start fail.
 func (l *lease) start() error {
 	store := l.log.store
 	store.mu.Lock()
@@ -102,19 +119,19 @@ func (l *lease) start() error {
 	return nil
 }
 
-// Epoch implements storage.Lease.
 func (l *lease) Epoch() uint64 { return l.epoch }
 
-// Lost implements storage.Lease.
 func (l *lease) Lost() <-chan struct{} { return l.lost }
 
-// Release implements storage.Lease. The lock is free when it returns.
+// Release waits for watch, so another server can take the lock once it has returned.
 func (l *lease) Release() {
 	l.end.Do(l.stop)
 	<-l.done
 }
 
-// watch waits until the lease is released or its session ends.
+// watch waits until the lease is released or its session ends. It closes lost before
+// it frees the lock, so a holder hears of a release no later than its successor. If the
+// session ended first, a successor may be quicker; then the epoch fences.
 func (l *lease) watch(ctx context.Context) {
 	defer close(l.done)
 	for l.alive(ctx) {
@@ -152,6 +169,8 @@ func (l *lease) unlock() {
 	closeConn(l.conn)
 }
 
+// closeConn has a context of its own: that of the caller may have ended already, and
+// the database should still be told.
 func closeConn(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), pingTimeout)
 	defer cancel()

@@ -1,5 +1,11 @@
 package postgres
 
+// This file is the log itself: one write, Commit, and the reads of what was
+// written. Each method runs one statement on a connection of the pool, so none
+// holds a transaction open while its caller does something else. pgx prepares each
+// statement once for a connection and sends and receives values in binary; a chunk
+// or a tile is therefore never spelled out as text.
+
 import (
 	"context"
 	"fmt"
@@ -12,7 +18,8 @@ import (
 	"github.com/stele-log/stele/storage/internal/column"
 )
 
-// A Log is one log in a Store.
+// A Log is one log in a Store. Its number is what the tables and the advisory locks
+// know it by, and means nothing outside the database.
 type Log struct {
 	store *Store
 	id    int32
@@ -21,10 +28,10 @@ type Log struct {
 
 var _ storage.Log = (*Log)(nil)
 
-// Info implements storage.Log.
 func (l *Log) Info() storage.Info { return l.info }
 
-// Head implements storage.Log.
+// Head reads the newest row of heads. It is what the sequencer asks after a commit
+// whose outcome it does not know: the commit took place if the head is its own.
 func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 	var head tree.Head
 	var root []byte
@@ -38,7 +45,14 @@ func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 	return head, nil
 }
 
-// Commit implements storage.Log.
+// Commit runs sqlCommit, and nothing else, so a crash of the server or of the
+// database leaves the whole batch or none of it. There is no BEGIN, so no transaction
+// stays open, with its locks, if this process stops between two statements.
+//
+// The schema decides whether the batch is accepted, and sentinel names the reason:
+// check_newest refuses an old epoch or an old base, heads_base_key all but one of the
+// commits that race, check_cover a batch whose chunks leave a gap. A connection that
+// breaks leaves the outcome unknown; pgx does not send the statement again.
 func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
 	if _, err := l.store.pool.Exec(ctx, sqlCommit, l.commitArgs(batch)); err != nil {
 		return fmt.Errorf("commit entries %d to %d of log %q: %w",
@@ -47,6 +61,8 @@ func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
 	return nil
 }
 
+// commitArgs turns the rows of a batch into one array a column. The text of the
+// statement is then the same for a batch of any size, so that it is prepared once.
 func (l *Log) commitArgs(batch storage.Batch) pgx.StrictNamedArgs {
 	starts := make([]uint64, len(batch.Chunks))
 	counts := make([]int, len(batch.Chunks))
@@ -68,7 +84,9 @@ func (l *Log) commitArgs(batch storage.Batch) pgx.StrictNamedArgs {
 	}
 }
 
-// EachChunk implements storage.Log.
+// EachChunk hands each chunk on in the connection's read buffer (DriverBytes), which
+// the next row overwrites, so a range of any length takes the memory of about one chunk.
+// The connection goes back to the pool after the last row or an error of f.
 func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {
 	rows, _ := l.store.pool.Query(ctx, sqlChunks, pgx.StrictNamedArgs{
 		"log": l.id, "start": column.Bound(start), "end": column.Bound(end),
@@ -89,7 +107,6 @@ func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.C
 	return nil
 }
 
-// Tile implements storage.Log.
 func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error) {
 	var data []byte
 	err := l.store.pool.QueryRow(ctx, sqlTile, pgx.StrictNamedArgs{
@@ -101,7 +118,7 @@ func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error)
 	return data, nil
 }
 
-// EachTile implements storage.Log.
+// EachTile hands tiles on as EachChunk does chunks, without a copy.
 func (l *Log) EachTile(ctx context.Context, level int, start, end uint64, f func(index uint64, data []byte) error) error {
 	rows, _ := l.store.pool.Query(ctx, sqlTiles, pgx.StrictNamedArgs{
 		"log": l.id, "level": level, "start": column.Bound(start), "end": column.Bound(end),
@@ -123,7 +140,8 @@ func (l *Log) EachTile(ctx context.Context, level int, start, end uint64, f func
 	return nil
 }
 
-// TileRoots implements storage.Log.
+// TileRoots counts the rows it gets: tiles have no gaps below the head, so fewer than
+// asked for means that the last of them are not full yet.
 func (l *Log) TileRoots(ctx context.Context, level int, start, end uint64) ([]tree.Hash, error) {
 	rows, _ := l.store.pool.Query(ctx, sqlTileRoots, pgx.StrictNamedArgs{
 		"log": l.id, "level": level, "start": column.Bound(start), "end": column.Bound(end),
@@ -145,7 +163,9 @@ func (l *Log) TileRoots(ctx context.Context, level int, start, end uint64) ([]tr
 	return roots, nil
 }
 
-// AddCheckpoint implements storage.Log.
+// AddCheckpoint inserts one row. Its foreign keys refuse a number that does not follow
+// the last one, and a size that no head has; the primary key lets one of those that
+// race for a number have it.
 func (l *Log) AddCheckpoint(ctx context.Context, c storage.Checkpoint) error {
 	_, err := l.store.pool.Exec(ctx, sqlAddCheckpoint, pgx.StrictNamedArgs{
 		"log": l.id, "number": c.Number, "size": c.Size, "note": c.Note, "published": c.Published,
@@ -156,7 +176,6 @@ func (l *Log) AddCheckpoint(ctx context.Context, c storage.Checkpoint) error {
 	return nil
 }
 
-// LastCheckpoint implements storage.Log.
 func (l *Log) LastCheckpoint(ctx context.Context) (storage.Checkpoint, error) {
 	rows, _ := l.store.pool.Query(ctx, sqlLastCheckpoint, pgx.StrictNamedArgs{"log": l.id})
 	c, err := pgx.CollectExactlyOneRow(rows, scanCheckpoint)
@@ -166,7 +185,6 @@ func (l *Log) LastCheckpoint(ctx context.Context) (storage.Checkpoint, error) {
 	return c, nil
 }
 
-// Checkpoints implements storage.Log.
 func (l *Log) Checkpoints(ctx context.Context, first uint64, limit int) ([]storage.Checkpoint, error) {
 	rows, _ := l.store.pool.Query(ctx, sqlCheckpoints, pgx.StrictNamedArgs{
 		"log": l.id, "first": column.Bound(first), "limit": limit,
@@ -178,6 +196,7 @@ func (l *Log) Checkpoints(ctx context.Context, first uint64, limit int) ([]stora
 	return checkpoints, nil
 }
 
+// scanCheckpoint sets the time to UTC: pgx returns it in the local zone.
 func scanCheckpoint(row pgx.CollectableRow) (c storage.Checkpoint, err error) {
 	err = row.Scan(&c.Number, &c.Size, &c.Note, &c.Published)
 	c.Published = c.Published.UTC()

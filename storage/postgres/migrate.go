@@ -28,6 +28,8 @@ func Migrate(ctx context.Context, url string) (from, to int64, err error) {
 	return from, to, nil
 }
 
+// migrate empties the search path, as every session of the driver does: a migration
+// that forgets to name its schema fails instead of writing to another one.
 func migrate(ctx context.Context, url string) (from, to int64, err error) {
 	config, err := pgx.ParseConfig(url)
 	if err != nil {

@@ -9,7 +9,7 @@
 //     it returns (synchronous_commit is on, whatever the server's default);
 //   - the order of commits rests on constraints, not on locks; a lease rests on
 //     a session's advisory lock, and is lost with that session;
-//   - nothing is retried: a caller who does not know the outcome must ask.
+//   - nothing is retried: a caller that does not know the outcome reads the head.
 //
 // The driver needs sessions of its own: between it and the database there can
 // be no pooler that shares a session among clients.
@@ -50,7 +50,7 @@ type Store struct {
 var _ storage.Store = (*Store)(nil)
 
 // Open connects to the database at url, a connection string as libpq and pgx
-// know it. It fails, and says what to do, unless the schema is the one this
+// know it. It fails, with what to do, unless the schema is the one this
 // program was made for; see [Migrate].
 func Open(ctx context.Context, url string) (*Store, error) {
 	config, err := pgxpool.ParseConfig(url)
@@ -58,7 +58,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	config.AfterConnect = startSession
-	config.ConnConfig.BuildFrontend = readMuch
+	config.ConnConfig.BuildFrontend = bufferedFrontend
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
@@ -71,14 +71,17 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	return s, nil
 }
 
-// readMuch has a connection read up to 64 KiB at once. The database sends 8 KiB at
-// a time, and sends ranges of chunks faster than they are hashed: to read as little
+// bufferedFrontend gives a connection a read buffer of 64 KiB. The database sends 8 KiB
+// at a time, and sends ranges of chunks faster than they are hashed: reading as little
 // would wake it for every 8 KiB.
-func readMuch(r io.Reader, w io.Writer) *pgproto3.Frontend {
+func bufferedFrontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
 	return pgproto3.NewFrontend(bufio.NewReaderSize(r, 64<<10), w)
 }
 
-// startSession makes a connection one of the server's.
+// startSession configures a new connection, of the pool or of a lease, before its
+// first use. From SET ROLE on, the session has the rights of stele_server only, even if
+// its user is a superuser. The two errors that an operator can do something about
+// are translated into what to do.
 func startSession(ctx context.Context, conn *pgx.Conn) error {
 	_, err := conn.Exec(ctx, sqlSession)
 	switch code(err) {
@@ -91,7 +94,8 @@ func startSession(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-// checkVersion fails unless the schema is the one this program was made for.
+// checkVersion fails unless the schema is the one this program was made for. A database
+// without the table of versions has version 0.
 func (s *Store) checkVersion(ctx context.Context) error {
 	var have int64
 	err := s.pool.QueryRow(ctx, sqlVersion).Scan(&have)
@@ -105,7 +109,6 @@ func (s *Store) checkVersion(ctx context.Context) error {
 	return migrations.Postgres.Check(have)
 }
 
-// Ping implements storage.Store.
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.pool.Ping(ctx); err != nil {
 		return fmt.Errorf("ping database: %w", err)
@@ -127,7 +130,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// CreateLog implements storage.Store.
+// CreateLog inserts the log and its empty head in one statement, so every log has a
+// head to build on, even after a crash. The unique keys of logs refuse a name or an
+// origin that is taken.
 func (s *Store) CreateLog(ctx context.Context, name, origin string) (storage.Log, error) {
 	l, err := s.queryLog(ctx, sqlCreateLog, pgx.StrictNamedArgs{
 		"name": name, "origin": origin, "root": tree.EmptyRoot[:],
@@ -138,7 +143,6 @@ func (s *Store) CreateLog(ctx context.Context, name, origin string) (storage.Log
 	return l, nil
 }
 
-// OpenLog implements storage.Store.
 func (s *Store) OpenLog(ctx context.Context, name string) (storage.Log, error) {
 	l, err := s.queryLog(ctx, sqlOpenLog, pgx.StrictNamedArgs{"name": name})
 	if err != nil {
@@ -147,6 +151,7 @@ func (s *Store) OpenLog(ctx context.Context, name string) (storage.Log, error) {
 	return l, nil
 }
 
+// queryLog returns the log in the one row of a query.
 func (s *Store) queryLog(ctx context.Context, query string, args pgx.StrictNamedArgs) (*Log, error) {
 	l := &Log{store: s}
 	err := s.pool.QueryRow(ctx, query, args).Scan(&l.id, &l.info.Name, &l.info.Origin, &l.info.Created)
@@ -157,7 +162,6 @@ func (s *Store) queryLog(ctx context.Context, query string, args pgx.StrictNamed
 	return l, nil
 }
 
-// Logs implements storage.Store.
 func (s *Store) Logs(ctx context.Context) ([]storage.Info, error) {
 	rows, _ := s.pool.Query(ctx, sqlLogs)
 	infos, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (i storage.Info, err error) {
@@ -171,7 +175,8 @@ func (s *Store) Logs(ctx context.Context) ([]storage.Info, error) {
 	return infos, nil
 }
 
-// The errors that the driver tells from others, as SQLSTATE.
+// The errors that the driver tells from others, as SQLSTATE (PostgreSQL's manual,
+// appendix A).
 const (
 	codeForeignKey = "23503"
 	codeUnique     = "23505"
@@ -191,7 +196,10 @@ func code(err error) string {
 	return ""
 }
 
-// sentinel returns the error of package storage that err stands for, or err.
+// sentinel returns the error of package storage that err stands for, or err. It goes by
+// the names of constraints, which migrations/postgres chooses (its triggers raise
+// check_violation with a name, too): a constraint that is renamed there must be
+// renamed here. Other errors are returned as they are.
 func sentinel(err error) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return storage.ErrNotFound

@@ -1,7 +1,8 @@
 package postgres
 
-// Every statement the driver runs, by what it is for. All names are qualified;
-// the connections have no search path.
+// Every statement the driver runs, by what it is for, but for the COPY of pages in
+// runs.go. All names are qualified; the connections have no search path. pgx rewrites
+// the @names to $1, $2 and so on before a statement is prepared.
 
 // sqlSession sets a connection up to serve. Statements are planned once for each
 // connection, which costs more than running them; and as a plan made while a
@@ -27,6 +28,7 @@ SET idle_session_timeout TO 0`
 
 const sqlVersion = `SELECT max(version_id) FROM stele.migrations`
 
+// sqlCreateLog gives the log its head of size 0, which has no base and epoch 0.
 const sqlCreateLog = `
 WITH l AS (
   INSERT INTO stele.logs (name, origin) VALUES (@name, @origin)
@@ -40,6 +42,7 @@ SELECT log_id, name, origin, created_at FROM l`
 const sqlOpenLog = `
 SELECT log_id, name, origin, created_at FROM stele.logs WHERE name = @name`
 
+// sqlLogs sorts by bytes, as SQLite does, whatever the database's collation is.
 const sqlLogs = `
 SELECT name, origin, created_at FROM stele.logs ORDER BY name COLLATE "C"`
 
@@ -51,6 +54,8 @@ const sqlUnlock = `SELECT pg_advisory_unlock(1398033484, @log)`
 const sqlHolder = `
 SELECT holder FROM stele.epochs WHERE log_id = @log ORDER BY epoch DESC LIMIT 1`
 
+// sqlBeginEpoch adds one to the newest epoch. The caller has the log's lock; without
+// it the primary key would refuse all but one of those that race.
 const sqlBeginEpoch = `
 INSERT INTO stele.epochs (log_id, epoch, holder)
 SELECT @log, coalesce(max(epoch), 0) + 1, @holder FROM stele.epochs WHERE log_id = @log
@@ -73,6 +78,9 @@ WITH c AS (
 INSERT INTO stele.heads (log_id, size, base, root, epoch)
 VALUES (@log, @size, @base, @root, @epoch)`
 
+// sqlChunks looks for starts from the beginning of the first bundle on: a chunk does
+// not straddle bundles, so none that starts before can reach into the range. That
+// gives the index a lower bound.
 const sqlChunks = `
 SELECT start, count, data FROM stele.chunks
 WHERE log_id = @log AND start >= @start::bigint / 256 * 256 AND start < @end AND start + count > @start AND @start < @end
@@ -86,6 +94,7 @@ SELECT index, data FROM stele.tiles
 WHERE log_id = @log AND level = @level AND index >= @start AND index < @end
 ORDER BY index`
 
+// sqlTileRoots reads 32 bytes a tile, not the tile's own 8192.
 const sqlTileRoots = `
 SELECT root FROM stele.tiles
 WHERE log_id = @log AND level = @level AND index >= @start AND index < @end
@@ -106,10 +115,12 @@ WHERE log_id = @log AND number >= @first ORDER BY number LIMIT @limit`
 const sqlCursor = `
 SELECT version, next FROM stele.cursors WHERE log_id = @log AND follower = @follower`
 
+// sqlAddCursor inserts no row if there is one: another server made the first move.
 const sqlAddCursor = `
 INSERT INTO stele.cursors (log_id, follower, version, next) VALUES (@log, @follower, @version, @next)
 ON CONFLICT DO NOTHING`
 
+// sqlMoveCursor updates no row if the cursor stands elsewhere.
 const sqlMoveCursor = `
 UPDATE stele.cursors SET version = @version, next = @next
 WHERE log_id = @log AND follower = @follower AND version = @from_version AND next = @from_next`
@@ -122,12 +133,14 @@ const sqlRunFilter = `
 SELECT filter FROM stele.key_runs
 WHERE log_id = @log AND kind = @kind AND start = @start AND "end" = @end`
 
+// sqlRemoveRuns removes the runs within a span, the same span included. One that
+// only begins in it stays.
 const sqlRemoveRuns = `
 DELETE FROM stele.key_runs
 WHERE log_id = @log AND kind = @kind AND start >= @start AND "end" <= @end`
 
 // sqlVacuumRuns makes room of what was removed. PostgreSQL would in a minute or
-// so, in which a busy log has written as much anew.
+// so, in which a busy log has written as much again.
 const sqlVacuumRuns = `VACUUM stele.key_runs, stele.key_pages`
 
 const sqlDropRuns = `DELETE FROM stele.key_runs WHERE log_id = @log AND kind = @kind`

@@ -1,5 +1,10 @@
 package postgres
 
+// This file is the key indexes: runs, in key_runs, and their pages, in key_pages. They
+// are the only tables from which the driver deletes. A run is never changed: a larger
+// one takes the place of several in one transaction, and a reader that still asks for
+// one of those finds nothing and lists the runs again.
+
 import (
 	"bytes"
 	"context"
@@ -43,6 +48,13 @@ func (r runs) Filter(ctx context.Context, run storage.Run) (filter []byte, err e
 	return filter, nil
 }
 
+// Replace stores a run in one transaction: the cursor, the runs that go (their pages
+// go with them, by ON DELETE CASCADE), the run, its pages. The cursor is first, so a
+// follower that is late fails before it writes. Pages are streamed by COPY in binary,
+// as a large run has thousands of them, and are never all in memory.
+//
+// VACUUM cannot run in a transaction and comes after it. If it fails, or the process
+// ends before, the run is stored and only some space is not used again yet.
 func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page], move *storage.Move) error {
 	if run.Filter == nil {
 		run.Filter = []byte{} // nil would be NULL
@@ -102,6 +114,8 @@ func (r runs) Drop(ctx context.Context, kind string, move storage.Move) error {
 	return nil
 }
 
+// Pages looks all keys up in one statement, as round trips would cost more than the
+// lookups. A run that is gone yields fewer rows than there are keys.
 func (r runs) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
 	bigints := make([]int64, len(keys))
 	for i, key := range keys {
@@ -132,6 +146,7 @@ func (r runs) EachPage(ctx context.Context, kind string, start uint64, f func(st
 	return nil
 }
 
+// eachPage is EachPage without the context of its errors.
 func (r runs) eachPage(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
 	rows, err := r.log.store.pool.Query(ctx, sqlAllPages, pgx.StrictNamedArgs{
 		"log": r.log.id, "kind": kind, "start": column.Bound(start),
