@@ -1,5 +1,9 @@
 package sqlite
 
+// This file is the cursors of followers, which are updated in place: they are derived.
+// A move compares with the position that the follower started from. Transactions write
+// one after the other, so the comparison is with the newest position.
+
 import (
 	"context"
 	"database/sql"
@@ -29,7 +33,9 @@ func (c cursors) Move(ctx context.Context, move storage.Move) error {
 	return c.log.store.writer.write(ctx, func(tx tx) error { return c.log.move(tx, move) })
 }
 
-// move moves a cursor, or fails with ErrStale.
+// move moves a cursor, or fails with ErrStale, which rolls the transaction back with
+// all that the follower has stored in it. Both statements return a row only if they have
+// changed one. A move from the zero Position inserts: there is no cursor yet.
 func (l *Log) move(tx tx, m storage.Move) error {
 	args := []any{arg("log", l.id), arg("follower", m.Follower), arg("version", m.To.Version), arg("next", m.To.Next)}
 	query := sqlAddCursor

@@ -1,5 +1,11 @@
 package sqlite
 
+// This file is leases. Among processes, and among Stores of one process, the lock of a
+// file beside the database decides who may lead; within a Store, the map of leases does.
+// The operating system frees the lock with its process, so a crash leaves nothing to
+// clean up. A lease cannot be lost unawares as one on another machine can; epochs are
+// kept all the same, so that a lease that was released and used again is refused.
+
 import (
 	"context"
 	"database/sql"
@@ -19,17 +25,18 @@ import (
 )
 
 // A lease is a log's entry in Store.leases. While there is one the store holds
-// the lock of the file.
+// the lock of the file. It needs no goroutine: nothing but Release can end it.
 type lease struct {
 	log   *Log
 	epoch uint64
-	lost  chan struct{}
+	lost  chan struct{} // closed by Release
 	end   sync.Once
 }
 
-// Lead implements storage.Log. The lease is the whole file's: another process,
-// or another Store, can lead none of its logs meanwhile. It is not lost before
-// it is released.
+var _ storage.Lease = (*lease)(nil)
+
+// Lead takes the lock of the whole file: another process, or another Store, can lead
+// none of its logs meanwhile. The lease is not lost before it is released.
 func (l *Log) Lead(ctx context.Context) (storage.Lease, error) {
 	lease, err := l.store.lead(ctx, l)
 	if err != nil {
@@ -38,6 +45,8 @@ func (l *Log) Lead(ctx context.Context) (storage.Lease, error) {
 	return lease, nil
 }
 
+// lead takes the file's lock, unless another lease of the Store has it, and begins an
+// epoch. The mutex is held throughout, so Close waits and then finds the lease.
 func (s *Store) lead(ctx context.Context, l *Log) (*lease, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,13 +85,11 @@ func (s *Store) unlockIdle() {
 	}
 }
 
-// Epoch implements storage.Lease.
 func (l *lease) Epoch() uint64 { return l.epoch }
 
-// Lost implements storage.Lease.
 func (l *lease) Lost() <-chan struct{} { return l.lost }
 
-// Release implements storage.Lease.
+// Release closes lost before others can take the lock.
 func (l *lease) Release() {
 	l.end.Do(func() {
 		close(l.lost)
@@ -121,7 +128,8 @@ func lockFile(ctx context.Context, path string) (*sql.DB, error) {
 	return db, nil
 }
 
-// isBusy reports whether an error says that another connection has the file.
+// isBusy reports whether an error means that another connection has the file. The low
+// byte is the primary code; the rest tells why, which does not matter here.
 func isBusy(err error) bool {
 	e, ok := errors.AsType[*sqlite.Error](err)
 	return ok && e.Code()&0xff == sqlite3.SQLITE_BUSY

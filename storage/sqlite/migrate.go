@@ -29,6 +29,9 @@ func Migrate(ctx context.Context, path string) (from, to int64, err error) {
 	return from, to, nil
 }
 
+// migrate holds the file's lock while it works, as a server that writes does, so no
+// server meets a schema that changes under it. It resolves links first: a lock is
+// named after the file itself.
 func migrate(ctx context.Context, path string) (from, to int64, err error) {
 	if err := sqlitefile.Create(path); err != nil {
 		return 0, 0, err

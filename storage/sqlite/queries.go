@@ -1,7 +1,9 @@
 package sqlite
 
-// Every statement the driver runs, by what it is for.
+// Every statement the driver runs, by what it is for. The reader and the writer prepare
+// each once for a connection, by its text. Values are bound by name.
 
+// sqlHasVersions counts no table in a file without a schema, where sqlVersion fails.
 const sqlHasVersions = `SELECT count(*) FROM sqlite_schema WHERE name = 'migrations'`
 
 const sqlVersion = `SELECT max(version_id) FROM migrations`
@@ -15,6 +17,7 @@ SELECT log_id, name, origin, created_at FROM logs WHERE name = @name`
 
 const sqlLogs = `SELECT name, origin, created_at FROM logs ORDER BY name`
 
+// sqlBeginEpoch adds one to the newest epoch; a trigger refuses any other number.
 const sqlBeginEpoch = `
 INSERT INTO epochs (log_id, epoch, holder, begun_at)
 SELECT @log, coalesce(max(epoch), 0) + 1, @holder, @now FROM epochs WHERE log_id = @log
@@ -29,16 +32,23 @@ SELECT
   (SELECT max(size) FROM heads WHERE log_id = @log),
   (SELECT coalesce(max(epoch), 0) FROM epochs WHERE log_id = @log)`
 
+// sqlAddHead must come after the chunks it covers, as its trigger looks at the last of
+// them.
 const sqlAddHead = `
 INSERT INTO heads (log_id, size, base, root, epoch, committed_at)
 VALUES (@log, @size, @base, @root, @epoch, @now)`
 
+// sqlAddChunk must be run in the order of the entries: a trigger refuses a chunk that
+// does not start where the last one ends.
 const sqlAddChunk = `
 INSERT INTO chunks (log_id, start, count, data) VALUES (@log, @start, @count, @data)`
 
 const sqlAddTile = `
 INSERT INTO tiles (log_id, level, "index", root, data) VALUES (@log, @level, @index, @root, @data)`
 
+// sqlChunks looks for starts from the beginning of the first bundle on: a chunk does
+// not straddle bundles, so none that starts before can reach into the range. That
+// gives the primary key a lower bound.
 const sqlChunks = `
 SELECT start, count, data FROM chunks
 WHERE log_id = @log AND start >= @start / 256 * 256 AND start < @end AND start + count > @start AND @start < @end
@@ -52,6 +62,7 @@ SELECT "index", data FROM tiles
 WHERE log_id = @log AND level = @level AND "index" >= @start AND "index" < @end
 ORDER BY "index"`
 
+// sqlTileRoots reads 32 bytes a tile, not the tile's own 8192.
 const sqlTileRoots = `
 SELECT root FROM tiles
 WHERE log_id = @log AND level = @level AND "index" >= @start AND "index" < @end
@@ -73,11 +84,13 @@ WHERE log_id = @log AND number >= @first ORDER BY number LIMIT @limit`
 const sqlCursor = `
 SELECT version, next FROM cursors WHERE log_id = @log AND follower = @follower`
 
+// sqlAddCursor returns no row if there is a cursor already.
 const sqlAddCursor = `
 INSERT INTO cursors (log_id, follower, version, next) VALUES (@log, @follower, @version, @next)
 ON CONFLICT DO NOTHING
 RETURNING 1`
 
+// sqlMoveCursor returns no row if the cursor stands elsewhere.
 const sqlMoveCursor = `
 UPDATE cursors SET version = @version, next = @next
 WHERE log_id = @log AND follower = @follower AND version = @from_version AND next = @from_next
@@ -91,6 +104,8 @@ const sqlRunFilter = `
 SELECT filter FROM key_runs
 WHERE log_id = @log AND kind = @kind AND start = @start AND "end" = @end`
 
+// sqlRemoveRuns removes the runs within a span, the same span included. One that
+// only begins in it stays.
 const sqlRemoveRuns = `
 DELETE FROM key_runs
 WHERE log_id = @log AND kind = @kind AND start >= @start AND "end" <= @end`

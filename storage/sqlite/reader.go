@@ -1,5 +1,9 @@
 package sqlite
 
+// This file is the connections that read. With a write-ahead log, readers neither wait
+// for the writer nor delay it. Each query is its own transaction; a caller that needs
+// several to agree relies on rows never changing, not on a snapshot.
+
 import (
 	"context"
 	"database/sql"
@@ -22,6 +26,8 @@ type reader struct {
 	prepared map[string]*sql.Stmt // by query
 }
 
+// newReader opens up to one connection a processor, as queries are computed in this
+// process, and never fewer than four. They cannot write (query_only).
 func newReader(path string) (*reader, error) {
 	db, err := connect(path, "_query_only=1", max(4, runtime.GOMAXPROCS(0)))
 	if err != nil {
@@ -30,7 +36,8 @@ func newReader(path string) (*reader, error) {
 	return &reader{db: db, prepared: map[string]*sql.Stmt{}}, nil
 }
 
-// prepare returns the statement of a query, which is prepared once.
+// prepare returns the statement of a query, which database/sql prepares once for each
+// connection that comes to run it. The lock is shared once a statement is known.
 func (r *reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	r.mu.RLock()
 	stmt, ok := r.prepared[query]
@@ -51,7 +58,8 @@ func (r *reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
-// row runs a query for one row.
+// row runs a query for one row. An error is returned by the row's Scan, as by that of
+// [sql.Row], so callers handle errors in one place.
 func (r *reader) row(ctx context.Context, query string, args ...any) row {
 	stmt, err := r.prepare(ctx, query)
 	if err != nil {
@@ -60,7 +68,8 @@ func (r *reader) row(ctx context.Context, query string, args ...any) row {
 	return stmt.QueryRowContext(ctx, args...)
 }
 
-// each calls f with each row of a query.
+// each calls f with each row of a query, on a connection that is kept until the last.
+// An error of f ends it and is returned as it is.
 func (r *reader) each(ctx context.Context, f func(row) error, query string, args ...any) error {
 	stmt, err := r.prepare(ctx, query)
 	if err != nil {

@@ -1,5 +1,10 @@
 package sqlite
 
+// This file is the key indexes: runs, in key_runs, and their pages, in key_pages. They
+// are the only tables from which the driver deletes. A run is never changed: a larger
+// one takes the place of several in one transaction, and a reader that still asks for
+// one of those finds nothing and lists the runs again.
+
 import (
 	"context"
 	"fmt"
@@ -39,6 +44,10 @@ func (r runs) Filter(ctx context.Context, run storage.Run) (filter []byte, err e
 	return filter, nil
 }
 
+// Replace stores a run in one transaction: the cursor, the runs that go (their pages
+// go with them, by ON DELETE CASCADE), the run, its pages. The cursor is first, so a
+// follower that is late fails before it writes. The writer is held while pages are
+// made, so the sequence may read from the Store but must not write to it.
 func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[storage.Page], move *storage.Move) error {
 	if run.Filter == nil {
 		run.Filter = []byte{} // nil would be NULL
@@ -84,6 +93,9 @@ func (r runs) Drop(ctx context.Context, kind string, move storage.Move) error {
 	return nil
 }
 
+// Pages looks all keys up in one query, which sees the run as of one moment. SQLite has
+// no arrays, so the keys are sent as JSON. A run that is gone yields fewer rows than
+// there are keys.
 func (r runs) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
 	list := []byte{'['}
 	for i, key := range keys {

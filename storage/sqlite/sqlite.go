@@ -53,7 +53,7 @@ type Store struct {
 
 var _ storage.Store = (*Store)(nil)
 
-// Open opens the file at path. It fails, and says what to do, unless the schema
+// Open opens the file at path. It fails, with what to do, unless the schema
 // is the one this program was made for; see [Migrate].
 func Open(ctx context.Context, path string) (*Store, error) {
 	s, err := open(ctx, path)
@@ -63,6 +63,8 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	return s, nil
 }
 
+// open fails if the file is absent, rather than make one without a schema; see
+// [Migrate]. It resolves links first: the lease's lock is named after the file itself.
 func open(ctx context.Context, path string) (*Store, error) {
 	path, err := filepath.EvalSymlinks(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -91,12 +93,15 @@ func open(ctx context.Context, path string) (*Store, error) {
 }
 
 // connect returns a pool of n connections to the file at path; see
-// [sqlitefile.Open]. Replacing a row fires the triggers that refuse to delete it.
+// [sqlitefile.Open]. With recursive_triggers, REPLACE fires the triggers that refuse
+// to delete a row. The write-ahead log is copied into the file every 4000 pages, not
+// every 1000: pages that many commits change are then copied less often.
 func connect(path, params string, n int) (*sql.DB, error) {
 	return sqlitefile.Open(path, params+"&_pragma=recursive_triggers(1)&_pragma=wal_autocheckpoint(4000)", n)
 }
 
-// version returns the schema's version, 0 if there is none.
+// version returns the schema's version, 0 if there is none. It asks whether the table is
+// there, as SQLite has no error code for a table that is not.
 func version(ctx context.Context, db *sql.DB) (v int64, err error) {
 	var tables int
 	if err := db.QueryRowContext(ctx, sqlHasVersions).Scan(&tables); err != nil || tables == 0 {
@@ -106,7 +111,7 @@ func version(ctx context.Context, db *sql.DB) (v int64, err error) {
 	return v, err
 }
 
-// Ping implements storage.Store.
+// Ping reads from a table, as opening a connection need not touch the file.
 func (s *Store) Ping(ctx context.Context) error {
 	var v int64
 	if err := s.reader.row(ctx, sqlVersion).Scan(&v); err != nil {
@@ -131,7 +136,9 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// CreateLog implements storage.Store.
+// CreateLog inserts the log and its empty head in one transaction, so every log has a
+// head to build on, even after a crash. The trigger logs_insert refuses a name or an
+// origin that is taken.
 func (s *Store) CreateLog(ctx context.Context, name, origin string) (storage.Log, error) {
 	now := time.Now().UnixMicro()
 	l := &Log{store: s, info: storage.Info{Name: name, Origin: origin, Created: time.UnixMicro(now).UTC()}}
@@ -149,7 +156,6 @@ func (s *Store) CreateLog(ctx context.Context, name, origin string) (storage.Log
 	return l, nil
 }
 
-// OpenLog implements storage.Store.
 func (s *Store) OpenLog(ctx context.Context, name string) (storage.Log, error) {
 	l := &Log{store: s}
 	var created int64
@@ -161,7 +167,6 @@ func (s *Store) OpenLog(ctx context.Context, name string) (storage.Log, error) {
 	return l, nil
 }
 
-// Logs implements storage.Store.
 func (s *Store) Logs(ctx context.Context) ([]storage.Info, error) {
 	infos, err := collect(ctx, s.reader, func(row row) (i storage.Info, err error) {
 		var created int64
@@ -175,7 +180,8 @@ func (s *Store) Logs(ctx context.Context) ([]storage.Info, error) {
 	return infos, nil
 }
 
-// sentinel returns the error of package storage that err stands for, or err.
+// sentinel returns the error of package storage that err stands for, or err. SQLite's
+// codes do not tell which constraint failed, so the triggers do, in their messages.
 func sentinel(err error) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return storage.ErrNotFound
@@ -192,7 +198,8 @@ func sentinel(err error) error {
 	return err
 }
 
-// rules are the names with which the schema's triggers begin their messages.
+// rules are the names with which the schema's triggers begin their messages. A trigger
+// that is not listed refuses what only a mistake of the caller can lead to.
 var rules = []struct {
 	name string
 	err  error

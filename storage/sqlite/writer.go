@@ -1,16 +1,22 @@
 package sqlite
 
+// This file is the one connection that writes. SQLite lets one transaction write at a
+// time, so more connections would only wait for each other within SQLite, by polling;
+// here they queue in a channel, and a caller can leave the queue when its context ends.
+
 import (
 	"context"
 	"database/sql"
 	"errors"
 )
 
-// A writer is the one connection that writes, and what was prepared on it.
+// A writer is the one connection that writes, and what was prepared on it. The
+// connection is kept for as long as the Store, as statements belong to a connection and
+// compiling one takes longer than running it.
 type writer struct {
 	db       *sql.DB
 	conn     *sql.Conn
-	prepared map[string]*sql.Stmt // by query
+	prepared map[string]*sql.Stmt // by query; used by the holder of the token
 	busy     chan struct{}        // holds a token while somebody writes
 }
 
@@ -30,7 +36,11 @@ func newWriter(ctx context.Context, path string) (*writer, error) {
 }
 
 // write runs f in a transaction. The context can end the wait for other
-// writers, but nothing after it.
+// writers, but nothing after it: an interrupted COMMIT would leave its outcome unknown.
+//
+// BEGIN IMMEDIATE takes SQLite's write lock at once. A transaction that began by
+// reading could find the database changed by another process when it first writes,
+// and would have to be run again.
 func (w *writer) write(ctx context.Context, f func(tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -69,9 +79,12 @@ func (w *writer) close() error {
 	return errors.Join(append(errs, w.conn.Close(), w.db.Close())...)
 }
 
-// A tx is a transaction that is under way.
+// A tx is a transaction that is under way, of the one who holds the token. Its statements
+// run without a context, since write has promised not to be interrupted.
 type tx struct{ w *writer }
 
+// prepare returns the statement of a query, which is prepared once. It fails once the
+// writer is closed.
 func (t tx) prepare(query string) (*sql.Stmt, error) {
 	if stmt, ok := t.w.prepared[query]; ok {
 		return stmt, nil
