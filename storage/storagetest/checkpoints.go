@@ -10,6 +10,10 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
+// testCheckpoints: checkpoints are numbered from 0 without gaps, so AddCheckpoint is a
+// compare-and-swap on the last number, and each is of a head that was committed. Two may
+// be of one size. Notes come back byte for byte, times to the microsecond and in UTC, and
+// any page of checkpoints in order.
 func testCheckpoints(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	Grow(t, l, 10, 10)
@@ -59,6 +63,9 @@ func testCheckpoints(t *testing.T, create Create) {
 	}
 }
 
+// testCheckpointRace: of those that store a checkpoint of one number at once, one
+// succeeds and the others get ErrStale; the note that is kept is the winner's. So two
+// publishers cannot each believe that theirs is the history.
 func testCheckpointRace(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	for number := range uint64(3) {
@@ -91,6 +98,8 @@ func addCheckpoint(t *testing.T, l storage.Log, number, size uint64) storage.Che
 	return c
 }
 
+// wantCheckpoints compares all that a checkpoint is. Times are compared with their
+// location, so that one that is not UTC fails.
 func wantCheckpoints(t *testing.T, got, want []storage.Checkpoint) {
 	t.Helper()
 	if len(got) != len(want) {

@@ -11,6 +11,9 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
+// testCommit: once Commit has returned nil, the head is the batch's and the chunks are
+// read back as they were given: neither joined, nor split, nor compressed again. The
+// sizes end before, at and after the edges of bundles.
 func testCommit(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	lease := lead(t, l)
@@ -40,6 +43,9 @@ func testCommit(t *testing.T, create Create) {
 	}
 }
 
+// testBatchSizes: how entries were divided into batches leaves no trace in the head or
+// the tiles, and the root of each full tile is a hash of the tile above. The log is
+// large enough for a tile of level 1.
 func testBatchSizes(t *testing.T, create Create) {
 	s := newStore(t, create)
 	const size = 256*256 + 300 // has a tile of level 1
@@ -69,6 +75,9 @@ func testBatchSizes(t *testing.T, create Create) {
 	}
 }
 
+// testStale: a batch that builds on any but the newest head, older or still to come, is
+// refused with ErrStale and nothing of it is stored. A batch that was committed
+// is stale too, so a commit sent twice cannot append twice.
 func testStale(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	Grow(t, l, 10, 300)
@@ -94,6 +103,9 @@ func testStale(t *testing.T, create Create) {
 	Grow(t, l, 1000)
 }
 
+// testRace: of commits on one base, under one epoch, one succeeds and the others get
+// ErrStale, whatever their sizes. The heads remain one line even if a sequencer has two
+// commits under way by mistake.
 func testRace(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	Grow(t, l, 100)
@@ -113,6 +125,10 @@ func testRace(t *testing.T, create Create) {
 	Check(t, l)
 }
 
+// testMalformed: the schema itself refuses a batch whose chunks do not cover exactly
+// what its head adds, whose chunks or tiles have the wrong shape, or that stores a row
+// twice. Not even the parts that are right remain, and the log can go on. The
+// error is any: no caller branches on a mistake of its own.
 func testMalformed(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	Grow(t, l, 100)
@@ -152,6 +168,8 @@ func testMalformed(t *testing.T, create Create) {
 	Check(t, l)
 }
 
+// testLargeEntries: the largest chunk there can be, 256 entries of 65,535 bytes that do
+// not compress, is stored in one commit and read back.
 func testLargeEntries(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	random := rand.NewChaCha8([32]byte{})

@@ -14,6 +14,7 @@ func at(next uint64) storage.Position { return storage.Position{Version: 1, Next
 // firstMove gives a follower its cursor.
 var firstMove = storage.Move{Follower: "made-up", To: at(100)}
 
+// wantCursor fails the test unless a follower's cursor stands at want.
 func wantCursor(t *testing.T, l storage.Log, follower string, want storage.Position) {
 	t.Helper()
 	if got, err := l.Cursors().Get(t.Context(), follower); err != nil || got != want {
@@ -21,6 +22,10 @@ func wantCursor(t *testing.T, l storage.Log, follower string, want storage.Posit
 	}
 }
 
+// testMoveCursor: a move is a compare-and-swap of version and index together, and fails
+// with ErrStale unless the cursor stands where it starts. A follower that has no cursor
+// stands at the zero Position. A cursor may go back, with a new version, to build again;
+// it never returns to having no position. Followers and logs have cursors of their own.
 func testMoveCursor(t *testing.T, create Create) {
 	s := newStore(t, create)
 	l, other := newLog(t, s, "one"), newLog(t, s, "two")
@@ -69,6 +74,9 @@ func testMoveCursor(t *testing.T, create Create) {
 	wantCursor(t, other, "made-up", none)
 }
 
+// testMoveRace: of those that move a cursor from one position at once, one succeeds and
+// the others get ErrStale. This also holds for the first move, when there is no row yet
+// that a database could lock.
 func testMoveRace(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	for from := (storage.Position{}); from.Next < 5; {
@@ -81,6 +89,9 @@ func testMoveRace(t *testing.T, create Create) {
 	wantCursor(t, l, "made-up", at(5))
 }
 
+// testReplaceRunsWithCursor: a run and the move of its follower's cursor are stored in
+// one transaction. A stale move stores no run, and a run that cannot be stored moves no
+// cursor: after any crash the cursor tells what is there.
 func testReplaceRunsWithCursor(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	store := func(start, end uint64, from storage.Position, pages ...storage.Page) error {
@@ -111,6 +122,8 @@ func testReplaceRunsWithCursor(t *testing.T, create Create) {
 	wantRuns(t, l, "leaf", "[0,100) [100,200) [200,300) ")
 }
 
+// testDropRuns: the runs of one kind in one log are dropped together with the move, or
+// remain if the move is stale. Other kinds and other logs keep theirs.
 func testDropRuns(t *testing.T, create Create) {
 	s := newStore(t, create)
 	l, other := newLog(t, s, "one"), newLog(t, s, "two")

@@ -9,6 +9,10 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
+// testLease: while a lease is held nobody else can lead the log, through the same
+// store or another, and is told so at once. Asking does not disturb the holder. Once it
+// is released, as often as one likes, Lost is closed and the next lease has a greater
+// epoch; a release that comes late does not end the lease of the successor.
 func testLease(t *testing.T, create Create) {
 	open := create(t)
 	s, other := openStore(t, open), openStore(t, open)
@@ -43,6 +47,8 @@ func testLease(t *testing.T, create Create) {
 	wantError(t, "lead a log that is led by now", err, storage.ErrLeased)
 }
 
+// testLeaseEndsWithStore: closing a store gives its leases up, so that a server that
+// stops in order need not be waited for. Epochs go on growing after it.
 func testLeaseEndsWithStore(t *testing.T, create Create) {
 	open := create(t)
 	s := openStore(t, open)
@@ -61,6 +67,8 @@ func testLeaseEndsWithStore(t *testing.T, create Create) {
 	}
 }
 
+// testLeaseEachLog: a store can lead several logs, and their leases begin and end
+// independently.
 func testLeaseEachLog(t *testing.T, create Create) {
 	s := newStore(t, create)
 	one, two := newLog(t, s, "one"), newLog(t, s, "two")
@@ -77,6 +85,9 @@ func testLeaseEachLog(t *testing.T, create Create) {
 	lead(t, one)
 }
 
+// testFence: a commit must carry the newest epoch of its log. Before the first lease no
+// epoch is right; an older one, a greater one and 0 get ErrFenced. That comes before
+// ErrStale: a sequencer that was replaced must stop, not read the head and try again.
 func testFence(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	f := frontier(nil)
@@ -100,8 +111,9 @@ func testFence(t *testing.T, create Create) {
 	Check(t, l)
 }
 
-// testFenceRace has a holder that goes on committing after its lease is gone.
-// The head that the next holder finds must stay the newest until it commits.
+// testFenceRace: once Lead has returned, no commit of an older epoch is stored, even one
+// that was under way. So the head that the next holder finds stays the newest
+// until it commits. Here a holder goes on committing after its lease is gone.
 func testFenceRace(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	for range 10 {
@@ -129,6 +141,8 @@ func testFenceRace(t *testing.T, create Create) {
 	Check(t, l)
 }
 
+// commitAll commits one batch after the other until one fails. It closes begun at the
+// fourth, so that the caller steps in while commits are under way.
 func commitAll(ctx context.Context, l storage.Log, batches []storage.Batch, begun chan<- struct{}) error {
 	for i, batch := range batches {
 		if i == 3 {

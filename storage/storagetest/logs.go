@@ -10,6 +10,10 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
+// testCreateLog: a store begins without logs. A log begins with the head of the empty
+// tree, so the first commit has a base like any other; its name and its origin are each
+// its own, and it is opened as what it was created as. Logs are listed by the bytes of
+// their names: "Two" comes before "one", whatever a database's collation is.
 func testCreateLog(t *testing.T, create Create) {
 	s := newStore(t, create)
 	if err := s.Ping(t.Context()); err != nil {
@@ -48,6 +52,8 @@ func testCreateLog(t *testing.T, create Create) {
 	}
 }
 
+// testCreateLogRace: of those that create the same log at once, one succeeds and the
+// others get ErrExists, so none goes on with half a log. The log can be written to.
 func testCreateLogRace(t *testing.T, create Create) {
 	s := newStore(t, create)
 	won := race(8, func(int) error {
@@ -62,6 +68,8 @@ func testCreateLogRace(t *testing.T, create Create) {
 	Grow(t, l, 3)
 }
 
+// testSeparateLogs: logs of one store share no indexes, heads or checkpoints. A
+// checkpoint must be of a size that the same log has committed.
 func testSeparateLogs(t *testing.T, create Create) {
 	s := newStore(t, create)
 	one, two := newLog(t, s, "one"), newLog(t, s, "two")

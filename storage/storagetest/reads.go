@@ -13,6 +13,10 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
+// testChunks: a range of entries is answered with the chunks that hold any of them, in
+// order, the first and the last of them whole. A range that is empty, reversed or beyond
+// the head, up to the largest uint64, yields none and is no error. An error of f ends
+// the reading and is returned as it is.
 func testChunks(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	Grow(t, l, 10, 246, 300, 1) // chunks of 10, 246, 256, 44 and 1 entries
@@ -70,6 +74,9 @@ func testChunks(t *testing.T, create Create) {
 
 var errEnough = errors.New("enough")
 
+// testEachTile: a range of a level yields the full tiles that are there, in order, with
+// the bytes of Tile. Tiles that are partial, and those of other logs, are left out, and
+// it is no error if none remain.
 func testEachTile(t *testing.T, create Create) {
 	s := newStore(t, create)
 	l := newLog(t, s, "default")
@@ -117,6 +124,9 @@ func testEachTile(t *testing.T, create Create) {
 	}
 }
 
+// testNotFound: Tile, TileRoots, LastCheckpoint and the reading of a run return
+// ErrNotFound for what is not stored, also for levels that no tree has and for indexes
+// beyond what a database's integers hold. TileRoots returns all roots or none.
 func testNotFound(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	Grow(t, l, 600)
@@ -144,8 +154,9 @@ func testNotFound(t *testing.T, create Create) {
 		l.Runs().EachPage(t.Context(), "event", 0, func(storage.Page) error { return nil }), storage.ErrNotFound)
 }
 
-// testReadersSeeWholeCommits reads while another commits: whatever head is
-// seen, all below it is there.
+// testReadersSeeWholeCommits: whatever head a reader sees while another commits, all
+// chunks and full tiles below it are there. Readers need no transaction for this: a head
+// becomes visible together with the rows it covers, and those never change.
 func testReadersSeeWholeCommits(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	ctx, stop := context.WithCancel(t.Context())
@@ -165,6 +176,7 @@ func testReadersSeeWholeCommits(t *testing.T, create Create) {
 	Check(t, l)
 }
 
+// readUntilDone reads over and over until ctx ends, in the middle of a read or not.
 func readUntilDone(ctx context.Context, l storage.Log) error {
 	for ctx.Err() == nil {
 		if err := readAll(ctx, l); err != nil && ctx.Err() == nil {
@@ -174,6 +186,7 @@ func readUntilDone(ctx context.Context, l storage.Log) error {
 	return nil
 }
 
+// readAll fails unless the newest head is covered by chunks and by full tiles.
 func readAll(ctx context.Context, l storage.Log) error {
 	head, err := l.Head(ctx)
 	if err != nil {
@@ -197,6 +210,8 @@ func readAll(ctx context.Context, l storage.Log) error {
 	return err
 }
 
+// testReopen: everything that was committed is there when the database is opened again,
+// and the log can go on. A closed store refuses to read and to lead.
 func testReopen(t *testing.T, create Create) {
 	open := create(t)
 	s := openStore(t, open)
@@ -227,6 +242,9 @@ func testReopen(t *testing.T, create Create) {
 	Check(t, l)
 }
 
+// testCancelled: with a context that has ended, a method returns context.Canceled and
+// stores nothing; Lead may find first that the log is leased. The same batch can be
+// committed afterwards.
 func testCancelled(t *testing.T, create Create) {
 	s := newStore(t, create)
 	l := newLog(t, s, "default")

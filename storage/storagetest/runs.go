@@ -11,6 +11,9 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
+// testReplaceRuns: a run takes the place of those of its kind and log that lie within
+// its span, and of no others: not of one that only overlaps, and a run of the same span
+// replaces the one there is. The pages and filters of those replaced are not found.
 func testReplaceRuns(t *testing.T, create Create) {
 	s := newStore(t, create)
 	l, other := newLog(t, s, "one"), newLog(t, s, "two")
@@ -48,6 +51,8 @@ func testReplaceRuns(t *testing.T, create Create) {
 	}
 }
 
+// testReplaceRunsFails: if a run cannot be stored, those that it would have replaced
+// remain with their pages. Two runs of a kind cannot start at one entry.
 func testReplaceRunsFails(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	replace(t, l, "event", 0, 100)
@@ -71,6 +76,10 @@ func testReplaceRunsFails(t *testing.T, create Create) {
 	}
 }
 
+// testRunPages: keys are unsigned and use all 64 bits, and pages are found in that
+// order although both databases have signed integers: the cases lie around 1<<63. Each
+// key gets the last page that begins at it or before, in the order of the keys asked
+// for. A run without pages is not the same as no run.
 func testRunPages(t *testing.T, create Create) {
 	l := newLog(t, newStore(t, create), "default")
 	run := storage.Run{Kind: "event", Start: 256, End: 512, Filter: []byte{1, 2, 3}}
@@ -128,6 +137,8 @@ func replace(t *testing.T, l storage.Log, kind string, start, end uint64) {
 	}
 }
 
+// runPages returns pages whose contents tell where their run ends, and whose keys take
+// up more than 32 bits.
 func runPages(start, end uint64) []storage.Page {
 	var pages []storage.Page
 	for first := start; first < end; first += 10 {

@@ -1,5 +1,12 @@
 // Package storagetest is the contract of package storage as tests, which both
 // drivers pass. It also fills logs, and checks them, for the tests of others.
+//
+// Package storage tells the contract as prose; here each test states the rule it holds
+// a driver to. A driver is right if it passes [Run]: the suite reads and writes only
+// through the interfaces of package storage, and knows neither SQL nor a schema. What
+// is particular to a database, such as its triggers, is tested beside its driver.
+//
+// Each test has an empty database of its own, and all run in parallel.
 package storagetest
 
 import (
@@ -13,7 +20,8 @@ import (
 // what opens a store on it. The suite closes the stores.
 type Create func(t *testing.T) (open func(t *testing.T) storage.Store)
 
-// Run holds a driver to the contract.
+// Run holds a driver to the contract, one subtest a rule. Most rules are tested on a new
+// database with one log; those about other servers open a second store on it.
 func Run(t *testing.T, create Create) {
 	for _, test := range []struct {
 		name string
