@@ -8,11 +8,11 @@ import (
 	"github.com/stele-log/stele/pkg/tile"
 )
 
-// ReadTiles implements [tile.RangeReader]: one query for all of them. It reads
-// past the cache, which proofs have more use for. A connection to the database
-// is kept meanwhile, so f must not call the Reader. Who reads bundles in a row
-// hashes them: of a chunk that was changed and still decompresses, f is given
-// what it has become.
+// ReadTiles reads the full tiles of a range with one query; see [tile.RangeReader]. It
+// reads past the cache, which proofs have more use for. A connection to the database
+// is kept meanwhile, so f must not call the Reader. A caller that reads bundles in a row
+// hashes them, so the checksums of chunks are not compared: of a chunk that was changed
+// and still decompresses, f is given what it has become.
 func (r *Reader) ReadTiles(ctx context.Context, level int, start, end uint64, f func(data []byte) error) error {
 	if level == tile.Entries {
 		return r.readBundles(ctx, start*tile.Width, end*tile.Width, f)

@@ -39,8 +39,8 @@ func NewCache(bytes int) *Cache {
 
 // A Reader serves a stored log as tiles, as nodes for proofs, and entry by
 // entry. It is a [tile.Reader] and a [tree.NodeReader] over everything that is
-// committed, published or not, and it trusts the database: what must not be
-// taken on its word is checked by who reads. Safe for concurrent use.
+// committed, published or not, and it trusts the database: a client
+// that does not checks what it reads against a checkpoint. Safe for concurrent use.
 type Reader struct {
 	log    Log
 	origin string

@@ -1,4 +1,4 @@
-// Package storage says what Stele asks of a database, and holds what both
+// Package storage defines what Stele asks of a database, and holds what both
 // drivers share: the encoding of chunks, and the [Reader] that serves a stored
 // log as tiles. The drivers are in the folders below; the suite that both pass
 // is in storagetest.
@@ -53,24 +53,24 @@ import (
 )
 
 var (
-	// ErrNotFound says that there is no such log, head, tile or checkpoint.
+	// ErrNotFound means that there is no such log, head, tile or checkpoint.
 	ErrNotFound = errors.New("not found")
 
-	// ErrExists says that a log of that name or origin exists already.
+	// ErrExists means that a log of that name or origin exists already.
 	ErrExists = errors.New("exists already")
 
-	// ErrStale says that a commit or checkpoint builds on something that is not
+	// ErrStale means that a commit or checkpoint builds on something that is not
 	// the newest any more, or that a cursor has moved. Nothing was stored.
 	ErrStale = errors.New("builds on what is not the newest any more")
 
-	// ErrFenced says that another sequencer has begun a newer epoch. Nothing
+	// ErrFenced means that another sequencer has begun a newer epoch. Nothing
 	// was stored.
 	ErrFenced = errors.New("another sequencer has taken over")
 
-	// ErrLeased says that another sequencer, alive, holds the log.
+	// ErrLeased means that another sequencer, alive, holds the log.
 	ErrLeased = errors.New("another server is writing to this log")
 
-	// ErrDamaged says that what the database holds cannot be what was stored.
+	// ErrDamaged means that what the database holds cannot be what was stored.
 	ErrDamaged = errors.New("stored data is damaged")
 )
 
@@ -175,7 +175,7 @@ type Runs interface {
 
 	// Replace stores a run and its pages and removes those runs of its kind that
 	// lie within [run.Start, run.End), in one transaction, with the move if it is
-	// not nil. A page is not used any more when the next is asked for. The error is
+	// not nil. A page may be overwritten once the next is asked for. The error is
 	// ErrStale if the cursor stands elsewhere.
 	Replace(ctx context.Context, run Run, pages iter.Seq[Page], move *Move) error
 
