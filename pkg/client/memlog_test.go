@@ -51,7 +51,7 @@ func (l *memLog) useKey(t testing.TB, origin string, seed byte) {
 	}
 }
 
-// write lays all files out anew.
+// write lays all files out again.
 func (l *memLog) write(t *testing.T) {
 	t.Helper()
 	l.MapFS = fstest.MapFS{}

@@ -153,7 +153,7 @@ func FuzzReceived(f *testing.F) {
 		}
 		e, err := event.Parse(d.Received(), w)
 		if err != nil || !bytes.Equal(e.AppendEntry(nil, d.Recorded), entry) {
-			t.Fatalf("entry %s, made anew: %v", entry, err)
+			t.Fatalf("entry %s, made again: %v", entry, err)
 		}
 	})
 }

@@ -24,7 +24,7 @@ type ExportConfig struct {
 	From, To Bound
 }
 
-// Exported says what an export has written.
+// Exported is the summary of an export.
 type Exported struct {
 	Count       uint64 // checkpoints
 	First, Last uint64 // sizes of the first and the last of them
@@ -32,11 +32,12 @@ type Exported struct {
 
 // Export writes the archive of all checkpoints of a period, up to the newest that
 // the log shows. It begins with the checkpoint before the period, if there is
-// one, so that archives of adjoining periods are chained too. All that it writes
-// is verified first.
+// one, so that archives of adjoining periods are chained too. Each checkpoint is
+// verified before it is written: its signatures, and that it is consistent with the
+// one before.
 //
-// It is an error if there is no checkpoint in the period. After an error, what
-// was written is no archive.
+// It is an error if there is no checkpoint in the period. After an error, w has
+// part of an archive, which no [Reader] accepts.
 func Export(ctx context.Context, w io.Writer, cfg ExportConfig) (Exported, error) {
 	note, err := cfg.Log.ReadCheckpoint(ctx)
 	if err != nil {
@@ -62,7 +63,8 @@ func Export(ctx context.Context, w io.Writer, cfg ExportConfig) (Exported, error
 	return e.done, errors.Join(archive.Close(), b.Flush())
 }
 
-// An exporter writes one archive.
+// An exporter writes one archive. It makes the consistency proofs itself, from the
+// log's tiles, and verifies them: neither tiles nor history are trusted.
 type exporter struct {
 	ExportConfig
 	newest  uint64 // size of the tree that nodes are read from
@@ -126,7 +128,8 @@ func (e *exporter) add(ctx context.Context, c Checkpoint, result policy.Result) 
 	return nil
 }
 
-// onlyLog returns the policy for the log of one origin.
+// onlyLog returns the policy for the log of one origin: an archive names no other
+// log that the operator's policy happens to list.
 func onlyLog(p *policy.Policy, origin string) *policy.Policy {
 	var vkeys []string
 	for _, l := range p.Logs() {

@@ -9,7 +9,8 @@ import (
 	"github.com/stele-log/stele/pkg/policy"
 )
 
-// A Writer writes an archive.
+// A Writer writes an archive, one checkpoint at a time. What it writes a [Reader]
+// accepts; that it verifies too is for the caller to ensure, as [Export] does.
 type Writer struct {
 	w     io.Writer
 	order order
