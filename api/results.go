@@ -22,7 +22,7 @@ type appended struct {
 	receipt []byte           // a tlog-proof
 	pending string           // why there is no receipt yet
 	err     error            // why it was refused
-	item    int              // position among those of the request
+	item    int              // position among those of the request; -1 in a stream, which has none
 }
 
 // status returns the HTTP status that the event would have if it had been sent by
@@ -93,7 +93,7 @@ func (a *appended) appendMembers(b []byte) []byte {
 	}
 	if a.err != nil {
 		p, _ := problemOf(a.err)
-		if p.Index != nil {
+		if p.Index != nil && a.item >= 0 {
 			p.Item = &a.item
 		}
 		b = appendJSON(append(b, `,"problem":`...), p)

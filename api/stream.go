@@ -288,6 +288,7 @@ func receive[T any](st *stream, from <-chan T) (v T, ok bool, err error) {
 func (st *stream) writeResults(items []event.Item, stored []sequencer.Result) error {
 	st.results = outcomes(st.results[:0], items, stored)
 	for i := range st.results {
+		st.results[i].item = -1
 		line := append(st.results[i].appendObject(st.out.AvailableBuffer()), '\n')
 		if len(line) > st.out.Available() {
 			if err := st.flush(); err != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -65,13 +66,21 @@ func (f *serveFlags) start(ctx context.Context, logger *slog.Logger) (s *server.
 	if err != nil {
 		return nil, nil, err
 	}
-	store, release, err := f.openStore(ctx, logger)
+	if f.cacheMiB < 1 {
+		return nil, nil, fmt.Errorf("--cache must be 1 or more")
+	}
+	f.listen.Logger = logger
+	listener, err := server.Listen(f.listen)
 	if err != nil {
 		return nil, nil, err
 	}
+	store, release, err := f.openStore(ctx, logger)
+	if err != nil {
+		return nil, nil, errors.Join(err, listener.Close())
+	}
 	s, err = server.Start(ctx, server.Config{
 		Store: store, Logger: logger, OriginPrefix: f.prefix(), FirstLog: defaultLog, Version: buildVersion(),
-		Listen: f.listen,
+		Listener: listener,
 		Engine: engine.Config{
 			Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, Now: f.now,
 			Witnesses: witnesses, WitnessPool: f.witness.pool(),
@@ -79,7 +88,7 @@ func (f *serveFlags) start(ctx context.Context, logger *slog.Logger) (s *server.
 	})
 	if err != nil {
 		release()
-		return nil, nil, err
+		return nil, nil, errors.Join(err, listener.Close())
 	}
 	return s, release, nil
 }

@@ -74,6 +74,12 @@ func (f *witnessServeFlags) run(cmd *cobra.Command) (err error) {
 	if f.listsEvery < time.Second {
 		return errors.New("--log-list-interval must be 1s or more")
 	}
+	f.listen.Logger = logger
+	l, err := server.Listen(f.listen) // before anything is made that stays
+	if err != nil {
+		return err
+	}
+	defer l.Close()
 	if err := f.makeDataDir(); err != nil {
 		return err
 	}
@@ -102,19 +108,9 @@ func (f *witnessServeFlags) run(cmd *cobra.Command) (err error) {
 		}
 		defer following.Wait()
 		defer cancel()
-		return f.serve(ctx, s, cmd.OutOrStdout(), logger)
+		f.printReady(cmd.OutOrStdout(), s, l.URL())
+		return l.Run(ctx, s, func() { logger.Info("stopping: requests under way are answered first") })
 	})
-}
-
-// serve answers requests until the context ends.
-func (f *witnessServeFlags) serve(ctx context.Context, s *witness.Server, out io.Writer, logger *slog.Logger) error {
-	f.listen.Logger = logger
-	l, err := server.Listen(f.listen)
-	if err != nil {
-		return err
-	}
-	f.printReady(out, s, l.URL())
-	return l.Run(ctx, s, func() { logger.Info("stopping: requests under way are answered first") })
 }
 
 // printReady prints the witness's keys, name and address.

@@ -27,7 +27,10 @@ import (
 
 // Config configures a Server.
 type Config struct {
-	Listen ListenConfig
+	// Listener is where the server is reached. It is taken before the store is
+	// opened: a server that cannot have its address leaves nothing behind.
+	Listener *Listener
+
 	Engine engine.Config // its Store and Logger are those below, its Followers those of this package
 	Store  storage.Store
 	Logger *slog.Logger
@@ -53,11 +56,10 @@ type Server struct {
 	stopLogs context.CancelFunc
 }
 
-// Start opens the logs in the store, creating the first if there is none, binds the
-// address, and runs the logs. Run must follow: it answers requests, and ends what
-// Start has begun.
+// Start opens the logs in the store, creating the first if there is none, and runs
+// them. Run must follow: it answers requests, and ends what Start has begun.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
-	cfg.Engine.Store, cfg.Engine.Logger, cfg.Listen.Logger = cfg.Store, cfg.Logger, cfg.Logger
+	cfg.Engine.Store, cfg.Engine.Logger = cfg.Store, cfg.Logger
 	if cfg.Engine.Now == nil {
 		cfg.Engine.Now = time.Now
 	}
@@ -74,11 +76,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		}
 		cfg.Logger.Info("log created", "log", l.Name, "origin", l.Origin)
 	}
-	l, err := Listen(cfg.Listen)
-	if err != nil {
-		return nil, err
-	}
-	s := &Server{engine: e, listener: l, logger: cfg.Logger}
+	s := &Server{engine: e, listener: cfg.Listener, logger: cfg.Logger}
 	s.warnOfStrangers()
 	s.startLogs(cfg, leaves)
 	return s, nil

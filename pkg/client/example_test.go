@@ -19,11 +19,13 @@ func ExampleClient_Append() {
 		}
 		results, err := c.Append(ctx, client.Event{Type: "invoice.paid", Data: map[string]any{"invoice": 829341}})
 		if err != nil {
-			return err // ErrRefused if the event is wrong; otherwise it was tried again for a minute
+			return err // ErrRefused if the event is wrong; what may pass was tried again for a minute
 		}
 		fmt.Println("stored at", results[0].Index)
 
-		audit := slog.New(client.NewHandler(client.HandlerConfig{Client: c}))
+		handler := client.NewHandler(client.HandlerConfig{Client: c})
+		defer handler.Close(ctx) // sends what is queued
+		audit := slog.New(handler)
 		audit.Info("role granted", "account", "account/17", "role", "auditor")
 		return nil
 	}
