@@ -118,6 +118,7 @@ func errTooLong() error {
 type deadlineReader struct {
 	from    io.Reader
 	control *http.ResponseController
+	began   time.Time // of the line that is not complete; zero if there is none
 
 	mu      sync.Mutex
 	stopped bool
@@ -126,11 +127,17 @@ type deadlineReader struct {
 // read reads what has arrived. It waits up to maxStall for the rest of a line that
 // has begun, and up to maxIdle for the next line.
 func (d *deadlineReader) read(p []byte, partial bool) (int, error) {
-	limit := maxIdle
-	if partial {
-		limit = maxStall
+	now := time.Now()
+	switch {
+	case !partial:
+		d.began = time.Time{}
+		d.extend(now.Add(maxIdle))
+	case d.began.IsZero():
+		d.began = now
+		fallthrough
+	default:
+		d.extend(d.began.Add(maxStall))
 	}
-	d.extend(time.Now().Add(limit))
 	return d.from.Read(p)
 }
 

@@ -160,6 +160,9 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if !known || p.Status == http.StatusInternalServerError {
 		s.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}
+	if wantsStream(r) {
+		endUnread(w, r)
+	}
 	h := w.Header()
 	h.Del("Content-Encoding")
 	h.Set("Cache-Control", "no-store") // a tile that is missing now may exist soon

@@ -24,6 +24,10 @@ import (
 // yet (maxInFlight) and every time that nothing moves (maxIdle, maxStall).
 
 const (
+	// maxStallAtEnd is how long a client may take to read its results once the
+	// server is stopping.
+	maxStallAtEnd = 2 * time.Second
+
 	// heartbeatEvery is the longest silence in a stream of results. Proxies often
 	// cut connections that are silent for a minute.
 	heartbeatEvery = 15 * time.Second
@@ -120,9 +124,24 @@ func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	return st.run()
 }
 
+// endUnread has the reply to a stream that is refused sent at once: net/http would
+// first read on, and the client sends nothing before it is answered.
+func endUnread(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor > 1 {
+		return
+	}
+	control := http.NewResponseController(w)
+	_ = control.EnableFullDuplex()
+	_ = control.SetReadDeadline(time.Now())
+	w.Header().Set("Connection", "close")
+}
+
 // startStream sends the reply's header before any line is read: clients may wait
 // for it before they send.
 func startStream(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor == 1 && r.Header.Get("Expect") != "" {
+		w.WriteHeader(http.StatusContinue) // before the fields of the final reply are set
+	}
 	h := w.Header()
 	h.Set("Content-Type", linesType)
 	h.Set("Cache-Control", "no-store")
@@ -131,9 +150,6 @@ func startStream(w http.ResponseWriter, r *http.Request) {
 		// If the server ends the stream, lines that the client still sends must not
 		// be taken for another request.
 		h.Set("Connection", "close")
-		if r.Header.Get("Expect") != "" {
-			w.WriteHeader(http.StatusContinue)
-		}
 	}
 	w.WriteHeader(http.StatusOK)
 }
@@ -141,7 +157,10 @@ func startStream(w http.ResponseWriter, r *http.Request) {
 // run answers the stream to its end. The error is errClientLeft or nil: any other
 // was written as the last line.
 func (st *stream) run() error {
-	defer context.AfterFunc(st.stopping, st.body.stop)()
+	defer context.AfterFunc(st.stopping, func() {
+		st.body.stop()
+		_ = st.control.SetWriteDeadline(time.Now().Add(maxStallAtEnd)) // for a write that is blocked
+	})()
 	var reading sync.WaitGroup
 	reading.Go(st.read)
 	err := st.write()
@@ -305,14 +324,19 @@ func (st *stream) writeResults(items []event.Item, stored []sequencer.Result) er
 // writeEnd ends the stream, with a line that gives the reason if it was not the
 // client's decision.
 func (st *stream) writeEnd(why error) error {
-	if errors.Is(why, errClientLeft) {
-		return why
+	broken := errors.Is(why, errClientLeft)
+	if broken {
+		// Only its sending may have ended: it is owed the results of what was stored.
+		why = badRequest("the body of the request broke off; what came before is answered")
 	}
 	if why != nil {
 		p, _ := problemOf(why)
 		_, _ = st.out.Write(append(append([]byte(`{"end":`), appendJSON(nil, p)...), "}\n"...))
 	}
-	return st.flush()
+	if err := st.flush(); err != nil || !broken {
+		return err
+	}
+	return errClientLeft
 }
 
 // flush sends what is buffered, and gives the client maxStall to take it.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -271,6 +272,92 @@ func TestStreamThatStallsEnds(t *testing.T) {
 	}
 	if l.End == nil || l.End.Status != 408 || !strings.Contains(l.End.Detail, "the rest of line 1") {
 		t.Errorf("the stream ends with %+v", l)
+	}
+}
+
+// TestStreamThatIsRefusedIsAnsweredAtOnce sends no body.
+func TestStreamThatIsRefusedIsAnsweredAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, settings{})
+	for path, want := range map[string]int{"/logs/nope/events": 404, "/logs/default/events?wait=published": 400} {
+		from, to := io.Pipe()
+		defer to.Close()
+		req, err := http.NewRequestWithContext(t.Context(), "POST", r.url+path, from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-ndjson")
+		req.Header.Set("Accept", "application/x-ndjson")
+		start := time.Now()
+		resp, err := r.client.Transport.(checked).base.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if took := time.Since(start); resp.StatusCode != want || took > 10*time.Second {
+			t.Errorf("%s: status %d after %v, want %d at once", path, resp.StatusCode, took, want)
+		}
+	}
+}
+
+// TestBrokenStreamIsAnsweredAsFarAsItCame ends the body without its last chunk, as
+// a client does that only reads on.
+func TestBrokenStreamIsAnsweredAsFarAsItCame(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, settings{})
+	const n = 2000
+	var lines strings.Builder
+	for i := range n {
+		fmt.Fprintf(&lines, `{"id":"%d","source":"s","type":"t"}`+"\n", i)
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST /logs/default/events HTTP/1.1\r\nHost: a\r\nContent-Type: application/x-ndjson\r\n"+
+		"Accept: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", lines.Len(), lines.String())
+	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := strings.Split(strings.TrimSpace(string(body)), "\n")
+	if len(answers) != n+1 || !strings.Contains(answers[n], `{"end":{"title":"Bad Request","status":400`) {
+		t.Errorf("%d lines, the last of them %s; want %d results and an end", len(answers), answers[len(answers)-1], n)
+	}
+}
+
+// TestServerEndsThoughAClientDoesNotRead fills the reply's buffers first.
+func TestServerEndsThoughAClientDoesNotRead(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, settings{})
+	s := r.stream()
+	line := strings.Repeat("x", 300) + "\n" // is no event: its answer is longer
+	stuck := make(chan struct{})
+	go func() {
+		defer close(stuck)
+		for {
+			if _, err := io.WriteString(s.to, strings.Repeat(line, 100)); err != nil {
+				return
+			}
+		}
+	}()
+	select {
+	case <-stuck:
+		t.Error("the stream ended")
+	case <-time.After(2 * time.Second):
+	}
+	start := time.Now()
+	r.stop()
+	if took := time.Since(start); took > 6*time.Second {
+		t.Errorf("the server took %v to stop", took)
 	}
 }
 

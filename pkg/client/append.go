@@ -193,6 +193,7 @@ type reply struct {
 // An outcome is the server's answer for one event: the index of its entry, or the
 // problem for which it was refused.
 type outcome struct {
+	ID        string    `json:"id"`
 	Index     *uint64   `json:"index"`
 	Source    string    `json:"source"`
 	LeafHash  tree.Hash `json:"leaf_hash"`
@@ -206,6 +207,10 @@ type outcome struct {
 // Stele server can have sent.
 func (o *outcome) note(r *Result) error {
 	switch {
+	case o.ID != "" && o.ID != r.ID:
+		return fmt.Errorf("the server answered for the event %.80q where %.80q was due", o.ID, r.ID)
+	case o.Problem != nil && o.Problem.mayPass():
+		return o.Problem
 	case o.Problem == nil && o.Index == nil:
 		return errors.New("the server's answer for an event has neither index nor problem")
 	case o.Problem != nil:

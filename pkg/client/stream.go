@@ -142,6 +142,9 @@ func (s *stream) exchange(ctx context.Context) (some bool, err error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// The transport waits for its read of the body, which waits for events.
+	try := s.try
+	defer context.AfterFunc(ctx, func() { _ = try.Close() })()
 	silence := time.AfterFunc(maxHeaderWait, func() { cancel(errSilent) })
 	defer silence.Stop()
 	resp, err := s.open(ctx)
@@ -173,7 +176,7 @@ func (s *stream) exchange(ctx context.Context) (some bool, err error) {
 			err = ctx.Err()
 		}
 		switch {
-		case errors.Is(err, errIdle):
+		case errors.Is(err, errIdle) && some:
 			return some, nil
 		case errors.Is(context.Cause(ctx), errSilent):
 			return some, fmt.Errorf("the server has not answered for %v", maxSilence)
@@ -253,6 +256,8 @@ func readAnswer(lines *bufio.Reader) ([]byte, error) {
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull) && len(text) <= maxAnswer:
 			continue
+		case errors.Is(err, bufio.ErrBufferFull):
+			return nil, fmt.Errorf("a line of the answer has more than %d bytes", maxAnswer)
 		case errors.Is(err, io.EOF) && len(text) > 0:
 			return nil, io.ErrUnexpectedEOF
 		case err != nil:

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -82,6 +83,8 @@ func TestStreamSendsAgainWhatWasNotAnswered(t *testing.T) {
 		"the answer ends in a line":   func(w io.Writer) bool { io.WriteString(w, `{"index":1`); return true },
 		"the server is stopping":      func(w io.Writer) bool { io.WriteString(w, `{"end":{"status":503}}`+"\n"); return true },
 		"the server was idle":         func(w io.Writer) bool { io.WriteString(w, `{"end":{"status":408}}`+"\n"); return true },
+		"another event is answered":   func(w io.Writer) bool { io.WriteString(w, `{"index":0,"id":"evil"}`+"\n"); return true },
+		"one event is not taken yet":  func(w io.Writer) bool { io.WriteString(w, `{"problem":{"status":503}}`+"\n"); return true },
 		"not one of ours answers":     func(w io.Writer) bool { io.WriteString(w, "<html>\n"); return true },
 		"heartbeats before the break": func(w io.Writer) bool { io.WriteString(w, `{"heartbeat":"now"}`+"\n"); drop(); return true },
 	} {
@@ -213,6 +216,33 @@ func TestStreamEndsWithWhatKeepsEventsOut(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestStreamEndsWithItsContextWhileNothingComes has neither events nor an answer.
+func TestStreamEndsWithItsContextWhileNothingComes(t *testing.T) {
+	t.Parallel()
+	stalling := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
+	defer stalling.CloseClientConnections()
+	c, err := client.New(client.Config{URL: stalling.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	quiet := func(yield func([]byte) bool) {
+		if yield([]byte(`{"type":"t"}`)) {
+			<-t.Context().Done()
+		}
+	}
+	start := time.Now()
+	for _, err := range c.Stream(ctx, quiet) {
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v, want the context's", err)
+		}
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the stream ended after %v", took)
 	}
 }
 
