@@ -129,8 +129,9 @@ func (x *Index) snapshot() []run {
 // order of the entries. Before that it merges the last eight runs if they are of
 // one length. After an error End is unchanged, and Add may be called again.
 //
-// If the index is a follower's, move is that of its cursor: whatever is written is
-// written with it, and not if the cursor has been moved by another.
+// If the index is a follower's, move is that of its cursor. The cursor moves in the
+// transaction that writes the run, and neither a merge nor the run is written if
+// another server has moved the cursor before.
 func (x *Index) Add(ctx context.Context, keys []uint64, move *storage.Move) error {
 	if len(keys) != RunLength {
 		return fmt.Errorf("add to %s index: %d keys, want %d", x.kind, len(keys), RunLength)
