@@ -12,10 +12,12 @@ import (
 	"github.com/stele-log/stele/migrations"
 )
 
-// The sizes of the pools. SQLite has one writer beside its readers.
 const (
-	immediate           = "_txlock=immediate" // no transaction begins as a reader
-	sqliteReaders       = 4
+	// immediate has a transaction acquire the write lock when it begins, so that it
+	// cannot fail half way for want of it.
+	immediate = "_txlock=immediate"
+
+	sqliteReaders       = 4 // beside the one connection that writes
 	postgresConnections = 16
 )
 
