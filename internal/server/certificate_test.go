@@ -63,7 +63,7 @@ func TestCertificateIsReadAgainWhenItsFilesChange(t *testing.T) {
 	}
 
 	// While the files do not belong together, the certificate before serves.
-	second := tlstest.WriteCertificate(t, cert, filepath.Join(t.TempDir(), "of another"))
+	tlstest.WriteCertificate(t, cert, filepath.Join(t.TempDir(), "of another"))
 	if err := os.Chtimes(cert, time.Time{}, time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestCertificateIsReadAgainWhenItsFilesChange(t *testing.T) {
 			t.Fatalf("with a key of another certificate: %v", err)
 		}
 	}
-	second = tlstest.WriteCertificate(t, cert, key)
+	second := tlstest.WriteCertificate(t, cert, key)
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if _, err := get(l, second, 0); err == nil {
 			break
