@@ -3,6 +3,6 @@
 // tlog-tiles says, with what it was made of in testdata/log-300.ndjson.
 //
 // Every later version must verify that log, and must make the same entries of
-// the same events. What fails here is not to be mended by writing the log anew:
+// the same events. What fails here is not to be mended by writing the log again:
 // logs that people keep would fail just so.
 package golden

@@ -107,7 +107,7 @@ type Update struct {
 }
 
 // An InconsistentError means that the log has signed two histories: the one in
-// the copy, and another. The two notes are the evidence.
+// the copy, and another. The two notes prove it.
 type InconsistentError struct {
 	Copy, Log         tree.Head
 	CopyNote, LogNote []byte // the signed checkpoints, whole
