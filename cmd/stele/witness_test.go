@@ -209,7 +209,7 @@ func TestWitnessRefusesToForget(t *testing.T) {
 	if err := w.stop(); err != nil {
 		t.Fatal(err)
 	}
-	refused(`are those of the witness "w.example/w1"`, "witness", "serve", "--name", "another", "--data", dir)
+	refused(`are those of the witness "w.example/w1"`, "witness", "serve", "--name", "another", "--listen", "127.0.0.1:0", "--data", dir)
 	keys := filepath.Join(dir, "ed25519.key")
 	if err := os.Rename(keys, keys+".away"); err != nil {
 		t.Fatal(err)
