@@ -22,6 +22,7 @@ func TestDecodeRefusesWhatAppendEntryCannotMake(t *testing.T) {
 		"null attribute":             {`{"type"`, `{"x":null,"type"`},
 		"bad event":                  {`"type":"t"`, `"type":""`},
 		"no recordedtime":            {stamp, ``},
+		"nothing of the server's":    {stamp + by + spec + id + source + setTime, ``},
 		"recordedtime twice":         {stamp, stamp + stamp},
 		"recordedtime is a number":   {`"2026-11-21T09:42:00.123456Z","recordedby"`, `1,"recordedby"`},
 		"recordedtime empty":         {stamp, `,"recordedtime":""`},
