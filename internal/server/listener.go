@@ -87,7 +87,7 @@ const headerSlop = 4096
 func (l *Listener) URL() string { return l.scheme + "://" + l.net.Addr().String() }
 
 // TLS reports whether connections are encrypted.
-func (l *Listener) TLS() bool { return l.http.TLSConfig != nil }
+func (l *Listener) TLS() bool { return l.scheme == "https" }
 
 // Loopback reports whether the listener can be reached from this machine only.
 func (l *Listener) Loopback() bool {
