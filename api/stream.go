@@ -261,15 +261,15 @@ func (st *stream) write() error {
 		if !ok {
 			return st.writeEnd(st.end)
 		}
-		var stored []sequencer.Result
+		stored, failed := []sequencer.Result(nil), g.err
 		if g.pending != nil {
 			if _, _, err := receive(st, g.pending.Done()); err != nil {
 				return err
 			}
-			stored, g.err = g.pending.Results()
+			stored, failed = g.pending.Results()
 		}
-		if g.err != nil {
-			return st.writeEnd(g.err)
+		if failed != nil {
+			return st.writeEnd(failed)
 		}
 		if err := st.writeResults(g.items, stored); err != nil {
 			return err
