@@ -163,15 +163,15 @@ type Runs interface {
 	// gone.
 	Filter(ctx context.Context, run Run) ([]byte, error)
 
-	// Pages returns, for each key, the page of the run of that kind and start on
-	// which the key would stand: the last page whose First is at most key. A key
-	// before the first page has a zero Page. The error is ErrNotFound if the run
-	// is gone: another has taken its place, see List.
-	Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]Page, error)
+	// Pages returns, for each key, the page of a run on which the key would stand:
+	// the last page whose First is at most key. A key before the first page has a
+	// zero Page. The error is ErrNotFound if the run is gone: another has taken its
+	// place, which may begin at the same entry, see List.
+	Pages(ctx context.Context, run Run, keys []uint64) ([]Page, error)
 
 	// EachPage calls f with each page of a run in order of First, which is f's
 	// until it returns. The error is ErrNotFound if the run is gone.
-	EachPage(ctx context.Context, kind string, start uint64, f func(Page) error) error
+	EachPage(ctx context.Context, run Run, f func(Page) error) error
 
 	// Replace stores a run and its pages and removes those runs of its kind that
 	// lie within [run.Start, run.End), in one transaction, with the move if it is

@@ -40,8 +40,8 @@ func (l *tampered) Filter(ctx context.Context, r storage.Run) ([]byte, error) {
 	return l.filter(bytes.Clone(filter)), nil
 }
 
-func (l *tampered) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
-	pages, err := l.Runs.Pages(ctx, kind, start, keys)
+func (l *tampered) Pages(ctx context.Context, run storage.Run, keys []uint64) ([]storage.Page, error) {
+	pages, err := l.Runs.Pages(ctx, run, keys)
 	if l.page == nil || err != nil {
 		return pages, err
 	}
@@ -51,11 +51,11 @@ func (l *tampered) Pages(ctx context.Context, kind string, start uint64, keys []
 	return pages, nil
 }
 
-func (l *tampered) EachPage(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
+func (l *tampered) EachPage(ctx context.Context, run storage.Run, f func(storage.Page) error) error {
 	if l.page == nil {
-		return l.Runs.EachPage(ctx, kind, start, f)
+		return l.Runs.EachPage(ctx, run, f)
 	}
-	return l.Runs.EachPage(ctx, kind, start, func(p storage.Page) error {
+	return l.Runs.EachPage(ctx, run, func(p storage.Page) error {
 		for _, p := range l.page(p) {
 			if err := f(p); err != nil {
 				return err

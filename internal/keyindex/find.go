@@ -105,7 +105,7 @@ func (x *Index) findIn(ctx context.Context, r run, keys []uint64, at []int, matc
 	for i, k := range at {
 		asked[i] = keys[k]
 	}
-	pages, err := x.stored.Pages(ctx, x.kind, r.start, asked)
+	pages, err := x.stored.Pages(ctx, x.storedRun(r), asked)
 	if err != nil {
 		return nil, err
 	}

@@ -119,6 +119,11 @@ func (x *Index) End() uint64 {
 	return runs[len(runs)-1].end
 }
 
+// storedRun is how a run is named in the database.
+func (x *Index) storedRun(r run) storage.Run {
+	return storage.Run{Kind: x.kind, Start: r.start, End: r.end}
+}
+
 func (x *Index) snapshot() []run {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -189,7 +194,7 @@ func (x *Index) merge(ctx context.Context, start, end uint64, move *storage.Move
 			continue
 		}
 		first := len(pairs)
-		err := x.stored.EachPage(ctx, x.kind, r.start, func(p storage.Page) (err error) {
+		err := x.stored.EachPage(ctx, x.storedRun(r), func(p storage.Page) (err error) {
 			pairs, err = appendPairs(pairs, p, r.length())
 			return err
 		})

@@ -381,8 +381,8 @@ func (l *stalling) Replace(ctx context.Context, r storage.Run, pages iter.Seq[st
 	return err
 }
 
-func (l *stalling) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
-	pages, err := l.Runs.Pages(ctx, kind, start, keys)
+func (l *stalling) Pages(ctx context.Context, run storage.Run, keys []uint64) ([]storage.Page, error) {
+	pages, err := l.Runs.Pages(ctx, run, keys)
 	if errors.Is(err, storage.ErrNotFound) {
 		close(l.missed)
 	}
@@ -418,11 +418,11 @@ type hooked struct {
 	before func(start uint64)
 }
 
-func (l *hooked) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+func (l *hooked) Pages(ctx context.Context, run storage.Run, keys []uint64) ([]storage.Page, error) {
 	if l.before != nil {
-		l.before(start)
+		l.before(run.Start)
 	}
-	return l.Runs.Pages(ctx, kind, start, keys)
+	return l.Runs.Pages(ctx, run, keys)
 }
 
 // TestFindOutlivesAMergeByAnother merges the runs while Find reads them, by an
@@ -449,6 +449,29 @@ func TestFindOutlivesAMergeByAnother(t *testing.T) {
 		}
 		if err := wantAll(matches, 7*run); err != nil {
 			t.Error(err)
+		}
+	}
+	wantRuns(t, l, keyindex.Events, 8, 1)
+}
+
+// TestFindTellsARunFromTheMergedOneAtItsStart has only the first run read, according
+// to the filters, and merged just before: the merged run begins at the same entry.
+func TestFindTellsARunFromTheMergedOneAtItsStart(t *testing.T) {
+	t.Parallel()
+	l, m := withSeven(t)
+	writer := openIndex(t, l, keyindex.Events)
+	log := &hooked{Runs: l}
+	reader := openIndex(t, log, keyindex.Events)
+	log.before = func(uint64) {
+		log.before = nil
+		add(t, writer, m.next())
+		add(t, writer, m.next())
+	}
+	asked := append(randomKeys(100), m.keys[5], m.keys[run-2])
+	matches, err := reader.Find(t.Context(), asked)
+	for _, want := range []keyindex.Match{{Key: 100, Index: 5}, {Key: 101, Index: run - 2}} {
+		if err != nil || !slices.Contains(matches, want) {
+			t.Errorf("found %v, error %v; want %v too", matches, err, want)
 		}
 	}
 	wantRuns(t, l, keyindex.Events, 8, 1)

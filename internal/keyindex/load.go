@@ -35,7 +35,7 @@ func (x *Index) loadFilter(ctx context.Context, r run) (*filter, error) {
 			return now.filter, now.damaged
 		}
 	}
-	stored, err := x.stored.Filter(ctx, storage.Run{Kind: x.kind, Start: r.start, End: r.end})
+	stored, err := x.stored.Filter(ctx, x.storedRun(r))
 	if err == nil {
 		r.filter, err = x.decode(r, stored)
 	}

@@ -159,7 +159,7 @@ LEFT JOIN LATERAL (
   WHERE log_id = r.log_id AND kind = r.kind AND run_start = r.start AND first_key <= k.key
   ORDER BY first_key DESC LIMIT 1
 ) p ON true
-WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start
+WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start AND r."end" = @end
 ORDER BY k.n`
 
 // sqlAllPages has one row of nulls for a run without pages, and none at all if
@@ -169,5 +169,5 @@ SELECT p.first_key, p.data
 FROM stele.key_runs r
 LEFT JOIN stele.key_pages p
   ON p.log_id = r.log_id AND p.kind = r.kind AND p.run_start = r.start
-WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start
+WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start AND r."end" = @end
 ORDER BY p.first_key`

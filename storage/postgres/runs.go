@@ -116,13 +116,13 @@ func (r runs) Drop(ctx context.Context, kind string, move storage.Move) error {
 
 // Pages looks all keys up in one statement, as round trips would cost more than the
 // lookups. A run that is gone yields fewer rows than there are keys.
-func (r runs) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+func (r runs) Pages(ctx context.Context, run storage.Run, keys []uint64) ([]storage.Page, error) {
 	bigints := make([]int64, len(keys))
 	for i, key := range keys {
 		bigints[i] = column.FromKey(key)
 	}
 	rows, _ := r.log.store.pool.Query(ctx, sqlRunPages, pgx.StrictNamedArgs{
-		"log": r.log.id, "kind": kind, "start": column.Bound(start), "keys": bigints,
+		"log": r.log.id, "kind": run.Kind, "start": column.Bound(run.Start), "end": column.Bound(run.End), "keys": bigints,
 	})
 	pages, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (page storage.Page, err error) {
 		page, _, err = scanPage(row)
@@ -133,23 +133,23 @@ func (r runs) Pages(ctx context.Context, kind string, start uint64, keys []uint6
 		err = storage.ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read pages of %s run %d of log %q: %w", kind, start, r.log.info.Name, err)
+		return nil, fmt.Errorf("read pages of %s run of entries %d to %d of log %q: %w", run.Kind, run.Start, run.End, r.log.info.Name, err)
 	}
 	return pages, nil
 }
 
-func (r runs) EachPage(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
-	err := r.eachPage(ctx, kind, start, f)
+func (r runs) EachPage(ctx context.Context, run storage.Run, f func(storage.Page) error) error {
+	err := r.eachPage(ctx, run, f)
 	if err != nil {
-		return fmt.Errorf("read %s run %d of log %q: %w", kind, start, r.log.info.Name, err)
+		return fmt.Errorf("read %s run of entries %d to %d of log %q: %w", run.Kind, run.Start, run.End, r.log.info.Name, err)
 	}
 	return nil
 }
 
 // eachPage is EachPage without the context of its errors.
-func (r runs) eachPage(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
+func (r runs) eachPage(ctx context.Context, run storage.Run, f func(storage.Page) error) error {
 	rows, err := r.log.store.pool.Query(ctx, sqlAllPages, pgx.StrictNamedArgs{
-		"log": r.log.id, "kind": kind, "start": column.Bound(start),
+		"log": r.log.id, "kind": run.Kind, "start": column.Bound(run.Start), "end": column.Bound(run.End),
 	})
 	if err != nil {
 		return err

@@ -132,7 +132,7 @@ LEFT JOIN key_pages p
     SELECT max(first_key) FROM key_pages
     WHERE log_id = r.log_id AND kind = r.kind AND run_start = r.start AND first_key <= k.value
   )
-WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start
+WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start AND r."end" = @end
 ORDER BY k.key`
 
 // sqlAllPages has one row of nulls for a run without pages, and none at all if
@@ -142,5 +142,5 @@ SELECT p.first_key, p.data
 FROM key_runs r
 LEFT JOIN key_pages p
   ON p.log_id = r.log_id AND p.kind = r.kind AND p.run_start = r.start
-WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start
+WHERE r.log_id = @log AND r.kind = @kind AND r.start = @start AND r."end" = @end
 ORDER BY p.first_key`

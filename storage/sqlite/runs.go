@@ -96,7 +96,7 @@ func (r runs) Drop(ctx context.Context, kind string, move storage.Move) error {
 // Pages looks all keys up in one query, which sees the run as of one moment. SQLite has
 // no arrays, so the keys are sent as JSON. A run that is gone yields fewer rows than
 // there are keys.
-func (r runs) Pages(ctx context.Context, kind string, start uint64, keys []uint64) ([]storage.Page, error) {
+func (r runs) Pages(ctx context.Context, run storage.Run, keys []uint64) ([]storage.Page, error) {
 	list := []byte{'['}
 	for i, key := range keys {
 		if i > 0 {
@@ -108,17 +108,18 @@ func (r runs) Pages(ctx context.Context, kind string, start uint64, keys []uint6
 	pages, err := collect(ctx, r.log.store.reader, func(row row) (storage.Page, error) {
 		page, _, err := scanPage(row)
 		return page, err
-	}, sqlRunPages, arg("log", r.log.id), arg("kind", kind), arg("start", column.Bound(start)), arg("keys", string(list)))
+	}, sqlRunPages, arg("log", r.log.id), arg("kind", run.Kind), arg("start", column.Bound(run.Start)), arg("end", column.Bound(run.End)),
+		arg("keys", string(list)))
 	if err == nil && len(pages) != len(keys) {
 		err = storage.ErrNotFound
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read pages of %s run %d of log %q: %w", kind, start, r.log.info.Name, err)
+		return nil, fmt.Errorf("read pages of %s run of entries %d to %d of log %q: %w", run.Kind, run.Start, run.End, r.log.info.Name, err)
 	}
 	return pages, nil
 }
 
-func (r runs) EachPage(ctx context.Context, kind string, start uint64, f func(storage.Page) error) error {
+func (r runs) EachPage(ctx context.Context, run storage.Run, f func(storage.Page) error) error {
 	found := false
 	err := r.log.store.reader.each(ctx, func(row row) error {
 		found = true
@@ -127,12 +128,12 @@ func (r runs) EachPage(ctx context.Context, kind string, start uint64, f func(st
 			return err
 		}
 		return f(page)
-	}, sqlAllPages, arg("log", r.log.id), arg("kind", kind), arg("start", column.Bound(start)))
+	}, sqlAllPages, arg("log", r.log.id), arg("kind", run.Kind), arg("start", column.Bound(run.Start)), arg("end", column.Bound(run.End)))
 	if err == nil && !found {
 		err = storage.ErrNotFound
 	}
 	if err != nil {
-		return fmt.Errorf("read %s run %d of log %q: %w", kind, start, r.log.info.Name, err)
+		return fmt.Errorf("read %s run of entries %d to %d of log %q: %w", run.Kind, run.Start, run.End, r.log.info.Name, err)
 	}
 	return nil
 }

@@ -148,6 +148,6 @@ func testDropRuns(t *testing.T, create Create) {
 	wantRuns(t, l, "event", "[0,100) ")
 	wantRuns(t, other, "leaf", "[0,100) ")
 	wantCursor(t, l, "made-up", again)
-	_, err := l.Runs().Pages(t.Context(), "leaf", 0, []uint64{1})
+	_, err := l.Runs().Pages(t.Context(), storage.Run{Kind: "leaf", End: 100}, []uint64{1})
 	wantError(t, "read pages of a run that was dropped", err, storage.ErrNotFound)
 }

@@ -148,10 +148,10 @@ func testNotFound(t *testing.T, create Create) {
 	}
 	_, err := l.LastCheckpoint(t.Context())
 	wantError(t, "read the last of no checkpoints", err, storage.ErrNotFound)
-	_, err = l.Runs().Pages(t.Context(), "event", 0, []uint64{1})
+	_, err = l.Runs().Pages(t.Context(), storage.Run{Kind: "event", End: 100}, []uint64{1})
 	wantError(t, "read pages of a run that is not there", err, storage.ErrNotFound)
 	wantError(t, "read a run that is not there",
-		l.Runs().EachPage(t.Context(), "event", 0, func(storage.Page) error { return nil }), storage.ErrNotFound)
+		l.Runs().EachPage(t.Context(), storage.Run{Kind: "event", End: 100}, func(storage.Page) error { return nil }), storage.ErrNotFound)
 }
 
 // testReadersSeeWholeCommits: whatever head a reader sees while another commits, all
@@ -272,7 +272,10 @@ func testCancelled(t *testing.T, create Create) {
 		"Drop":   func() error { return l.Runs().Drop(ctx, "event", firstMove) },
 		"Move":   func() error { return l.Cursors().Move(ctx, firstMove) },
 		"Get":    func() error { _, err := l.Cursors().Get(ctx, "made-up"); return err },
-		"Pages":  func() error { _, err := l.Runs().Pages(ctx, "event", 0, []uint64{1}); return err },
+		"Pages": func() error {
+			_, err := l.Runs().Pages(ctx, storage.Run{Kind: "event", End: 100}, []uint64{1})
+			return err
+		},
 	}
 	for name, call := range calls {
 		if err := call(); !errors.Is(err, context.Canceled) && !errors.Is(err, storage.ErrLeased) {

@@ -13,7 +13,8 @@ import (
 
 // testReplaceRuns: a run takes the place of those of its kind and log that lie within
 // its span, and of no others: not of one that only overlaps, and a run of the same span
-// replaces the one there is. The pages and filters of those replaced are not found.
+// replaces the one there is. The pages and filters of those replaced are not found, also
+// where another run begins at the same entry.
 func testReplaceRuns(t *testing.T, create Create) {
 	s := newStore(t, create)
 	l, other := newLog(t, s, "one"), newLog(t, s, "two")
@@ -35,7 +36,7 @@ func testReplaceRuns(t *testing.T, create Create) {
 	wantRuns(t, l, "none", "")
 	wantRuns(t, other, "event", "[0,100) ")
 
-	wantPages(t, l, "event", 0, runPages(0, 500))
+	wantPages(t, l, "event", 0, 500, runPages(0, 500))
 	if err := l.Runs().Replace(t.Context(), storage.Run{Kind: "unfiltered", Start: 0, End: 100}, slices.Values[[]storage.Page](nil), nil); err != nil {
 		t.Fatal(err)
 	}
@@ -43,9 +44,11 @@ func testReplaceRuns(t *testing.T, create Create) {
 	if err != nil || len(filter) > 0 {
 		t.Errorf("a run without a filter has that of %q, error %v", filter, err)
 	}
-	_, err = l.Runs().Pages(t.Context(), "event", 300, []uint64{1})
-	wantError(t, "read pages of a run that was replaced", err, storage.ErrNotFound)
 	for _, gone := range []storage.Run{{Kind: "event", Start: 300, End: 400}, {Kind: "event", Start: 0, End: 399}, {Kind: "event", Start: math.MaxUint64}} {
+		_, err = l.Runs().Pages(t.Context(), gone, []uint64{1})
+		wantError(t, "read pages of a run that was replaced", err, storage.ErrNotFound)
+		err = l.Runs().EachPage(t.Context(), gone, func(storage.Page) error { return nil })
+		wantError(t, "read all pages of a run that was replaced", err, storage.ErrNotFound)
 		_, err = l.Runs().Filter(t.Context(), gone)
 		wantError(t, "read the filter of a run that was replaced", err, storage.ErrNotFound)
 	}
@@ -72,7 +75,7 @@ func testReplaceRunsFails(t *testing.T, create Create) {
 			t.Errorf("a run with %s was stored", name)
 		}
 		wantRuns(t, l, "event", "[0,100) [100,200) ")
-		wantPages(t, l, "event", 0, runPages(0, 100))
+		wantPages(t, l, "event", 0, 100, runPages(0, 100))
 	}
 }
 
@@ -91,11 +94,11 @@ func testRunPages(t *testing.T, create Create) {
 	if err := l.Runs().Replace(t.Context(), run, slices.Values(pages), nil); err != nil {
 		t.Fatal(err)
 	}
-	wantPages(t, l, "event", 256, pages)
+	wantPages(t, l, "event", 256, 512, pages)
 
 	keys := []uint64{math.MaxUint64, 0, 4, 5, 6, 1<<63 - 2, 1<<63 - 1, 1 << 63, 1<<63 + 1, 1<<63 + 2, 5}
 	want := []int{4, -1, -1, 0, 0, 0, 1, 2, 3, 3, 0} // pages, -1 for none
-	got, err := l.Runs().Pages(t.Context(), "event", 256, keys)
+	got, err := l.Runs().Pages(t.Context(), run, keys)
 	if err != nil || len(got) != len(keys) {
 		t.Fatalf("%d pages, error %v; want %d", len(got), err, len(keys))
 	}
@@ -108,21 +111,21 @@ func testRunPages(t *testing.T, create Create) {
 			t.Errorf("key %d is on page %d %q, want %d %q", key, got[i].First, got[i].Data, page.First, page.Data)
 		}
 	}
-	if none, err := l.Runs().Pages(t.Context(), "event", 256, nil); err != nil || len(none) != 0 {
+	if none, err := l.Runs().Pages(t.Context(), run, nil); err != nil || len(none) != 0 {
 		t.Errorf("no keys are on %d pages, error %v", len(none), err)
 	}
 
 	stop := errors.New("stop")
 	calls := 0
-	err = l.Runs().EachPage(t.Context(), "event", 256, func(storage.Page) error { calls++; return stop })
+	err = l.Runs().EachPage(t.Context(), run, func(storage.Page) error { calls++; return stop })
 	if !errors.Is(err, stop) || calls != 1 {
 		t.Errorf("stopped after %d pages with error %v, want 1 and the error of the function", calls, err)
 	}
 	if err := l.Runs().Replace(t.Context(), run, slices.Values[[]storage.Page](nil), nil); err != nil {
 		t.Fatal(err)
 	}
-	wantPages(t, l, "event", 256, nil)
-	if got, err = l.Runs().Pages(t.Context(), "event", 256, keys); err != nil || len(got) != len(keys) || got[0].Data != nil {
+	wantPages(t, l, "event", 256, 512, nil)
+	if got, err = l.Runs().Pages(t.Context(), run, keys); err != nil || len(got) != len(keys) || got[0].Data != nil {
 		t.Errorf("pages %v of a run without any, error %v", got, err)
 	}
 }
@@ -169,10 +172,10 @@ func wantRuns(t *testing.T, l storage.Log, kind, want string) {
 }
 
 // wantPages compares all pages of a run.
-func wantPages(t *testing.T, l storage.Log, kind string, start uint64, want []storage.Page) {
+func wantPages(t *testing.T, l storage.Log, kind string, start, end uint64, want []storage.Page) {
 	t.Helper()
 	var got []storage.Page
-	err := l.Runs().EachPage(t.Context(), kind, start, func(p storage.Page) error {
+	err := l.Runs().EachPage(t.Context(), storage.Run{Kind: kind, Start: start, End: end}, func(p storage.Page) error {
 		got = append(got, storage.Page{First: p.First, Data: bytes.Clone(p.Data)})
 		return nil
 	})
