@@ -78,6 +78,8 @@ var statuses = []struct {
 	{sequencer.ErrUncertain, http.StatusServiceUnavailable, again,
 		"the commit's outcome is unknown; events that bring their own source and id can be sent again, " +
 			"and none of them is then stored twice"},
+	{storage.ErrUnavailable, http.StatusServiceUnavailable, again,
+		"the database is not available; try again in a second or so"},
 	{publisher.ErrNothingPublished, http.StatusServiceUnavailable, again, ""},
 	{leafindex.ErrNotFound, http.StatusNotFound, 0,
 		"no entry in the tree of this size has this leaf hash; if it is new, ask again once it is published"},
@@ -165,6 +167,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h := w.Header()
 	h.Del("Content-Encoding")
+	h.Del("Vary")                      // it is not kept
 	h.Set("Cache-Control", "no-store") // a tile that is missing now may exist soon
 	if p.retryAfter > 0 {
 		setRetryAfter(h, p.retryAfter)

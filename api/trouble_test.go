@@ -76,6 +76,29 @@ func TestReadyzSaysThatTheDatabaseIsGone(t *testing.T) {
 	})
 }
 
+// TestReadsWhileTheDatabaseIsAway are asked for again, not given up as if the server were
+// at fault.
+func TestReadsWhileTheDatabaseIsAway(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
+		store := open()
+		r := newRig(t, settings{store: store})
+		for i := range 3 {
+			r.appended(r.post("/logs/default/events?wait=published", fmt.Sprintf(`{"type":"a","id":"%d"}`, i)), 201)
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range []string{"", "/events/0", "/checkpoints", "/tile/entries/000.p/2"} {
+			got := r.do("GET", "/logs/default"+path, "")
+			if got.status != 503 || got.header.Get("Retry-After") == "" {
+				t.Errorf("GET %s: status %d, Retry-After %q; want 503, with it: %s", path, got.status,
+					got.header.Get("Retry-After"), got.body)
+			}
+		}
+	})
+}
+
 // copyDatabase copies a SQLite file that nobody has open, over another.
 func copyDatabase(t *testing.T, from, to string) {
 	t.Helper()

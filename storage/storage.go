@@ -36,9 +36,10 @@
 // # Errors
 //
 // Drivers wrap their errors with what they were doing. Callers branch on
-// [ErrNotFound], [ErrExists], [ErrStale], [ErrFenced] and [ErrDamaged] with
-// errors.Is. After any other error from Commit the outcome is unknown: the
-// caller reads the head again and never guesses.
+// [ErrNotFound], [ErrExists], [ErrStale], [ErrFenced], [ErrDamaged] and
+// [ErrUnavailable] with errors.Is. After ErrUnavailable, or any other error that is
+// not among these, from what stores something, the outcome is unknown: the caller of
+// Commit reads the head again and never guesses.
 //
 // A Store and its Logs are safe for concurrent use.
 package storage
@@ -69,6 +70,11 @@ var (
 
 	// ErrLeased means that another sequencer, alive, holds the log.
 	ErrLeased = errors.New("another server is writing to this log")
+
+	// ErrUnavailable means that the database could not be asked, or that its answer
+	// was lost: it is away, or stopping, or it has no connection, memory or disk left.
+	// Another attempt may succeed.
+	ErrUnavailable = errors.New("the database is not available")
 
 	// ErrDamaged means that what the database holds cannot be what was stored.
 	ErrDamaged = errors.New("stored data is damaged")

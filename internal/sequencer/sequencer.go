@@ -98,6 +98,7 @@ const (
 	leaseRetry   = time.Second            // while another server holds the lease
 	reloadDelay  = 500 * time.Millisecond // after a failure
 	damagedRetry = time.Minute            // an operator has to restore the log first
+	logEvery     = 10 * time.Second       // while there is one failure after another
 )
 
 // A Sequencer writes to one log.
@@ -107,6 +108,7 @@ type Sequencer struct {
 	stats   Stats
 	settled chan struct{} // see Settled
 	settle  func()        // closes settled
+	logged  time.Time     // of Run: when the last failure was logged; zero if it has led since
 }
 
 // Stats are counters of a Sequencer since it was made.
@@ -184,7 +186,6 @@ func (p *Pending) Results() ([]Result, error) { return p.r.results, p.r.err }
 // it, until the context ends. Events that were queued by then are committed first.
 // After a failure it starts again from the stored log. It is called once.
 func (s *Sequencer) Run(ctx context.Context) {
-	logger := s.cfg.Logger
 	for ctx.Err() == nil {
 		err := s.lead(ctx)
 		s.settle()
@@ -195,13 +196,12 @@ func (s *Sequencer) Run(ctx context.Context) {
 		switch {
 		case errors.Is(err, storage.ErrLeased):
 			delay = leaseRetry
-			logger.Debug("another server writes to this log")
+			s.cfg.Logger.Debug("another server writes to this log")
 		case errors.Is(err, storage.ErrDamaged):
 			delay = damagedRetry
 			fallthrough
 		default:
-			s.stats.Failures.Add(1)
-			logger.Error("sequencing stopped, trying again", "error", err, "after", delay)
+			s.failed(err, delay)
 		}
 		select {
 		case <-time.After(delay):
@@ -209,6 +209,20 @@ func (s *Sequencer) Run(ctx context.Context) {
 		}
 	}
 }
+
+// failed counts a failure, and logs it unless it follows another closely.
+func (s *Sequencer) failed(err error, delay time.Duration) {
+	s.stats.Failures.Add(1)
+	if time.Since(s.logged) < logEvery {
+		return
+	}
+	s.logged = time.Now()
+	s.cfg.Logger.Error("sequencing stopped, trying again", "error", err, "after", delay)
+}
+
+// errLeaseLost ends an epoch whose lease has ended. It does not name a reason: the
+// next attempt to take the lease finds out who has it, if anybody.
+var errLeaseLost = errors.New("the lease of this log has ended")
 
 // lead writes to the log for one epoch: from taking the lease to losing it, failing,
 // or draining. All state in memory is built here and dropped at the end, so that no
@@ -224,6 +238,7 @@ func (s *Sequencer) lead(ctx context.Context) error {
 		return err
 	}
 	s.cfg.Committed(b.head)
+	s.logged = time.Time{}
 	s.cfg.Logger.Info("writing to log", "epoch", lease.Epoch(), "tree_size", b.head.Size)
 
 	// Leading ends with the lease or with the first error; draining, with the
@@ -243,7 +258,7 @@ func (s *Sequencer) lead(ctx context.Context) error {
 	wg.Go(func() {
 		select {
 		case <-lease.Lost():
-			cancel(storage.ErrFenced)
+			cancel(errLeaseLost)
 		case <-leading.Done():
 		}
 		s.queue.close()

@@ -7,10 +7,12 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stele-log/stele/storage"
 )
@@ -24,22 +26,20 @@ var _ storage.Cursors = cursors{}
 func (l *Log) Cursors() storage.Cursors { return cursors{l} }
 
 func (c cursors) Get(ctx context.Context, follower string) (storage.Position, error) {
-	rows, _ := c.log.store.pool.Query(ctx, sqlCursor, pgx.StrictNamedArgs{"log": c.log.id, "follower": follower})
-	at, err := pgx.CollectRows(rows, pgx.RowToStructByPos[storage.Position])
-	if err != nil {
-		return storage.Position{}, fmt.Errorf("read cursor of %s in log %q: %w", follower, c.log.info.Name, err)
+	var at storage.Position
+	err := c.log.store.queryRow(ctx, sqlCursor, pgx.StrictNamedArgs{"log": c.log.id, "follower": follower},
+		&at.Version, &at.Next)
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return at, fmt.Errorf("read cursor of %s in log %q: %w", follower, c.log.info.Name, err)
 	}
-	if len(at) == 0 {
-		return storage.Position{}, nil
-	}
-	return at[0], nil
+	return at, nil
 }
 
 func (c cursors) Move(ctx context.Context, move storage.Move) error {
-	return c.log.move(ctx, c.log.store.pool, move)
+	return c.log.store.run(ctx, func(conn *pgxpool.Conn) error { return c.log.move(ctx, conn, move) })
 }
 
-// An executor is a transaction, or the pool for a statement by itself.
+// An executor is a transaction, or a connection for a statement by itself.
 type executor interface {
 	Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error)
 }

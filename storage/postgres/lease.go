@@ -8,7 +8,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -57,10 +56,11 @@ func (l *Log) Lead(ctx context.Context) (storage.Lease, error) {
 func (l *Log) lead(ctx context.Context) (_ *lease, err error) {
 	conn, err := pgx.ConnectConfig(ctx, l.store.pool.Config().ConnConfig)
 	if err != nil {
-		return nil, err
+		return nil, meaning(ctx, err, isNetwork(err))
 	}
 	defer func() {
 		if err != nil {
+			err = meaning(ctx, err, conn.IsClosed())
 			closeConn(conn)
 		}
 	}()
@@ -110,7 +110,7 @@ func (l *lease) start() error {
 	store.mu.Lock()
 	defer store.mu.Unlock()
 	if store.leases == nil {
-		return errors.New("the store is closed")
+		return errClosed
 	}
 	store.leases[l] = struct{}{}
 	ctx, stop := context.WithCancel(context.Background())

@@ -35,12 +35,12 @@ func (l *Log) Info() storage.Info { return l.info }
 func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 	var head tree.Head
 	var root []byte
-	err := l.store.pool.QueryRow(ctx, sqlHead, pgx.StrictNamedArgs{"log": l.id}).Scan(&head.Size, &root)
+	err := l.store.queryRow(ctx, sqlHead, pgx.StrictNamedArgs{"log": l.id}, &head.Size, &root)
 	if err == nil {
 		head.Root, err = column.ToHash(root)
 	}
 	if err != nil {
-		return tree.Head{}, fmt.Errorf("read head of log %q: %w", l.info.Name, sentinel(err))
+		return tree.Head{}, fmt.Errorf("read head of log %q: %w", l.info.Name, err)
 	}
 	return head, nil
 }
@@ -54,9 +54,9 @@ func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 // commits that race, check_cover a batch whose chunks leave a gap. A connection that
 // breaks leaves the outcome unknown; pgx does not send the statement again.
 func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
-	if _, err := l.store.pool.Exec(ctx, sqlCommit, l.commitArgs(batch)); err != nil {
+	if err := l.store.write(ctx, sqlCommit, l.commitArgs(batch)); err != nil {
 		return fmt.Errorf("commit entries %d to %d of log %q: %w",
-			batch.Base, batch.Head.Size, l.info.Name, sentinel(err))
+			batch.Base, batch.Head.Size, l.info.Name, err)
 	}
 	return nil
 }
@@ -88,20 +88,21 @@ func (l *Log) commitArgs(batch storage.Batch) pgx.StrictNamedArgs {
 // the next row overwrites, so a range of any length takes the memory of about one chunk.
 // The connection goes back to the pool after the last row or an error of f.
 func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {
-	rows, _ := l.store.pool.Query(ctx, sqlChunks, pgx.StrictNamedArgs{
+	var failed error
+	err := l.store.each(ctx, sqlChunks, pgx.StrictNamedArgs{
 		"log": l.id, "start": column.Bound(start), "end": column.Bound(end),
-	})
-	defer rows.Close()
-	for rows.Next() {
+	}, func(row pgx.CollectableRow) error {
 		var c storage.Chunk
-		if err := rows.Scan(&c.Start, &c.Count, (*pgtype.DriverBytes)(&c.Data)); err != nil {
-			break // rows.Err has it
-		}
-		if err := f(c); err != nil {
+		if err := row.Scan(&c.Start, &c.Count, (*pgtype.DriverBytes)(&c.Data)); err != nil {
 			return err
 		}
+		failed = f(c)
+		return failed
+	})
+	if failed != nil {
+		return failed
 	}
-	if err := rows.Err(); err != nil {
+	if err != nil {
 		return fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
 	}
 	return nil
@@ -109,32 +110,33 @@ func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.C
 
 func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error) {
 	var data []byte
-	err := l.store.pool.QueryRow(ctx, sqlTile, pgx.StrictNamedArgs{
+	err := l.store.queryRow(ctx, sqlTile, pgx.StrictNamedArgs{
 		"log": l.id, "level": level, "index": column.Bound(index),
-	}).Scan(&data)
+	}, &data)
 	if err != nil {
-		return nil, fmt.Errorf("read tile %d of level %d of log %q: %w", index, level, l.info.Name, sentinel(err))
+		return nil, fmt.Errorf("read tile %d of level %d of log %q: %w", index, level, l.info.Name, err)
 	}
 	return data, nil
 }
 
 // EachTile hands tiles on as EachChunk does chunks, without a copy.
 func (l *Log) EachTile(ctx context.Context, level int, start, end uint64, f func(index uint64, data []byte) error) error {
-	rows, _ := l.store.pool.Query(ctx, sqlTiles, pgx.StrictNamedArgs{
+	var failed error
+	err := l.store.each(ctx, sqlTiles, pgx.StrictNamedArgs{
 		"log": l.id, "level": level, "start": column.Bound(start), "end": column.Bound(end),
-	})
-	defer rows.Close()
-	for rows.Next() {
+	}, func(row pgx.CollectableRow) error {
 		var index uint64
 		var data []byte
-		if err := rows.Scan(&index, (*pgtype.DriverBytes)(&data)); err != nil {
-			break // rows.Err has it
-		}
-		if err := f(index, data); err != nil {
+		if err := row.Scan(&index, (*pgtype.DriverBytes)(&data)); err != nil {
 			return err
 		}
+		failed = f(index, data)
+		return failed
+	})
+	if failed != nil {
+		return failed
 	}
-	if err := rows.Err(); err != nil {
+	if err != nil {
 		return fmt.Errorf("read tiles %d to %d of level %d of log %q: %w", start, end, level, l.info.Name, err)
 	}
 	return nil
@@ -143,15 +145,14 @@ func (l *Log) EachTile(ctx context.Context, level int, start, end uint64, f func
 // TileRoots counts the rows it gets: tiles have no gaps below the head, so fewer than
 // asked for means that the last of them are not full yet.
 func (l *Log) TileRoots(ctx context.Context, level int, start, end uint64) ([]tree.Hash, error) {
-	rows, _ := l.store.pool.Query(ctx, sqlTileRoots, pgx.StrictNamedArgs{
-		"log": l.id, "level": level, "start": column.Bound(start), "end": column.Bound(end),
-	})
-	roots, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (tree.Hash, error) {
+	roots, err := collect(ctx, l.store, func(row pgx.CollectableRow) (tree.Hash, error) {
 		var root []byte
 		if err := row.Scan(&root); err != nil {
 			return tree.Hash{}, err
 		}
 		return column.ToHash(root)
+	}, sqlTileRoots, pgx.StrictNamedArgs{
+		"log": l.id, "level": level, "start": column.Bound(start), "end": column.Bound(end),
 	})
 	if err == nil && start < end && uint64(len(roots)) != end-start {
 		err = storage.ErrNotFound
@@ -167,38 +168,33 @@ func (l *Log) TileRoots(ctx context.Context, level int, start, end uint64) ([]tr
 // the last one, and a size that no head has; the primary key lets one of those that
 // race for a number have it.
 func (l *Log) AddCheckpoint(ctx context.Context, c storage.Checkpoint) error {
-	_, err := l.store.pool.Exec(ctx, sqlAddCheckpoint, pgx.StrictNamedArgs{
+	err := l.store.write(ctx, sqlAddCheckpoint, pgx.StrictNamedArgs{
 		"log": l.id, "number": c.Number, "size": c.Size, "note": c.Note, "published": c.Published,
 	})
 	if err != nil {
-		return fmt.Errorf("store checkpoint %d, of size %d, of log %q: %w", c.Number, c.Size, l.info.Name, sentinel(err))
+		return fmt.Errorf("store checkpoint %d, of size %d, of log %q: %w", c.Number, c.Size, l.info.Name, err)
 	}
 	return nil
 }
 
-func (l *Log) LastCheckpoint(ctx context.Context) (storage.Checkpoint, error) {
-	rows, _ := l.store.pool.Query(ctx, sqlLastCheckpoint, pgx.StrictNamedArgs{"log": l.id})
-	c, err := pgx.CollectExactlyOneRow(rows, scanCheckpoint)
+func (l *Log) LastCheckpoint(ctx context.Context) (c storage.Checkpoint, err error) {
+	err = l.store.queryRow(ctx, sqlLastCheckpoint, pgx.StrictNamedArgs{"log": l.id},
+		&c.Number, &c.Size, &c.Note, &c.Published)
 	if err != nil {
-		return c, fmt.Errorf("read last checkpoint of log %q: %w", l.info.Name, sentinel(err))
+		return c, fmt.Errorf("read last checkpoint of log %q: %w", l.info.Name, err)
 	}
+	c.Published = c.Published.UTC() // pgx returns it in the local zone
 	return c, nil
 }
 
 func (l *Log) Checkpoints(ctx context.Context, first uint64, limit int) ([]storage.Checkpoint, error) {
-	rows, _ := l.store.pool.Query(ctx, sqlCheckpoints, pgx.StrictNamedArgs{
-		"log": l.id, "first": column.Bound(first), "limit": limit,
-	})
-	checkpoints, err := pgx.CollectRows(rows, scanCheckpoint)
+	checkpoints, err := collect(ctx, l.store, func(row pgx.CollectableRow) (c storage.Checkpoint, err error) {
+		err = row.Scan(&c.Number, &c.Size, &c.Note, &c.Published)
+		c.Published = c.Published.UTC()
+		return c, err
+	}, sqlCheckpoints, pgx.StrictNamedArgs{"log": l.id, "first": column.Bound(first), "limit": limit})
 	if err != nil {
 		return nil, fmt.Errorf("read checkpoints of log %q from %d on: %w", l.info.Name, first, err)
 	}
 	return checkpoints, nil
-}
-
-// scanCheckpoint sets the time to UTC: pgx returns it in the local zone.
-func scanCheckpoint(row pgx.CollectableRow) (c storage.Checkpoint, err error) {
-	err = row.Scan(&c.Number, &c.Size, &c.Note, &c.Published)
-	c.Published = c.Published.UTC()
-	return c, err
 }

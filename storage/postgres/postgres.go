@@ -24,13 +24,11 @@ package postgres
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -46,6 +44,8 @@ type Store struct {
 	mu     sync.Mutex
 	leases map[*lease]struct{} // alive; nil once closed
 }
+
+var errClosed = fmt.Errorf("%w: the store is closed", storage.ErrUnavailable)
 
 var _ storage.Store = (*Store)(nil)
 
@@ -98,7 +98,7 @@ func startSession(ctx context.Context, conn *pgx.Conn) error {
 // without the table of versions has version 0.
 func (s *Store) checkVersion(ctx context.Context) error {
 	var have int64
-	err := s.pool.QueryRow(ctx, sqlVersion).Scan(&have)
+	err := s.queryRow(ctx, sqlVersion, nil, &have)
 	switch code(err) {
 	case codeNoTable, codeNoSchema:
 		err = nil
@@ -110,7 +110,7 @@ func (s *Store) checkVersion(ctx context.Context) error {
 }
 
 func (s *Store) Ping(ctx context.Context) error {
-	if err := s.pool.Ping(ctx); err != nil {
+	if err := s.run(ctx, func(conn *pgxpool.Conn) error { return conn.Ping(ctx) }); err != nil {
 		return fmt.Errorf("ping database: %w", err)
 	}
 	return nil
@@ -134,93 +134,42 @@ func (s *Store) Close() error {
 // head to build on, even after a crash. The unique keys of logs refuse a name or an
 // origin that is taken.
 func (s *Store) CreateLog(ctx context.Context, name, origin string) (storage.Log, error) {
-	l, err := s.queryLog(ctx, sqlCreateLog, pgx.StrictNamedArgs{
+	l := &Log{store: s}
+	err := s.write(ctx, sqlCreateLog, pgx.StrictNamedArgs{
 		"name": name, "origin": origin, "root": tree.EmptyRoot[:],
-	})
+	}, &l.id, &l.info.Name, &l.info.Origin, &l.info.Created)
 	if err != nil {
 		return nil, fmt.Errorf("create log %q of origin %q: %w", name, origin, err)
 	}
+	l.info.Created = l.info.Created.UTC()
 	return l, nil
 }
 
 func (s *Store) OpenLog(ctx context.Context, name string) (storage.Log, error) {
-	l, err := s.queryLog(ctx, sqlOpenLog, pgx.StrictNamedArgs{"name": name})
+	l := &Log{store: s}
+	err := s.queryRow(ctx, sqlOpenLog, pgx.StrictNamedArgs{"name": name},
+		&l.id, &l.info.Name, &l.info.Origin, &l.info.Created)
 	if err != nil {
 		return nil, fmt.Errorf("open log %q: %w", name, err)
-	}
-	return l, nil
-}
-
-// queryLog returns the log in the one row of a query.
-func (s *Store) queryLog(ctx context.Context, query string, args pgx.StrictNamedArgs) (*Log, error) {
-	l := &Log{store: s}
-	err := s.pool.QueryRow(ctx, query, args).Scan(&l.id, &l.info.Name, &l.info.Origin, &l.info.Created)
-	if err != nil {
-		return nil, sentinel(err)
 	}
 	l.info.Created = l.info.Created.UTC()
 	return l, nil
 }
 
 func (s *Store) Logs(ctx context.Context) ([]storage.Info, error) {
-	rows, _ := s.pool.Query(ctx, sqlLogs)
-	infos, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (i storage.Info, err error) {
+	infos, err := collect(ctx, s, func(row pgx.CollectableRow) (i storage.Info, err error) {
 		err = row.Scan(&i.Name, &i.Origin, &i.Created)
 		i.Created = i.Created.UTC()
 		return i, err
-	})
+	}, sqlLogs, nil)
 	if err != nil {
 		return nil, fmt.Errorf("list logs: %w", err)
 	}
 	return infos, nil
 }
 
-// The errors that the driver tells from others, as SQLSTATE (PostgreSQL's manual,
-// appendix A).
-const (
-	codeForeignKey = "23503"
-	codeUnique     = "23505"
-	codeCheck      = "23514"
-	codeNoSuchRole = "22023" // invalid_parameter_value, from SET ROLE
-	codeDenied     = "42501"
-	codeNoSchema   = "3F000"
-	codeNoTable    = "42P01"
-)
-
-// code returns the SQLSTATE of an error from the server, or "".
-func code(err error) string {
-	var pg *pgconn.PgError
-	if errors.As(err, &pg) {
-		return pg.Code
-	}
-	return ""
-}
-
-// sentinel returns the error of package storage that err stands for, or err. It goes by
-// the names of constraints, which migrations/postgres chooses (its triggers raise
-// check_violation with a name, too): a constraint that is renamed there must be
-// renamed here. Other errors are returned as they are.
-func sentinel(err error) error {
-	if errors.Is(err, pgx.ErrNoRows) {
-		return storage.ErrNotFound
-	}
-	var pg *pgconn.PgError
-	if !errors.As(err, &pg) {
-		return err
-	}
-	switch [2]string{pg.Code, pg.ConstraintName} {
-	case [2]string{codeUnique, "logs_name_key"},
-		[2]string{codeUnique, "logs_origin_key"}:
-		return storage.ErrExists
-	case [2]string{codeCheck, "heads_base_newest"},
-		[2]string{codeUnique, "heads_base_key"}, // another commit was quicker
-		[2]string{codeUnique, "checkpoints_pkey"},
-		[2]string{codeForeignKey, "checkpoints_previous_fkey"}:
-		return storage.ErrStale
-	case [2]string{codeCheck, "heads_epoch_newest"}:
-		return storage.ErrFenced
-	case [2]string{codeForeignKey, "checkpoints_size_fkey"}:
-		return storage.ErrNotFound
-	}
-	return err
+func (s *Store) closed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.leases == nil
 }

@@ -27,10 +27,10 @@ var _ storage.Runs = runs{}
 func (l *Log) Runs() storage.Runs { return runs{l} }
 
 func (r runs) List(ctx context.Context, kind string) ([]storage.Run, error) {
-	rows, _ := r.log.store.pool.Query(ctx, sqlRuns, pgx.StrictNamedArgs{"log": r.log.id, "kind": kind})
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (run storage.Run, err error) {
-		return run, row.Scan(&run.Kind, &run.Start, &run.End)
-	})
+	all, err := collect(ctx, r.log.store, func(row pgx.CollectableRow) (run storage.Run, err error) {
+		err = row.Scan(&run.Kind, &run.Start, &run.End)
+		return run, err
+	}, sqlRuns, pgx.StrictNamedArgs{"log": r.log.id, "kind": kind})
 	if err != nil {
 		return nil, fmt.Errorf("read %s runs of log %q: %w", kind, r.log.info.Name, err)
 	}
@@ -38,12 +38,12 @@ func (r runs) List(ctx context.Context, kind string) ([]storage.Run, error) {
 }
 
 func (r runs) Filter(ctx context.Context, run storage.Run) (filter []byte, err error) {
-	err = r.log.store.pool.QueryRow(ctx, sqlRunFilter, pgx.StrictNamedArgs{
+	err = r.log.store.queryRow(ctx, sqlRunFilter, pgx.StrictNamedArgs{
 		"log": r.log.id, "kind": run.Kind, "start": column.Bound(run.Start), "end": column.Bound(run.End),
-	}).Scan(&filter)
+	}, &filter)
 	if err != nil {
 		return nil, fmt.Errorf("read filter of %s run of entries %d to %d of log %q: %w",
-			run.Kind, run.Start, run.End, r.log.info.Name, sentinel(err))
+			run.Kind, run.Start, run.End, r.log.info.Name, err)
 	}
 	return filter, nil
 }
@@ -60,7 +60,7 @@ func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[stora
 		run.Filter = []byte{} // nil would be NULL
 	}
 	var removed int64
-	err := pgx.BeginFunc(ctx, r.log.store.pool, func(tx pgx.Tx) error {
+	err := r.log.store.transact(ctx, func(tx pgx.Tx) error {
 		if move != nil {
 			if err := r.log.move(ctx, tx, *move); err != nil {
 				return err
@@ -95,13 +95,13 @@ func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[stora
 			run.Kind, run.Start, run.End, r.log.info.Name, err)
 	}
 	if removed > 0 {
-		_, _ = r.log.store.pool.Exec(ctx, sqlVacuumRuns) // the run is stored; autovacuum comes by later
+		_ = r.log.store.exec(ctx, sqlVacuumRuns) // the run is stored; autovacuum comes by later
 	}
 	return nil
 }
 
 func (r runs) Drop(ctx context.Context, kind string, move storage.Move) error {
-	err := pgx.BeginFunc(ctx, r.log.store.pool, func(tx pgx.Tx) error {
+	err := r.log.store.transact(ctx, func(tx pgx.Tx) error {
 		if err := r.log.move(ctx, tx, move); err != nil {
 			return err
 		}
@@ -121,13 +121,12 @@ func (r runs) Pages(ctx context.Context, run storage.Run, keys []uint64) ([]stor
 	for i, key := range keys {
 		bigints[i] = column.FromKey(key)
 	}
-	rows, _ := r.log.store.pool.Query(ctx, sqlRunPages, pgx.StrictNamedArgs{
-		"log": r.log.id, "kind": run.Kind, "start": column.Bound(run.Start), "end": column.Bound(run.End), "keys": bigints,
-	})
-	pages, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (page storage.Page, err error) {
+	pages, err := collect(ctx, r.log.store, func(row pgx.CollectableRow) (page storage.Page, err error) {
 		page, _, err = scanPage(row)
 		page.Data = bytes.Clone(page.Data)
 		return page, err
+	}, sqlRunPages, pgx.StrictNamedArgs{
+		"log": r.log.id, "kind": run.Kind, "start": column.Bound(run.Start), "end": column.Bound(run.End), "keys": bigints,
 	})
 	if err == nil && len(pages) != len(keys) {
 		err = storage.ErrNotFound
@@ -139,41 +138,22 @@ func (r runs) Pages(ctx context.Context, run storage.Run, keys []uint64) ([]stor
 }
 
 func (r runs) EachPage(ctx context.Context, run storage.Run, f func(storage.Page) error) error {
-	err := r.eachPage(ctx, run, f)
+	found := false
+	err := r.log.store.each(ctx, sqlAllPages, pgx.StrictNamedArgs{
+		"log": r.log.id, "kind": run.Kind, "start": column.Bound(run.Start), "end": column.Bound(run.End),
+	}, func(row pgx.CollectableRow) error {
+		found = true
+		page, ok, err := scanPage(row)
+		if err != nil || !ok {
+			return err
+		}
+		return f(page)
+	})
+	if err == nil && !found {
+		err = storage.ErrNotFound
+	}
 	if err != nil {
 		return fmt.Errorf("read %s run of entries %d to %d of log %q: %w", run.Kind, run.Start, run.End, r.log.info.Name, err)
-	}
-	return nil
-}
-
-// eachPage is EachPage without the context of its errors.
-func (r runs) eachPage(ctx context.Context, run storage.Run, f func(storage.Page) error) error {
-	rows, err := r.log.store.pool.Query(ctx, sqlAllPages, pgx.StrictNamedArgs{
-		"log": r.log.id, "kind": run.Kind, "start": column.Bound(run.Start), "end": column.Bound(run.End),
-	})
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	found := false
-	for rows.Next() {
-		found = true
-		page, ok, err := scanPage(rows)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			continue
-		}
-		if err := f(page); err != nil {
-			return err
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	if !found {
-		return storage.ErrNotFound
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ func (l *Log) Cursors() storage.Cursors { return cursors{l} }
 
 func (c cursors) Get(ctx context.Context, follower string) (at storage.Position, err error) {
 	err = c.log.store.reader.row(ctx, sqlCursor, arg("log", c.log.id), arg("follower", follower)).Scan(&at.Version, &at.Next)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return at, fmt.Errorf("read cursor of %s in log %q: %w", follower, c.log.info.Name, err)
 	}
 	return at, nil

@@ -36,7 +36,7 @@ func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 		head.Root, err = column.ToHash(root)
 	}
 	if err != nil {
-		return tree.Head{}, fmt.Errorf("read head of log %q: %w", l.info.Name, sentinel(err))
+		return tree.Head{}, fmt.Errorf("read head of log %q: %w", l.info.Name, err)
 	}
 	return head, nil
 }
@@ -117,7 +117,7 @@ func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error)
 	var data []byte
 	err := l.store.reader.row(ctx, sqlTile, arg("log", l.id), arg("level", level), arg("index", column.Bound(index))).Scan(&data)
 	if err != nil {
-		return nil, fmt.Errorf("read tile %d of level %d of log %q: %w", index, level, l.info.Name, sentinel(err))
+		return nil, fmt.Errorf("read tile %d of level %d of log %q: %w", index, level, l.info.Name, err)
 	}
 	return data, nil
 }
@@ -179,7 +179,7 @@ func (l *Log) AddCheckpoint(ctx context.Context, c storage.Checkpoint) error {
 func (l *Log) LastCheckpoint(ctx context.Context) (storage.Checkpoint, error) {
 	c, err := scanCheckpoint(l.store.reader.row(ctx, sqlLastCheckpoint, arg("log", l.id)))
 	if err != nil {
-		return c, fmt.Errorf("read last checkpoint of log %q: %w", l.info.Name, sentinel(err))
+		return c, fmt.Errorf("read last checkpoint of log %q: %w", l.info.Name, err)
 	}
 	return c, nil
 }

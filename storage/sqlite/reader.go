@@ -50,6 +50,9 @@ func (r *reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	if stmt, ok := r.prepared[query]; ok {
 		return stmt, nil
 	}
+	if r.prepared == nil {
+		return nil, errClosed
+	}
 	stmt, err := r.db.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
@@ -59,13 +62,14 @@ func (r *reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 }
 
 // row runs a query for one row. An error is returned by the row's Scan, as by that of
-// [sql.Row], so callers handle errors in one place.
+// [sql.Row], so callers handle errors in one place. It is storage.ErrNotFound if there is
+// no row.
 func (r *reader) row(ctx context.Context, query string, args ...any) row {
 	stmt, err := r.prepare(ctx, query)
 	if err != nil {
-		return failed{err}
+		return failed{sentinel(err)}
 	}
-	return stmt.QueryRowContext(ctx, args...)
+	return asked{stmt.QueryRowContext(ctx, args...)}
 }
 
 // each calls f with each row of a query, on a connection that is kept until the last.
@@ -73,11 +77,11 @@ func (r *reader) row(ctx context.Context, query string, args ...any) row {
 func (r *reader) each(ctx context.Context, f func(row) error, query string, args ...any) error {
 	stmt, err := r.prepare(ctx, query)
 	if err != nil {
-		return err
+		return sentinel(err)
 	}
 	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
-		return err
+		return sentinel(err)
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -85,7 +89,7 @@ func (r *reader) each(ctx context.Context, f func(row) error, query string, args
 			return err
 		}
 	}
-	return rows.Err()
+	return sentinel(rows.Err())
 }
 
 // collect returns what scan makes of each row of a query.
@@ -103,7 +107,17 @@ func collect[T any](ctx context.Context, r *reader, scan func(row) (T, error), q
 }
 
 // close waits for the queries under way.
-func (r *reader) close() error { return r.db.Close() }
+func (r *reader) close() error {
+	r.mu.Lock()
+	r.prepared = nil
+	r.mu.Unlock()
+	return r.db.Close()
+}
+
+// asked is the row of a query. Its error is translated into what it means to callers.
+type asked struct{ row *sql.Row }
+
+func (a asked) Scan(dest ...any) error { return sentinel(a.row.Scan(dest...)) }
 
 // failed is the row of a query that could not be run.
 type failed struct{ err error }

@@ -39,7 +39,7 @@ func (r runs) Filter(ctx context.Context, run storage.Run) (filter []byte, err e
 		arg("start", column.Bound(run.Start)), arg("end", column.Bound(run.End))).Scan(&filter)
 	if err != nil {
 		return nil, fmt.Errorf("read filter of %s run of entries %d to %d of log %q: %w",
-			run.Kind, run.Start, run.End, r.log.info.Name, sentinel(err))
+			run.Kind, run.Start, run.End, r.log.info.Name, err)
 	}
 	return filter, nil
 }

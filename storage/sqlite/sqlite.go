@@ -161,7 +161,7 @@ func (s *Store) OpenLog(ctx context.Context, name string) (storage.Log, error) {
 	var created int64
 	err := s.reader.row(ctx, sqlOpenLog, arg("name", name)).Scan(&l.id, &l.info.Name, &l.info.Origin, &created)
 	if err != nil {
-		return nil, fmt.Errorf("open log %q: %w", name, sentinel(err))
+		return nil, fmt.Errorf("open log %q: %w", name, err)
 	}
 	l.info.Created = time.UnixMicro(created).UTC()
 	return l, nil
@@ -187,7 +187,17 @@ func sentinel(err error) error {
 		return storage.ErrNotFound
 	}
 	var e *sqlite.Error
-	if !errors.As(err, &e) || e.Code() != sqlite3.SQLITE_CONSTRAINT_TRIGGER {
+	if !errors.As(err, &e) {
+		return err
+	}
+	// The low byte is the primary code; the rest tells why.
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL, // another process has the file
+		sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, // the disk
+		sqlite3.SQLITE_NOMEM:
+		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+	}
+	if e.Code() != sqlite3.SQLITE_CONSTRAINT_TRIGGER {
 		return err
 	}
 	for _, rule := range rules {

@@ -8,6 +8,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+
+	"github.com/stele-log/stele/storage"
 )
 
 // A writer is the one connection that writes, and what was prepared on it. The
@@ -20,7 +23,7 @@ type writer struct {
 	busy     chan struct{}        // holds a token while somebody writes
 }
 
-var errClosed = errors.New("the store is closed")
+var errClosed = fmt.Errorf("%w: the store is closed", storage.ErrUnavailable)
 
 func newWriter(ctx context.Context, path string) (*writer, error) {
 	db, err := connect(path, "", 2) // the writer, and one to ask for the version
@@ -53,7 +56,7 @@ func (w *writer) write(ctx context.Context, f func(tx) error) error {
 	}
 	tx := tx{w}
 	if err := tx.exec("BEGIN IMMEDIATE"); err != nil {
-		return err
+		return sentinel(err)
 	}
 	err := f(tx)
 	if err == nil {

@@ -221,14 +221,16 @@ func testReopen(t *testing.T, create Create) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Head(t.Context()); err == nil {
-		t.Error("a closed store can be read")
-	}
-	if _, err := l.Lead(t.Context()); err == nil {
-		t.Error("a log can be led through a closed store")
-	}
+	_, err := l.Head(t.Context())
+	wantError(t, "read from a closed store", err, storage.ErrUnavailable)
+	err = l.EachChunk(t.Context(), 0, 1, func(storage.Chunk) error { return nil })
+	wantError(t, "read entries from a closed store", err, storage.ErrUnavailable)
+	err = l.AddCheckpoint(t.Context(), storage.Checkpoint{Number: 1, Size: head.Size, Published: time.Now()})
+	wantError(t, "write to a closed store", err, storage.ErrUnavailable)
+	_, err = l.Lead(t.Context())
+	wantError(t, "lead a log through a closed store", err, storage.ErrUnavailable)
 
-	l, err := openStore(t, open).OpenLog(t.Context(), "default")
+	l, err = openStore(t, open).OpenLog(t.Context(), "default")
 	if err != nil {
 		t.Fatal(err)
 	}
