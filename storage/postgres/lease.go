@@ -75,9 +75,9 @@ func (l *Log) lead(ctx context.Context) (_ *lease, err error) {
 	}
 	lease := &lease{log: l, conn: conn, lost: make(chan struct{}), done: make(chan struct{})}
 	host, _ := os.Hostname() // it is for people to read
-	err = conn.QueryRow(ctx, sqlBeginEpoch, pgx.StrictNamedArgs{
+	err = durably(ctx, conn, sqlBeginEpoch, pgx.StrictNamedArgs{
 		"log": l.id, "holder": fmt.Sprintf("%s/%d", host, os.Getpid()),
-	}).Scan(&lease.epoch)
+	}, &lease.epoch)
 	if err != nil {
 		return nil, err
 	}

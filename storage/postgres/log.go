@@ -52,7 +52,8 @@ func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 // The schema decides whether the batch is accepted, and sentinel names the reason:
 // check_newest refuses an old epoch or an old base, heads_base_key all but one of the
 // commits that race, check_cover a batch whose chunks leave a gap. A connection that
-// breaks leaves the outcome unknown; pgx does not send the statement again.
+// breaks leaves the outcome unknown, and so does a warning, see write; pgx does not send
+// the statement again.
 func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
 	if err := l.store.write(ctx, sqlCommit, l.commitArgs(batch)); err != nil {
 		return fmt.Errorf("commit entries %d to %d of log %q: %w",

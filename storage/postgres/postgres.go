@@ -59,6 +59,7 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	}
 	config.AfterConnect = startSession
 	config.ConnConfig.BuildFrontend = bufferedFrontend
+	config.ConnConfig.OnNotice = noteWarning
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)

@@ -11,7 +11,6 @@ package postgres
 // a range are taken for long ones, and compiling takes longer than they do.
 const sqlSession = `
 SET search_path TO '';
-SET synchronous_commit TO on;
 SET default_transaction_isolation TO 'read committed';
 SET enable_seqscan TO off;
 SET plan_cache_mode TO force_generic_plan;
@@ -28,10 +27,19 @@ SET idle_session_timeout TO 0`
 
 const sqlVersion = `SELECT max(version_id) FROM stele.migrations`
 
+// sqlDurable stands in the FROM of statements that must be durable once they return,
+// whatever the session was set to, or the server by default: their transaction waits
+// for the disk, and for a synchronous standby if there is one, and a WARNING about that
+// reaches the driver.
+const sqlDurable = `
+  pg_catalog.set_config('synchronous_commit', 'on', true) AS durable,
+  pg_catalog.set_config('client_min_messages', 'warning', true) AS warned`
+
 // sqlCreateLog gives the log its head of size 0, which has no base and epoch 0.
 const sqlCreateLog = `
 WITH l AS (
-  INSERT INTO stele.logs (name, origin) VALUES (@name, @origin)
+  INSERT INTO stele.logs (name, origin)
+  SELECT @name, @origin FROM` + sqlDurable + `
   RETURNING log_id, name, origin, created_at
 ), h AS (
   INSERT INTO stele.heads (log_id, size, root, epoch)
@@ -58,7 +66,7 @@ SELECT holder FROM stele.epochs WHERE log_id = @log ORDER BY epoch DESC LIMIT 1`
 // it the primary key would refuse all but one of those that race.
 const sqlBeginEpoch = `
 INSERT INTO stele.epochs (log_id, epoch, holder)
-SELECT @log, coalesce(max(epoch), 0) + 1, @holder FROM stele.epochs WHERE log_id = @log
+SELECT @log, (SELECT coalesce(max(epoch), 0) + 1 FROM stele.epochs WHERE log_id = @log), @holder FROM` + sqlDurable + `
 RETURNING epoch`
 
 const sqlHead = `
@@ -76,7 +84,7 @@ WITH c AS (
   SELECT @log, unnest(@levels::smallint[]), unnest(@indexes::bigint[]), unnest(@roots::bytea[]), unnest(@tiles::bytea[])
 )
 INSERT INTO stele.heads (log_id, size, base, root, epoch)
-VALUES (@log, @size, @base, @root, @epoch)`
+SELECT @log, @size, @base, @root, @epoch FROM` + sqlDurable
 
 // sqlChunks looks for starts from the beginning of the first bundle on: a chunk does
 // not straddle bundles, so none that starts before can reach into the range. That
@@ -102,7 +110,7 @@ ORDER BY index`
 
 const sqlAddCheckpoint = `
 INSERT INTO stele.checkpoints (log_id, number, size, note, published_at)
-VALUES (@log, @number, @size, @note, @published)`
+SELECT @log, @number, @size, @note, @published FROM` + sqlDurable
 
 const sqlLastCheckpoint = `
 SELECT number, size, note, published_at FROM stele.checkpoints

@@ -102,16 +102,42 @@ func (s *Store) exec(ctx context.Context, statement string) error {
 	})
 }
 
-// write runs a statement that stores something, and scans the row that it returns into
-// dest, if it returns one.
+// write runs a statement that must be durable once it has returned, see durably.
 func (s *Store) write(ctx context.Context, statement string, args pgx.StrictNamedArgs, dest ...any) error {
 	return s.run(ctx, func(conn *pgxpool.Conn) error {
-		if len(dest) > 0 {
-			return conn.QueryRow(ctx, statement, args).Scan(dest...)
-		}
-		_, err := conn.Exec(ctx, statement, args)
-		return err
+		return durably(ctx, conn.Conn(), statement, args, dest...)
 	})
+}
+
+// durably runs a statement that has sqlDurable in it, and scans the row that it returns
+// into dest, if it returns one.
+//
+// A WARNING makes it fail, with its outcome unknown: that is all that PostgreSQL says
+// when a commit that waits for a synchronous standby is cancelled, by an operator or by
+// a shutdown. The standby may then never have it.
+func durably(ctx context.Context, conn *pgx.Conn, statement string, args pgx.StrictNamedArgs, dest ...any) (err error) {
+	notes := conn.PgConn().CustomData()
+	delete(notes, warning)
+	if len(dest) == 0 {
+		_, err = conn.Exec(ctx, statement, args)
+	} else {
+		err = conn.QueryRow(ctx, statement, args).Scan(dest...)
+	}
+	if text, ok := notes[warning]; ok && err == nil {
+		err = fmt.Errorf("the outcome is unknown, as the database warned: %v", text)
+	}
+	return err
+}
+
+// warning is where a connection's custom data has the text of the last WARNING.
+const warning = "stele: warning"
+
+// noteWarning keeps a WARNING for durably to find. It is called while the statement that
+// caused it is under way.
+func noteWarning(conn *pgconn.PgConn, n *pgconn.Notice) {
+	if n.SeverityUnlocalized == "WARNING" {
+		conn.CustomData()[warning] = n.Message
+	}
 }
 
 // transact runs f in a transaction.
