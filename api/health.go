@@ -1,7 +1,9 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
+	"time"
 )
 
 // This file serves GET /healthz and GET /readyz, for whatever starts, restarts and
@@ -38,6 +40,9 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 			h.Logs[l.Name] = l.Broken.Error()
 		case l.Publisher.Refusal() != nil:
 			h.Logs[l.Name] = l.Publisher.Refusal().Error()
+		case l.Sequencer.Stalled():
+			h.Logs[l.Name] = fmt.Sprintf("a commit has been under way for %v, and new events are refused until it ends",
+				l.Sequencer.CommitAge().Round(time.Second))
 		case !l.Sequencer.Leading():
 			h.Logs[l.Name] = "this server is not writing to the log"
 		case l.Publisher.Stalled() != nil:

@@ -75,6 +75,8 @@ var statuses = []struct {
 		"the queue of this log is full and nothing was stored; send the events again in a second or so"},
 	{sequencer.ErrNotLeading, http.StatusServiceUnavailable, again,
 		"this server is not writing to the log and nothing was stored; send the events again in a second or so"},
+	{sequencer.ErrStalled, http.StatusServiceUnavailable, again,
+		"a commit has been under way for more than 10 seconds and nothing was stored; send the events again in a second or so"},
 	{sequencer.ErrUncertain, http.StatusServiceUnavailable, again,
 		"the commit's outcome is unknown; events that bring their own source and id can be sent again, " +
 			"and none of them is then stored twice"},

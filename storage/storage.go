@@ -95,7 +95,8 @@ type Store interface {
 	// Ping returns an error if the database does not answer.
 	Ping(ctx context.Context) error
 
-	// Close waits for what is under way and releases the database.
+	// Close releases the database. It waits for what is under way, but not for long
+	// where the database does not answer.
 	Close() error
 }
 

@@ -113,7 +113,8 @@ func (e *Engine) Start(ctx context.Context) {
 }
 
 // Wait returns once the context of Start has ended, and every event accepted by
-// then is committed and published. It is called after Start.
+// then is committed and published, or a few seconds later if the database is too slow
+// for that. It is called after Start.
 func (e *Engine) Wait() {
 	// No log is added any more: Create looks at the context under the lock.
 	<-e.run.Done()

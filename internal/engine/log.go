@@ -118,8 +118,8 @@ func (l *Log) run(ctx context.Context, interval time.Duration) {
 	var wg sync.WaitGroup
 	wg.Go(func() { l.followers.Run(ctx) })
 	wg.Go(func() { l.follow(ctx, interval) })
-	wg.Go(func() { l.Publisher.Run(publish) })
-	l.Sequencer.Run(ctx)
+	wg.Go(func() { l.Publisher.Run(storage.InLane(publish, storage.Publishing)) })
+	l.Sequencer.Run(storage.InLane(ctx, storage.Sequencing))
 	stop()
 	wg.Wait()
 }

@@ -43,7 +43,7 @@ func TestMetricsOfAllLogsAreCollected(t *testing.T) {
 	all := gather(t, h)
 	want := []string{
 		"stele_follower_batches_total", "stele_follower_failures_total", "stele_follower_lag_entries", "stele_follower_rebuilds_total",
-		"stele_log_broken", "stele_log_checkpoints_total", "stele_log_checkpoints_unmet_total", "stele_log_commits_total",
+		"stele_log_broken", "stele_log_checkpoints_total", "stele_log_checkpoints_unmet_total", "stele_log_commit_age_seconds", "stele_log_commits_total",
 		"stele_log_conflicts_total", "stele_log_cosignatures", "stele_log_duplicates_total", "stele_log_entries_total",
 		"stele_log_leading", "stele_log_publication_lag_seconds", "stele_log_published_tree_size",
 		"stele_log_queue_bytes", "stele_log_sequencing_failures_total", "stele_log_signing_refused", "stele_log_witnesses_missing",

@@ -98,6 +98,10 @@ type Publisher struct {
 	published, unmet atomic.Uint64             // checkpoints since New, and those that do not meet it
 }
 
+// lastTimeout bounds how long a checkpoint may take that is published when the server
+// stops. Without it the head is published once a server runs again.
+const lastTimeout = 2 * time.Second
+
 // ErrNothingPublished means that the log has no checkpoint yet.
 var ErrNothingPublished = errors.New("nothing is published yet")
 
@@ -235,7 +239,7 @@ func (p *Publisher) change(set func(s *state)) {
 }
 
 // Run publishes until the context ends. The newest head committed by then is
-// published before it returns, if it can be at the first attempt.
+// published before it returns, if it can be at the first attempt and within lastTimeout.
 func (p *Publisher) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		urgency, wait := p.next()
@@ -249,7 +253,8 @@ func (p *Publisher) Run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
-	ctx = context.WithoutCancel(ctx)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTimeout)
+	defer cancel()
 	if urgency, _ := p.next(); urgency != idle {
 		p.act(ctx, urgency)
 	}

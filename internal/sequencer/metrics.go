@@ -24,6 +24,8 @@ var metrics = []struct {
 		prometheus.CounterValue, func(s *Sequencer) float64 { return float64(s.stats.Failures.Load()) }},
 	{desc("queue_bytes", "Bytes of entries that wait to be stored."),
 		prometheus.GaugeValue, func(s *Sequencer) float64 { return float64(s.QueuedBytes()) }},
+	{desc("commit_age_seconds", "For how long the commit under way has lasted, 0 if there is none."),
+		prometheus.GaugeValue, func(s *Sequencer) float64 { return s.CommitAge().Seconds() }},
 	{desc("leading", "1 if this server writes to the log."),
 		prometheus.GaugeValue, func(s *Sequencer) float64 {
 			if s.Leading() {

@@ -3,6 +3,7 @@ package sequencer
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/stele-log/stele/pkg/event"
 )
@@ -32,6 +33,7 @@ type queue struct {
 	bytes    int // of requests
 	inFlight int // batches taken and not done
 	opened   bool
+	began    time.Time // when the commit under way began; zero if there is none
 }
 
 // minAhead is the least number of events of which a batch is built while another
@@ -87,13 +89,39 @@ func (q *queue) signal() {
 	}
 }
 
-// put adds a request, or returns ErrNotLeading or ErrBusy. An empty queue takes a
+// committing takes note of when a commit began, or, with the zero time, that it has
+// ended.
+func (q *queue) committing(began time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.began = began
+}
+
+// commitAge returns for how long a commit has been under way, 0 if there is none.
+func (q *queue) commitAge() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.age()
+}
+
+// age is commitAge with mu held.
+func (q *queue) age() time.Duration {
+	if q.began.IsZero() {
+		return 0
+	}
+	return time.Since(q.began)
+}
+
+// put adds a request, or returns ErrNotLeading, ErrStalled or ErrBusy. An empty queue takes a
 // request of any size, since one larger than max would otherwise never be taken.
 func (q *queue) put(r *request) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.opened {
 		return ErrNotLeading
+	}
+	if q.age() > slowCommit {
+		return ErrStalled
 	}
 	if len(q.requests) > 0 && q.bytes+r.bytes > q.max {
 		return ErrBusy

@@ -51,6 +51,10 @@ var (
 	// Nothing was stored.
 	ErrNotLeading = errors.New("this server is not writing to the log")
 
+	// ErrStalled means that a commit has been under way for too long. Nothing was
+	// stored; the caller may try again once the database is quick again.
+	ErrStalled = errors.New("the database takes too long to commit")
+
 	// ErrUncertain means that a commit failed in a way that leaves open whether
 	// it was stored. Events with the same source and id can be sent again.
 	ErrUncertain = errors.New("the commit's outcome is unknown")
@@ -99,6 +103,14 @@ const (
 	reloadDelay  = 500 * time.Millisecond // after a failure
 	damagedRetry = time.Minute            // an operator has to restore the log first
 	logEvery     = 10 * time.Second       // while there is one failure after another
+
+	// slowCommit is how long a commit may take before no more events are let in: they
+	// would only wait, and their senders with them.
+	slowCommit = 10 * time.Second
+
+	// drainTimeout bounds how long the events that are queued when the server stops may
+	// take to be committed.
+	drainTimeout = 1500 * time.Millisecond
 )
 
 // A Sequencer writes to one log.
@@ -140,9 +152,16 @@ func (s *Sequencer) Settled() <-chan struct{} { return s.settled }
 // QueuedBytes returns the number of bytes of events in the queue.
 func (s *Sequencer) QueuedBytes() int { return s.queue.waiting() }
 
+// CommitAge returns for how long a commit has been under way, 0 if there is none.
+func (s *Sequencer) CommitAge() time.Duration { return s.queue.commitAge() }
+
+// Stalled reports whether a commit has been under way for so long that no more events
+// are let in.
+func (s *Sequencer) Stalled() bool { return s.CommitAge() > slowCommit }
+
 // Append gives each event an index, in order, and returns once all are durable.
-// The events become adjacent entries, all of them or none. The error is ErrBusy or
-// ErrNotLeading, and nothing was stored; or ErrUncertain or the context's, and the
+// The events become adjacent entries, all of them or none. The error is ErrBusy,
+// ErrNotLeading or ErrStalled, and nothing was stored; or ErrUncertain or the context's, and the
 // events may have been stored, or be stored later.
 func (s *Sequencer) Append(ctx context.Context, events []event.Event) ([]Result, error) {
 	p, err := s.Submit(events)
@@ -158,8 +177,8 @@ func (s *Sequencer) Append(ctx context.Context, events []event.Event) ([]Result,
 }
 
 // Submit queues events as Append does, and does not wait: what is submitted
-// first is stored first. The error is ErrBusy or ErrNotLeading, and nothing is
-// stored then.
+// first is stored first. The error is ErrBusy, ErrNotLeading or ErrStalled, and
+// nothing is stored then.
 func (s *Sequencer) Submit(events []event.Event) (*Pending, error) {
 	r := &request{events: events, keys: make([]uint64, len(events)), done: make(chan struct{})}
 	for i, e := range events {
@@ -183,7 +202,8 @@ func (p *Pending) Done() <-chan struct{} { return p.r.done }
 func (p *Pending) Results() ([]Result, error) { return p.r.results, p.r.err }
 
 // Run takes the log's lease whenever it can be had and writes while it holds
-// it, until the context ends. Events that were queued by then are committed first.
+// it, until the context ends. Events that were queued by then are committed first,
+// unless that takes more than a second or two.
 // After a failure it starts again from the stored log. It is called once.
 func (s *Sequencer) Run(ctx context.Context) {
 	for ctx.Err() == nil {
@@ -242,12 +262,15 @@ func (s *Sequencer) lead(ctx context.Context) error {
 	s.cfg.Logger.Info("writing to log", "epoch", lease.Epoch(), "tree_size", b.head.Size)
 
 	// Leading ends with the lease or with the first error; draining, with the
-	// caller's context, ends once the queue is empty.
+	// caller's context, ends once the queue is empty, or after drainTimeout.
 	leading, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
 	s.queue.open()
 	s.settle()
-	stop := context.AfterFunc(ctx, s.queue.close)
+	stop := context.AfterFunc(ctx, func() {
+		s.queue.close()
+		time.AfterFunc(drainTimeout, func() { cancel(errNotDrained) })
+	})
 	defer stop()
 
 	var wg sync.WaitGroup
@@ -268,8 +291,13 @@ func (s *Sequencer) lead(ctx context.Context) error {
 	return context.Cause(leading)
 }
 
-// errDrained ends an epoch whose queue was closed and has run empty.
-var errDrained = errors.New("drained")
+var (
+	// errDrained ends an epoch whose queue was closed and has run empty.
+	errDrained = errors.New("drained")
+
+	// errNotDrained ends an epoch whose queue was closed and is not empty in time.
+	errNotDrained = errors.New("the server is stopping, and the database is slow")
+)
 
 // build turns requests into batches until there are no more.
 func (s *Sequencer) build(ctx context.Context, cancel context.CancelCauseFunc, b *builder, commits chan<- *batch) {
@@ -296,7 +324,7 @@ func (s *Sequencer) commit(ctx context.Context, cancel context.CancelCauseFunc, 
 	var failed error
 	for next := range commits {
 		if failed == nil && len(next.Chunks) > 0 {
-			if failed = s.cfg.Log.Commit(ctx, next.Batch); failed != nil {
+			if failed = s.store(ctx, next.Batch); failed != nil {
 				cancel(fmt.Errorf("commit: %w", failed))
 			}
 		}
@@ -316,6 +344,23 @@ func (s *Sequencer) commit(ctx context.Context, cancel context.CancelCauseFunc, 
 		}
 	}
 	cancel(errDrained)
+}
+
+// store commits a batch. If that takes long it is logged, twice: while it lasts, and
+// once it has ended.
+func (s *Sequencer) store(ctx context.Context, batch storage.Batch) error {
+	start := time.Now()
+	s.queue.committing(start)
+	slow := time.AfterFunc(slowCommit, func() {
+		s.cfg.Logger.Warn("a commit takes long; new events are refused until it ends", "after", slowCommit,
+			"entries", batch.Head.Size-batch.Base)
+	})
+	err := s.cfg.Log.Commit(ctx, batch)
+	s.queue.committing(time.Time{})
+	if !slow.Stop() {
+		s.cfg.Logger.Warn("the commit that took long has ended", "elapsed", time.Since(start), "error", err)
+	}
+	return err
 }
 
 // failAll answers requests with an error.

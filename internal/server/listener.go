@@ -96,7 +96,7 @@ func (l *Listener) Loopback() bool {
 }
 
 // shutdownTimeout bounds how long requests in progress may take to end.
-const shutdownTimeout = 8 * time.Second
+const shutdownTimeout = 5 * time.Second
 
 // Run answers requests until the context ends or the listener fails. When the
 // context ends it calls stopping, accepts no more requests, and waits until those

@@ -8,8 +8,10 @@
 //     be;
 //   - at the end requests come first: those in progress are answered, streams end
 //     once each event read from them is answered, and only then do the logs end,
-//     once every accepted event is committed and published. The store belongs to
-//     the caller, who closes it after that.
+//     once every accepted event is committed and published. Each of these steps has
+//     its time, 10 seconds in all, so that a database that does not answer does not
+//     keep a server from ending. The store belongs to the caller, who closes it after
+//     that.
 package server
 
 import (

@@ -12,7 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/stele-log/stele/storage"
 )
@@ -36,7 +35,7 @@ func (c cursors) Get(ctx context.Context, follower string) (storage.Position, er
 }
 
 func (c cursors) Move(ctx context.Context, move storage.Move) error {
-	return c.log.store.run(ctx, func(conn *pgxpool.Conn) error { return c.log.move(ctx, conn, move) })
+	return c.log.store.run(ctx, statementTimeout, func(st *statement) error { return c.log.move(st.ctx, st, move) })
 }
 
 // An executor is a transaction, or a connection for a statement by itself.

@@ -21,8 +21,7 @@ import (
 // A holder that cannot reach the database must have noticed before the database
 // gives up on it, 30 s after the last sign of life (see sqlLeaseSession).
 const (
-	pingEvery   = 5 * time.Second
-	pingTimeout = 5 * time.Second
+	pingEvery = 5 * time.Second
 )
 
 // A lease is a session that holds a log's advisory lock. Its goroutine, watch, ends
@@ -54,13 +53,13 @@ func (l *Log) Lead(ctx context.Context) (storage.Lease, error) {
 // crash between the two leaves no trace but a lock that the session's end frees; after
 // the second it leaves an epoch that was never used, which does no harm.
 func (l *Log) lead(ctx context.Context) (_ *lease, err error) {
-	conn, err := pgx.ConnectConfig(ctx, l.store.pool.Config().ConnConfig)
+	conn, err := pgx.ConnectConfig(ctx, l.store.config.ConnConfig.Copy())
 	if err != nil {
-		return nil, meaning(ctx, err, isNetwork(err))
+		return nil, meaning(ctx, ctx, err, isNetwork(err))
 	}
 	defer func() {
 		if err != nil {
-			err = meaning(ctx, err, conn.IsClosed())
+			err = meaning(ctx, ctx, err, conn.IsClosed())
 			closeConn(conn)
 		}
 	}()
@@ -109,7 +108,7 @@ func (l *lease) start() error {
 	store := l.log.store
 	store.mu.Lock()
 	defer store.mu.Unlock()
-	if store.leases == nil {
+	if store.closed {
 		return errClosed
 	}
 	store.leases[l] = struct{}{}
@@ -137,6 +136,9 @@ func (l *lease) watch(ctx context.Context) {
 	for l.alive(ctx) {
 	}
 	close(l.lost)
+	if ctx.Err() == nil {
+		l.log.store.reset() // other connections may have died with this one
+	}
 	l.unlock()
 	store := l.log.store
 	store.mu.Lock()

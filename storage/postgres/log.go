@@ -55,7 +55,7 @@ func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 // breaks leaves the outcome unknown, and so does a warning, see write; pgx does not send
 // the statement again.
 func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
-	if err := l.store.write(ctx, sqlCommit, l.commitArgs(batch)); err != nil {
+	if err := l.store.write(ctx, commitTimeout, sqlCommit, l.commitArgs(batch)); err != nil {
 		return fmt.Errorf("commit entries %d to %d of log %q: %w",
 			batch.Base, batch.Head.Size, l.info.Name, err)
 	}
@@ -169,7 +169,7 @@ func (l *Log) TileRoots(ctx context.Context, level int, start, end uint64) ([]tr
 // the last one, and a size that no head has; the primary key lets one of those that
 // race for a number have it.
 func (l *Log) AddCheckpoint(ctx context.Context, c storage.Checkpoint) error {
-	err := l.store.write(ctx, sqlAddCheckpoint, pgx.StrictNamedArgs{
+	err := l.store.write(ctx, statementTimeout, sqlAddCheckpoint, pgx.StrictNamedArgs{
 		"log": l.id, "number": c.Number, "size": c.Size, "note": c.Note, "published": c.Published,
 	})
 	if err != nil {

@@ -26,6 +26,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -39,10 +41,12 @@ import (
 
 // A Store is a storage.Store in one PostgreSQL database.
 type Store struct {
-	pool *pgxpool.Pool
+	config *pgxpool.Config
 
 	mu     sync.Mutex
-	leases map[*lease]struct{} // alive; nil once closed
+	conns  *conns // to be used from now on
+	closed bool
+	leases map[*lease]struct{} // alive
 }
 
 var errClosed = fmt.Errorf("%w: the store is closed", storage.ErrUnavailable)
@@ -57,16 +61,19 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	if config.ConnConfig.ConnectTimeout == 0 {
+		config.ConnConfig.ConnectTimeout = connectTimeout
+	}
+	config.PingTimeout = pingTimeout // of connections that have been idle
 	config.AfterConnect = startSession
 	config.ConnConfig.BuildFrontend = bufferedFrontend
 	config.ConnConfig.OnNotice = noteWarning
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
+	s := &Store{config: config, leases: map[*lease]struct{}{}}
+	if s.conns, err = newConns(config); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	s := &Store{pool: pool, leases: map[*lease]struct{}{}}
 	if err := s.checkVersion(ctx); err != nil {
-		pool.Close()
+		s.conns.close(0, errClosed)
 		return nil, fmt.Errorf("open database %s: %w", config.ConnConfig.Database, err)
 	}
 	return s, nil
@@ -84,6 +91,8 @@ func bufferedFrontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
 // its user is a superuser. The two errors that an operator can do something about
 // are translated into what to do.
 func startSession(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, conn.Config().ConnectTimeout)
+	defer cancel()
 	_, err := conn.Exec(ctx, sqlSession)
 	switch code(err) {
 	case codeNoSuchRole:
@@ -111,23 +120,26 @@ func (s *Store) checkVersion(ctx context.Context) error {
 }
 
 func (s *Store) Ping(ctx context.Context) error {
-	if err := s.run(ctx, func(conn *pgxpool.Conn) error { return conn.Ping(ctx) }); err != nil {
+	if err := s.run(ctx, pingTimeout, func(st *statement) error { return st.Ping(st.ctx) }); err != nil {
 		return fmt.Errorf("ping database: %w", err)
 	}
 	return nil
 }
 
-// Close gives all leases up, waits for what is under way and closes the
-// connections.
+// Close gives all leases up and closes the connections. What is under way may end
+// first, within closeTimeout.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	leases := s.leases
-	s.leases = nil
+	closed := s.closed
+	s.closed = true
+	leases := slices.Collect(maps.Keys(s.leases))
 	s.mu.Unlock()
-	for l := range leases {
+	for _, l := range leases {
 		l.Release()
 	}
-	s.pool.Close()
+	if !closed {
+		s.conns.close(closeTimeout, errClosed)
+	}
 	return nil
 }
 
@@ -136,7 +148,7 @@ func (s *Store) Close() error {
 // origin that is taken.
 func (s *Store) CreateLog(ctx context.Context, name, origin string) (storage.Log, error) {
 	l := &Log{store: s}
-	err := s.write(ctx, sqlCreateLog, pgx.StrictNamedArgs{
+	err := s.write(ctx, statementTimeout, sqlCreateLog, pgx.StrictNamedArgs{
 		"name": name, "origin": origin, "root": tree.EmptyRoot[:],
 	}, &l.id, &l.info.Name, &l.info.Origin, &l.info.Created)
 	if err != nil {
@@ -167,10 +179,4 @@ func (s *Store) Logs(ctx context.Context) ([]storage.Info, error) {
 		return nil, fmt.Errorf("list logs: %w", err)
 	}
 	return infos, nil
-}
-
-func (s *Store) closed() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.leases == nil
 }

@@ -26,3 +26,24 @@ func open(t testing.TB, url string) *postgres.Store {
 	t.Cleanup(func() { s.Close() })
 	return s
 }
+
+// create creates a log in a store on the database at url.
+func create(t *testing.T, url string) storage.Log {
+	t.Helper()
+	l, err := open(t, url).CreateLog(t.Context(), "default", "log.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// lead takes a log's lease to the end of the test.
+func lead(t *testing.T, l storage.Log) storage.Lease {
+	t.Helper()
+	lease, err := l.Lead(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(lease.Release)
+	return lease
+}

@@ -60,28 +60,29 @@ func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[stora
 		run.Filter = []byte{} // nil would be NULL
 	}
 	var removed int64
-	err := r.log.store.transact(ctx, func(tx pgx.Tx) error {
+	err := r.log.store.transact(ctx, func(st *statement, tx pgx.Tx) error {
 		if move != nil {
-			if err := r.log.move(ctx, tx, *move); err != nil {
+			if err := r.log.move(st.ctx, tx, *move); err != nil {
 				return err
 			}
 		}
 		span := pgx.StrictNamedArgs{"log": r.log.id, "kind": run.Kind, "start": run.Start, "end": run.End}
-		tag, err := tx.Exec(ctx, sqlRemoveRuns, span)
+		tag, err := tx.Exec(st.ctx, sqlRemoveRuns, span)
 		if err != nil {
 			return err
 		}
 		removed = tag.RowsAffected()
 		span["filter"] = run.Filter
-		if _, err := tx.Exec(ctx, sqlAddRun, span); err != nil {
+		if _, err := tx.Exec(st.ctx, sqlAddRun, span); err != nil {
 			return err
 		}
 		next, stop := iter.Pull(pages)
 		defer stop()
-		_, err = tx.CopyFrom(ctx,
+		_, err = tx.CopyFrom(st.ctx,
 			pgx.Identifier{"stele", "key_pages"},
 			[]string{"log_id", "kind", "run_start", "first_key", "data"},
 			pgx.CopyFromFunc(func() ([]any, error) {
+				st.progress()
 				page, ok := next()
 				if !ok {
 					return nil, nil
@@ -95,17 +96,17 @@ func (r runs) Replace(ctx context.Context, run storage.Run, pages iter.Seq[stora
 			run.Kind, run.Start, run.End, r.log.info.Name, err)
 	}
 	if removed > 0 {
-		_ = r.log.store.exec(ctx, sqlVacuumRuns) // the run is stored; autovacuum comes by later
+		_ = r.log.store.vacuum(ctx, sqlVacuumRuns) // the run is stored; autovacuum comes by later
 	}
 	return nil
 }
 
 func (r runs) Drop(ctx context.Context, kind string, move storage.Move) error {
-	err := r.log.store.transact(ctx, func(tx pgx.Tx) error {
-		if err := r.log.move(ctx, tx, move); err != nil {
+	err := r.log.store.transact(ctx, func(st *statement, tx pgx.Tx) error {
+		if err := r.log.move(st.ctx, tx, move); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, sqlDropRuns, pgx.StrictNamedArgs{"log": r.log.id, "kind": kind})
+		_, err := tx.Exec(st.ctx, sqlDropRuns, pgx.StrictNamedArgs{"log": r.log.id, "kind": kind})
 		return err
 	})
 	if err != nil {

@@ -1,7 +1,7 @@
 package postgres
 
-// This file runs statements: each on a connection of the pool, with its error
-// translated into what it means to callers.
+// This file runs statements: each on a connection of its lane, within a time, and with
+// its error translated into what it means to callers.
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -18,27 +19,75 @@ import (
 	"github.com/stele-log/stele/storage"
 )
 
-// run runs f on a connection of the pool.
-func (s *Store) run(ctx context.Context, f func(*pgxpool.Conn) error) error {
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		if s.closed() {
-			return errClosed
+// How long a statement may take, from waiting for a connection to the reply; one that
+// yields or takes many rows, until the next row. Then its connection is given up. A
+// commit gets longer, as its outcome is unknown if it is given up.
+const (
+	pingTimeout      = 5 * time.Second
+	statementTimeout = 30 * time.Second
+	commitTimeout    = time.Minute
+	vacuumTimeout    = 10 * time.Minute
+)
+
+// A statement is one that is under way, on a connection that it has to itself.
+type statement struct {
+	*pgxpool.Conn
+	ctx     context.Context // ends when the statement has taken too long
+	timeout time.Duration
+	timer   *time.Timer
+}
+
+// progress gives the statement its whole time again.
+func (s *statement) progress() { s.timer.Reset(s.timeout) }
+
+// pause stops the clock until progress: the caller is at work, not the database.
+func (s *statement) pause() { s.timer.Stop() }
+
+// run runs f, with the statement's own context, on a connection of the caller's lane.
+func (s *Store) run(ctx context.Context, timeout time.Duration, f func(*statement) error) error {
+	for {
+		conns, err := s.current()
+		if err != nil {
+			return err
 		}
-		return meaning(ctx, err, isNetwork(err))
+		sent, err := conns.run(ctx, timeout, f)
+		if now, _ := s.current(); err == nil || sent || ctx.Err() != nil || now == conns {
+			return err
+		}
+		// The connections were replaced while the statement waited for one.
+	}
+}
+
+// run is Store.run on these connections. It reports whether there was one.
+func (c *conns) run(ctx context.Context, timeout time.Duration, f func(*statement) error) (sent bool, err error) {
+	limited, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(c.alive, func() { cancel(context.Cause(c.alive)) })()
+	timer := time.AfterFunc(timeout, func() {
+		cancel(fmt.Errorf("%w: no answer within %v", storage.ErrUnavailable, timeout))
+	})
+	defer timer.Stop()
+
+	conn, err := c.lanes[storage.LaneOf(ctx)].Acquire(limited)
+	if err != nil {
+		return false, meaning(ctx, limited, err, isNetwork(err))
 	}
 	defer conn.Release()
-	err = f(conn)
-	return meaning(ctx, err, conn.Conn().IsClosed())
+	err = f(&statement{conn, limited, timeout, timer})
+	return true, meaning(ctx, limited, err, conn.Conn().IsClosed())
 }
 
 // meaning returns what an error of a statement means. If the connection could not be
-// had, or has ended, the database is away, unless the caller has given up.
-func meaning(ctx context.Context, err error, disconnected bool) error {
-	if err != nil && disconnected && ctx.Err() == nil {
-		return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
+// had, or has ended, the database is away, or has taken longer than the statement's
+// context allows, unless it was the caller who gave up.
+func meaning(caller, limited context.Context, err error, disconnected bool) error {
+	switch {
+	case err == nil || !disconnected || caller.Err() != nil:
+		return sentinel(err)
+	case limited.Err() != nil:
+		return context.Cause(limited)
 	}
-	return sentinel(err)
+	return fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 }
 
 // isNetwork reports whether an error comes from connecting, and not from what the
@@ -52,8 +101,8 @@ func isNetwork(err error) bool {
 // queryRow runs a query for one row and scans it into dest. The error is
 // storage.ErrNotFound if there is none.
 func (s *Store) queryRow(ctx context.Context, query string, args pgx.StrictNamedArgs, dest ...any) error {
-	return s.run(ctx, func(conn *pgxpool.Conn) error {
-		return conn.QueryRow(ctx, query, args).Scan(dest...)
+	return s.run(ctx, statementTimeout, func(st *statement) error {
+		return st.QueryRow(st.ctx, query, args).Scan(dest...)
 	})
 }
 
@@ -61,14 +110,16 @@ func (s *Store) queryRow(ctx context.Context, query string, args pgx.StrictNamed
 // An error of f ends it and is returned as it is.
 func (s *Store) each(ctx context.Context, query string, args pgx.StrictNamedArgs, f func(pgx.CollectableRow) error) error {
 	var failed error
-	err := s.run(ctx, func(conn *pgxpool.Conn) error {
-		rows, err := conn.Query(ctx, query, args)
+	err := s.run(ctx, statementTimeout, func(st *statement) error {
+		rows, err := st.Query(st.ctx, query, args)
 		if err != nil {
 			return err
 		}
 		defer rows.Close()
 		for failed == nil && rows.Next() {
+			st.pause()
 			failed = f(rows)
+			st.progress()
 		}
 		rows.Close()
 		return rows.Err()
@@ -94,18 +145,18 @@ func collect[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow)
 	return all, nil
 }
 
-// exec runs a statement by itself.
-func (s *Store) exec(ctx context.Context, statement string) error {
-	return s.run(ctx, func(conn *pgxpool.Conn) error {
-		_, err := conn.Exec(ctx, statement)
+// vacuum runs a VACUUM.
+func (s *Store) vacuum(ctx context.Context, query string) error {
+	return s.run(ctx, vacuumTimeout, func(st *statement) error {
+		_, err := st.Exec(st.ctx, query)
 		return err
 	})
 }
 
 // write runs a statement that must be durable once it has returned, see durably.
-func (s *Store) write(ctx context.Context, statement string, args pgx.StrictNamedArgs, dest ...any) error {
-	return s.run(ctx, func(conn *pgxpool.Conn) error {
-		return durably(ctx, conn.Conn(), statement, args, dest...)
+func (s *Store) write(ctx context.Context, timeout time.Duration, query string, args pgx.StrictNamedArgs, dest ...any) error {
+	return s.run(ctx, timeout, func(st *statement) error {
+		return durably(st.ctx, st.Conn.Conn(), query, args, dest...)
 	})
 }
 
@@ -140,9 +191,15 @@ func noteWarning(conn *pgconn.PgConn, n *pgconn.Notice) {
 	}
 }
 
-// transact runs f in a transaction.
-func (s *Store) transact(ctx context.Context, f func(pgx.Tx) error) error {
-	return s.run(ctx, func(conn *pgxpool.Conn) error { return pgx.BeginFunc(ctx, conn, f) })
+// transact runs f in a transaction. Each statement in it has the whole time if f calls
+// progress before.
+func (s *Store) transact(ctx context.Context, f func(*statement, pgx.Tx) error) error {
+	return s.run(ctx, statementTimeout, func(st *statement) error {
+		return pgx.BeginFunc(st.ctx, st, func(tx pgx.Tx) error {
+			defer st.progress()
+			return f(st, tx)
+		})
+	})
 }
 
 // The errors that the driver tells from others, as SQLSTATE (PostgreSQL's manual,
