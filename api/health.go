@@ -45,6 +45,9 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 				l.Sequencer.CommitAge().Round(time.Second))
 		case !l.Sequencer.Leading():
 			h.Logs[l.Name] = "this server is not writing to the log"
+			if url := l.Sequencer.Writer(); url != "" {
+				h.Logs[l.Name] += "; " + url + " holds its lease"
+			}
 		case l.Publisher.Stalled() != nil:
 			h.Logs[l.Name] = "waiting for witnesses: " + l.Publisher.Stalled().Error()
 		}

@@ -29,6 +29,7 @@ type logInfo struct {
 	Created   time.Time `json:"created"`
 	Size      uint64    `json:"size"`              // integrated
 	Published uint64    `json:"published"`         // under the newest checkpoint
+	Writer    string    `json:"writer,omitempty"`  // URL of the server that holds its lease, if known
 	Problem   string    `json:"problem,omitempty"` // why the log cannot be used, or is not signed or cosigned
 }
 
@@ -79,6 +80,7 @@ func describe(r *http.Request, l *engine.Log) (logInfo, error) {
 		return info, err
 	}
 	info.Size = head.Size
+	info.Writer = l.Sequencer.Writer()
 	if published, err := l.Publisher.Latest(); err == nil {
 		info.Published = published.Size
 	}

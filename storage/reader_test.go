@@ -132,7 +132,7 @@ func TestLogsDoNotSeeOneAnothersTilesInACache(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lease, err := l.Lead(t.Context())
+		lease, err := l.Lead(t.Context(), "http://here")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -68,8 +68,9 @@ var (
 	// was stored.
 	ErrFenced = errors.New("another sequencer has taken over")
 
-	// ErrLeased means that another sequencer, alive, holds the log.
-	ErrLeased = errors.New("another server is writing to this log")
+	// ErrLeased means that the log's lease has a holder. Where that is another server, the
+	// error may be a [*LeasedError].
+	ErrLeased = errors.New("another server holds the lease of this log")
 
 	// ErrUnavailable means that the database could not be asked, or that its answer
 	// was lost: it is away, or stopping, or it has no connection, memory or disk left.
@@ -79,6 +80,16 @@ var (
 	// ErrDamaged means that what the database holds cannot be what was stored.
 	ErrDamaged = errors.New("stored data is damaged")
 )
+
+// A LeasedError is ErrLeased, with the holder.
+type LeasedError struct {
+	Holder  string    // as it was given to Lead: the URL that others reach it by
+	Expires time.Time // unless it is renewed until then; a holder that is alive moves it
+}
+
+func (e *LeasedError) Error() string { return ErrLeased.Error() + ": " + e.Holder }
+
+func (e *LeasedError) Unwrap() error { return ErrLeased }
 
 // A Store keeps logs in one database.
 type Store interface {
@@ -111,9 +122,10 @@ type Info struct {
 type Log interface {
 	Info() Info
 
-	// Lead begins a new epoch for a sequencer. It returns ErrLeased at once if
-	// another holder's lease is alive.
-	Lead(ctx context.Context) (Lease, error)
+	// Lead takes the log's lease and begins a new epoch for a sequencer. The holder is
+	// the URL that others reach it by; they are told. The error is ErrLeased, at once, if
+	// another lease on the log is alive.
+	Lead(ctx context.Context, holder string) (Lease, error)
 
 	// Head returns the newest head.
 	Head(ctx context.Context) (tree.Head, error)
@@ -191,12 +203,16 @@ type Runs interface {
 	Drop(ctx context.Context, kind string, move Move) error
 }
 
-// A Lease is the right to append to a log.
+// A Lease is the right to append to a log. It ends when it is released, when its store is
+// closed, or, where servers share a database, when the holder has not been able to renew
+// it for a few seconds and another has taken it. As long as nobody has, the holder goes
+// on in its epoch once the database answers again.
 type Lease interface {
 	// Epoch goes into each batch. Epochs grow, from 1.
 	Epoch() uint64
 
-	// Lost is closed once the lease may be held by another.
+	// Lost is closed once the lease has ended. A holder may hear of it late, so what
+	// counts is that commits of its epoch are refused from then on.
 	Lost() <-chan struct{}
 
 	// Release gives the lease up. It may be called more than once.

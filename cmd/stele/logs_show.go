@@ -7,9 +7,10 @@ func newLogsShowCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [NAME]",
 		Short: "Show a log: origin, keys, size",
-		Long: `Show prints a log's origin, size and verifier keys. With --json it prints an object
-with name, origin, vkey (the Ed25519 verifier key), vkeys (all of them), created,
-size, published and, if the log has a problem, problem.
+		Long: `Show prints a log's origin, size and verifier keys, and the server that writes to it.
+With --json it prints an object with name, origin, vkey (the Ed25519 verifier key),
+vkeys (all of them), created, size, published, writer (the URL of that server, where
+it is known) and, if the log has a problem, problem.
 
 These keys are only as trustworthy as this server; verifiers need them from
 elsewhere.`,

@@ -38,6 +38,9 @@ func printLog(w io.Writer, l client.LogInfo, asJSON bool) error {
 	}
 	fmt.Fprintf(w, "%s\n  origin     %s\n  size       %d, of which %d published\n  created    %s\n",
 		l.Name, l.Origin, l.Size, l.Published, l.Created.Format(time.RFC3339))
+	if l.Writer != "" {
+		fmt.Fprintf(w, "  writer     %s\n", l.Writer)
+	}
 	for _, vkey := range l.VKeys {
 		if len(vkey) > maxShown {
 			vkey = vkey[:len(l.Origin)+60] + "... (all of it with --json)"

@@ -47,6 +47,7 @@ var (
 type Config struct {
 	Store    storage.Store
 	Dir      string        // the folder of keys and records, <dir> above
+	URL      string        // that other servers of the Store are told, and show, while this one writes
 	Interval time.Duration // between checkpoints of a log, at least; see publisher.Config
 	Cache    int           // bytes of tiles kept in memory, all logs together
 	MaxQueue int           // bytes of events that may wait for one log; see sequencer.Config

@@ -82,6 +82,7 @@ func (e *Engine) assemble(ctx context.Context, l *Log) error {
 	}
 	l.Sequencer = sequencer.New(sequencer.Config{
 		Log: l.Stored, Reader: l.Reader, Logger: logger, Now: e.cfg.Now, MaxQueue: e.cfg.MaxQueue,
+		URL: e.cfg.URL,
 		Committed: func(head tree.Head) {
 			l.Publisher.Committed(head)
 			l.followers.Committed(head)

@@ -102,13 +102,13 @@ type deposableLog struct {
 	ended chan struct{}
 }
 
-func (l deposableLog) Lead(ctx context.Context) (storage.Lease, error) {
+func (l deposableLog) Lead(ctx context.Context, holder string) (storage.Lease, error) {
 	select {
 	case <-l.ended:
 		return nil, storage.ErrLeased
 	default:
 	}
-	lease, err := l.Log.Lead(ctx)
+	lease, err := l.Log.Lead(ctx, holder)
 	return deposableLease{lease, l.ended}, err
 }
 

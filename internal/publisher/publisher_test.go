@@ -232,7 +232,7 @@ func TestForkedLogIsNotSigned(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			lease, err := other.Lead(t.Context())
+			lease, err := other.Lead(t.Context(), "http://here")
 			if err != nil {
 				t.Fatal(err)
 			}

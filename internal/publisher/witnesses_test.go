@@ -382,7 +382,7 @@ func (r *rig) restore(t *testing.T, first, others int) {
 	}
 	var f tree.Frontier
 	storagetest.Batch(t, 0, &f, storagetest.Entries(0, first))
-	lease, err := r.log.Lead(t.Context())
+	lease, err := r.log.Lead(t.Context(), "http://here")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ const (
 // first compares the stored tree with the stored head, so that it never builds on a
 // damaged log.
 func (r *restorer) run(ctx context.Context) error {
-	lease, err := r.log.Lead(ctx)
+	lease, err := r.log.Lead(ctx, "stele restore")
 	if err != nil {
 		return err
 	}

@@ -85,6 +85,7 @@ type Config struct {
 	Reader *storage.Reader // of Log
 	Logger *slog.Logger
 	Now    func() time.Time // the clock of recordedtime
+	URL    string           // that others reach this server by; they are told while it writes
 
 	// Committed is called with each new head, in order, by one goroutine, once
 	// the head is durable and before its events are answered. It must not block.
@@ -121,6 +122,9 @@ type Sequencer struct {
 	settled chan struct{} // see Settled
 	settle  func()        // closes settled
 	logged  time.Time     // of Run: when the last failure was logged; zero if it has led since
+	expires time.Time     // of Run: when another server's lease was last seen to expire
+
+	writer atomic.Pointer[string] // see Writer
 }
 
 // Stats are counters of a Sequencer since it was made.
@@ -145,8 +149,17 @@ func (s *Sequencer) Stats() *Stats { return &s.stats }
 // events.
 func (s *Sequencer) Leading() bool { return s.queue.isOpen() }
 
-// Settled is closed once the sequencer has first taken the log's lease, or
-// failed to.
+// Writer returns the URL of the server that holds the log's lease, this one or another,
+// or "" if that is not known.
+func (s *Sequencer) Writer() string {
+	if url := s.writer.Load(); url != nil {
+		return *url
+	}
+	return ""
+}
+
+// Settled is closed once the sequencer has first taken the log's lease, or has failed to,
+// or it is known that another is alive and has it.
 func (s *Sequencer) Settled() <-chan struct{} { return s.settled }
 
 // QueuedBytes returns the number of bytes of events in the queue.
@@ -208,7 +221,6 @@ func (p *Pending) Results() ([]Result, error) { return p.r.results, p.r.err }
 func (s *Sequencer) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		err := s.lead(ctx)
-		s.settle()
 		if err == nil || ctx.Err() != nil {
 			continue
 		}
@@ -216,7 +228,7 @@ func (s *Sequencer) Run(ctx context.Context) {
 		switch {
 		case errors.Is(err, storage.ErrLeased):
 			delay = leaseRetry
-			s.cfg.Logger.Debug("another server writes to this log")
+			s.leased(err)
 		case errors.Is(err, storage.ErrDamaged):
 			delay = damagedRetry
 			fallthrough
@@ -230,9 +242,28 @@ func (s *Sequencer) Run(ctx context.Context) {
 	}
 }
 
+// leased takes note of which server holds the lease, and logs it if it is another than
+// before. The holder may have died, for instance if it is this server before a crash.
+// So nothing is settled until it has been seen to renew its lease.
+func (s *Sequencer) leased(err error) {
+	other, ok := errors.AsType[*storage.LeasedError](err)
+	if !ok {
+		other = &storage.LeasedError{}
+	}
+	if !ok || !s.expires.IsZero() && !s.expires.Equal(other.Expires) {
+		s.settle()
+	}
+	s.expires = other.Expires
+	if before := s.writer.Swap(&other.Holder); before == nil || *before != other.Holder {
+		s.cfg.Logger.Info("waiting: another server holds the lease of this log", "holder", other.Holder)
+	}
+}
+
 // failed counts a failure, and logs it unless it follows another closely.
 func (s *Sequencer) failed(err error, delay time.Duration) {
 	s.stats.Failures.Add(1)
+	s.writer.Store(nil)
+	s.settle()
 	if time.Since(s.logged) < logEvery {
 		return
 	}
@@ -248,7 +279,7 @@ var errLeaseLost = errors.New("the lease of this log has ended")
 // or draining. All state in memory is built here and dropped at the end, so that no
 // epoch trusts what another one left behind.
 func (s *Sequencer) lead(ctx context.Context) error {
-	lease, err := s.cfg.Log.Lead(ctx)
+	lease, err := s.cfg.Log.Lead(ctx, s.cfg.URL)
 	if err != nil {
 		return err
 	}
@@ -259,6 +290,7 @@ func (s *Sequencer) lead(ctx context.Context) error {
 	}
 	s.cfg.Committed(b.head)
 	s.logged = time.Time{}
+	s.writer.Store(&s.cfg.URL)
 	s.cfg.Logger.Info("writing to log", "epoch", lease.Epoch(), "tree_size", b.head.Size)
 
 	// Leading ends with the lease or with the first error; draining, with the

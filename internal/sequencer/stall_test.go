@@ -132,7 +132,7 @@ type refusing struct {
 	err func() error
 }
 
-func (r refusing) Lead(context.Context) (storage.Lease, error) { return nil, r.err() }
+func (r refusing) Lead(context.Context, string) (storage.Lease, error) { return nil, r.err() }
 
 // runRefused runs a sequencer for a time on a log whose lease cannot be had, and returns
 // it with what it has logged.
@@ -165,6 +165,28 @@ func TestAbsenceOfTheDatabaseIsLoggedNowAndThen(t *testing.T) {
 		}
 		if n := s.Stats().Failures.Load(); n < 30 {
 			t.Errorf("it was tried %d times in 35 s", n)
+		}
+	})
+}
+
+// TestWaitingIsLoggedOnce, with the server that holds the lease, and again if that is another.
+func TestWaitingIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	inBubble(t, func(t *testing.T) {
+		began := time.Now()
+		s, logged := runRefused(t, time.Minute, func() error {
+			holder := "https://one.example"
+			if time.Since(began) > 30*time.Second {
+				holder = "https://two.example"
+			}
+			return &storage.LeasedError{Holder: holder}
+		})
+		one, two := strings.Count(logged, "holder=https://one"), strings.Count(logged, "holder=https://two")
+		if one != 1 || two != 1 || strings.Count(logged, "\n") != 2 {
+			t.Errorf("each holder should be logged once:\n%s", logged)
+		}
+		if got := s.Writer(); got != "https://two.example" {
+			t.Errorf("the holder is %q", got)
 		}
 	})
 }

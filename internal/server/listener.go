@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -85,6 +87,17 @@ const headerSlop = 4096
 
 // URL returns the listener's base URL, with the address and port it is bound to.
 func (l *Listener) URL() string { return l.scheme + "://" + l.net.Addr().String() }
+
+// PublicURL returns the base URL that other machines reach the listener by, if they
+// can: one that is bound to all addresses is found by the machine's name.
+func (l *Listener) PublicURL() string {
+	tcp, ok := l.net.Addr().(*net.TCPAddr)
+	name, err := os.Hostname()
+	if !ok || !tcp.IP.IsUnspecified() || err != nil {
+		return l.URL()
+	}
+	return l.scheme + "://" + net.JoinHostPort(name, strconv.Itoa(tcp.Port))
+}
 
 // TLS reports whether connections are encrypted.
 func (l *Listener) TLS() bool { return l.scheme == "https" }

@@ -33,7 +33,7 @@ type Config struct {
 	// opened: a server that cannot have its address leaves nothing behind.
 	Listener *Listener
 
-	Engine engine.Config // its Store and Logger are those below, its Followers those of this package
+	Engine engine.Config // its Store, Logger and URL are those of this Config, its Followers those of this package
 	Store  storage.Store
 	Logger *slog.Logger
 
@@ -61,7 +61,7 @@ type Server struct {
 // Start opens the logs in the store, creating the first if there is none, and runs
 // them. Run must follow: it answers requests, and ends what Start has begun.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
-	cfg.Engine.Store, cfg.Engine.Logger = cfg.Store, cfg.Logger
+	cfg.Engine.Store, cfg.Engine.Logger, cfg.Engine.URL = cfg.Store, cfg.Logger, cfg.Listener.PublicURL()
 	if cfg.Engine.Now == nil {
 		cfg.Engine.Now = time.Now
 	}

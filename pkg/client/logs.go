@@ -19,6 +19,7 @@ type LogInfo struct {
 	Created   time.Time `json:"created"`
 	Size      uint64    `json:"size"`              // entries
 	Published uint64    `json:"published"`         // entries under the newest checkpoint
+	Writer    string    `json:"writer,omitempty"`  // URL of the server that holds its lease, if known
 	Problem   string    `json:"problem,omitempty"` // why the log cannot be used, or is not signed
 }
 

@@ -28,16 +28,19 @@ const (
 
 	// resetGrace is how long a statement on a connection that has been replaced may
 	// still take: if the database was only slow, the answer is on its way.
-	resetGrace = 3 * time.Second
+	resetGrace = 5 * time.Second
 
 	// closeTimeout is how long closing waits for what is under way, and then for the
 	// database to hear of it.
 	closeTimeout = 500 * time.Millisecond
 )
 
+// renewing is the lane in which leases are renewed, whatever else there is to do.
+const renewing = storage.Lane(storage.Lanes)
+
 // conns are a Store's connections, from when it is opened, or has lost its last ones.
 type conns struct {
-	lanes [storage.Lanes]*pgxpool.Pool
+	lanes [storage.Lanes + 1]*pgxpool.Pool
 	alive context.Context // ends when statements under way are cut off
 	cut   context.CancelCauseFunc
 }

@@ -21,7 +21,7 @@ const (
 )
 
 // derived are the tables that may change; all others are core.
-var derived = []string{"stele.key_runs", "stele.key_pages", "stele.cursors"}
+var derived = []string{"stele.key_runs", "stele.key_pages", "stele.cursors", "stele.leases"}
 
 func TestCoreIsInsertOnly(t *testing.T) {
 	t.Parallel()
@@ -79,7 +79,7 @@ func TestServerChangesWhatIsDerivedInOneWayOnly(t *testing.T) {
 	}
 	for _, statement := range []string{
 		"UPDATE stele.key_pages SET data = data", "TRUNCATE stele.key_pages", "TRUNCATE stele.key_runs CASCADE",
-		"DELETE FROM stele.cursors", "TRUNCATE stele.cursors",
+		"DELETE FROM stele.cursors", "TRUNCATE stele.cursors", "DELETE FROM stele.leases", "TRUNCATE stele.leases",
 	} {
 		if _, err := conn.Exec(t.Context(), statement); !hasCode(err, denied) {
 			t.Errorf("%s: error %v, want SQLSTATE %s", statement, err, denied)
@@ -87,6 +87,7 @@ func TestServerChangesWhatIsDerivedInOneWayOnly(t *testing.T) {
 	}
 	for _, statement := range []string{
 		"DELETE FROM stele.key_runs", "DELETE FROM stele.key_pages", "UPDATE stele.cursors SET next = next",
+		"UPDATE stele.leases SET epoch = epoch",
 	} {
 		if _, err := conn.Exec(t.Context(), statement); err != nil {
 			t.Errorf("%s: %v", statement, err)

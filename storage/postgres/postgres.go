@@ -6,13 +6,12 @@
 //   - the driver works as the role stele_server, which can read and insert but,
 //     the derived key index apart, neither update nor delete;
 //   - a commit is one statement: one transaction, one round trip, durable when
-//     it returns (synchronous_commit is on, whatever the server's default);
-//   - the order of commits rests on constraints, not on locks; a lease rests on
-//     a session's advisory lock, and is lost with that session;
+//     it returns (synchronous_commit is on, whatever the default is);
+//   - the order of commits rests on constraints, not on locks; a lease is a row
+//     that expires;
+//   - nothing rests on a session: a connection can be lost at any time;
+//   - no statement takes longer than it may, whatever the database does;
 //   - nothing is retried: a caller that does not know the outcome reads the head.
-//
-// The driver needs sessions of its own: between it and the database there can
-// be no pooler that shares a session among clients.
 //
 // uint64 and bigint: pgx refuses to send what does not fit, and to read a
 // negative number as unsigned, so each conversion is checked there. The keys of
@@ -24,10 +23,9 @@ package postgres
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"sync"
 
 	"github.com/jackc/pgx/v5"
@@ -41,12 +39,18 @@ import (
 
 // A Store is a storage.Store in one PostgreSQL database.
 type Store struct {
-	config *pgxpool.Config
+	config  *pgxpool.Config
+	name    string          // of this Store among all, in stele.leases
+	closing context.Context // ends when Close is called
+	stop    context.CancelFunc
+
+	keepOnce sync.Once
+	keeping  sync.WaitGroup // the goroutine that renews leases, once there is one
 
 	mu     sync.Mutex
 	conns  *conns // to be used from now on
 	closed bool
-	leases map[*lease]struct{} // alive
+	leases map[int32]*lease // that are renewed, by log
 }
 
 var errClosed = fmt.Errorf("%w: the store is closed", storage.ErrUnavailable)
@@ -68,7 +72,8 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	config.AfterConnect = startSession
 	config.ConnConfig.BuildFrontend = bufferedFrontend
 	config.ConnConfig.OnNotice = noteWarning
-	s := &Store{config: config, leases: map[*lease]struct{}{}}
+	s := &Store{config: config, name: rand.Text(), leases: map[int32]*lease{}}
+	s.closing, s.stop = context.WithCancel(context.Background())
 	if s.conns, err = newConns(config); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -130,13 +135,16 @@ func (s *Store) Ping(ctx context.Context) error {
 // first, within closeTimeout.
 func (s *Store) Close() error {
 	s.mu.Lock()
-	closed := s.closed
-	s.closed = true
-	leases := slices.Collect(maps.Keys(s.leases))
+	s.stop()
 	s.mu.Unlock()
-	for _, l := range leases {
+	s.keeping.Wait()
+	for _, l := range s.held() {
 		l.Release()
 	}
+	s.mu.Lock()
+	closed := s.closed
+	s.closed = true
+	s.mu.Unlock()
 	if !closed {
 		s.conns.close(closeTimeout, errClosed)
 	}

@@ -40,7 +40,7 @@ func create(t *testing.T, url string) storage.Log {
 // lead takes a log's lease to the end of the test.
 func lead(t *testing.T, l storage.Log) storage.Lease {
 	t.Helper()
-	lease, err := l.Lead(t.Context())
+	lease, err := l.Lead(t.Context(), holder)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,14 +17,6 @@ SET plan_cache_mode TO force_generic_plan;
 SET jit TO off;
 SET ROLE stele_server`
 
-// sqlLeaseSession makes the server notice within half a minute that a holder is
-// gone without a word, and keep a holder that is idle.
-const sqlLeaseSession = `
-SET tcp_keepalives_idle TO 10;
-SET tcp_keepalives_interval TO 5;
-SET tcp_keepalives_count TO 4;
-SET idle_session_timeout TO 0`
-
 const sqlVersion = `SELECT max(version_id) FROM stele.migrations`
 
 // sqlDurable stands in the FROM of statements that must be durable once they return,
@@ -54,20 +46,54 @@ SELECT log_id, name, origin, created_at FROM stele.logs WHERE name = @name`
 const sqlLogs = `
 SELECT name, origin, created_at FROM stele.logs ORDER BY name COLLATE "C"`
 
-// sqlTryLock takes the lock that a lease is: its first half is "STLL".
-const sqlTryLock = `SELECT pg_try_advisory_lock(1398033484, @log)`
-
-const sqlUnlock = `SELECT pg_advisory_unlock(1398033484, @log)`
-
+// sqlHolder has a row if another server's lease on the log is alive.
 const sqlHolder = `
-SELECT holder FROM stele.epochs WHERE log_id = @log ORDER BY epoch DESC LIMIT 1`
+SELECT holder, expires_at FROM stele.leases
+WHERE log_id = @log AND server <> @server AND expires_at > clock_timestamp()`
 
-// sqlBeginEpoch adds one to the newest epoch. The caller has the log's lock; without
-// it the primary key would refuse all but one of those that race.
-const sqlBeginEpoch = `
+// sqlLeaseEnd is when a lease that is taken or renewed now expires.
+const sqlLeaseEnd = `clock_timestamp() + interval '5 seconds'`
+
+// sqlLead takes the lease on a log, unless it is another server's and alive, and begins
+// the next epoch. It has no row then. Of servers that race, one waits for the other's
+// row and looks again, or the primary key of the epochs refuses it.
+const sqlLead = `
+WITH next AS (
+  SELECT coalesce(max(epoch), 0) + 1 AS epoch FROM stele.epochs WHERE log_id = @log
+), taken AS (
+  INSERT INTO stele.leases AS l (log_id, epoch, server, holder, expires_at)
+  SELECT @log, epoch, @server, @holder, ` + sqlLeaseEnd + ` FROM next
+  ON CONFLICT (log_id) DO UPDATE
+  SET epoch = excluded.epoch, server = excluded.server, holder = excluded.holder, expires_at = excluded.expires_at
+  WHERE l.server = excluded.server OR l.expires_at <= clock_timestamp()
+  RETURNING epoch
+)
 INSERT INTO stele.epochs (log_id, epoch, holder)
-SELECT @log, (SELECT coalesce(max(epoch), 0) + 1 FROM stele.epochs WHERE log_id = @log), @holder FROM` + sqlDurable + `
+SELECT @log, epoch, @holder FROM taken,` + sqlDurable + `
 RETURNING epoch`
+
+// sqlRenew renews leases, and returns the logs of those that are still their holder's:
+// an epoch has one holder. It waits for no row, as one that another is about to take may
+// be locked for as long as a commit hangs, and for no disk, as a lease that is lost in a
+// crash only expires a little sooner.
+const sqlRenew = `
+WITH held AS (
+  SELECT * FROM unnest(@logs::int[], @epochs::bigint[]) AS h (log_id, epoch)
+), free AS (
+  SELECT log_id FROM stele.leases l JOIN held USING (log_id, epoch) FOR UPDATE OF l SKIP LOCKED
+), renewed AS (
+  UPDATE stele.leases l SET expires_at = ` + sqlLeaseEnd + `
+  FROM free, pg_catalog.set_config('synchronous_commit', 'off', true)
+  WHERE l.log_id = free.log_id
+)
+SELECT coalesce(array_agg(log_id), '{}') FROM stele.leases JOIN held USING (log_id, epoch)`
+
+// sqlRelease lets a lease expire now. It has no epoch then, so that a renewal under way,
+// which may come after it, leaves it alone.
+const sqlRelease = `
+UPDATE stele.leases SET expires_at = '-infinity', epoch = 0
+FROM pg_catalog.set_config('synchronous_commit', 'off', true)
+WHERE log_id = @log AND epoch = @epoch`
 
 const sqlHead = `
 SELECT size, root FROM stele.heads WHERE log_id = @log ORDER BY size DESC LIMIT 1`

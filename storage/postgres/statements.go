@@ -145,6 +145,14 @@ func collect[T any](ctx context.Context, s *Store, scan func(pgx.CollectableRow)
 	return all, nil
 }
 
+// exec runs a statement that need not be durable.
+func (s *Store) exec(ctx context.Context, query string, args pgx.StrictNamedArgs) error {
+	return s.run(ctx, statementTimeout, func(st *statement) error {
+		_, err := st.Exec(st.ctx, query, args)
+		return err
+	})
+}
+
 // vacuum runs a VACUUM.
 func (s *Store) vacuum(ctx context.Context, query string) error {
 	return s.run(ctx, vacuumTimeout, func(st *statement) error {
@@ -249,6 +257,8 @@ func sentinel(err error) error {
 		[2]string{codeUnique, "checkpoints_pkey"},
 		[2]string{codeForeignKey, "checkpoints_previous_fkey"}:
 		return storage.ErrStale
+	case [2]string{codeUnique, "epochs_pkey"}: // another server was quicker
+		return storage.ErrLeased
 	case [2]string{codeCheck, "heads_epoch_newest"}:
 		return storage.ErrFenced
 	case [2]string{codeForeignKey, "checkpoints_size_fkey"}:

@@ -42,7 +42,7 @@ func calls(ctx context.Context, s storage.Store, l storage.Log) map[string]func(
 		"Ping":      func() error { return s.Ping(ctx) },
 		"Logs":      func() error { _, err := s.Logs(ctx); return err },
 		"CreateLog": func() error { _, err := s.CreateLog(ctx, "two", "log.example/two"); return err },
-		"Lead":      func() error { _, err := l.Lead(ctx); return err },
+		"Lead":      func() error { _, err := l.Lead(ctx, "http://here"); return err },
 		"Head":      func() error { _, err := l.Head(ctx); return err },
 		"EachChunk": func() error { return l.EachChunk(ctx, 0, 300, func(storage.Chunk) error { return nil }) },
 		"Tile":      func() error { _, err := l.Tile(ctx, 0, 0); return err },
@@ -94,7 +94,7 @@ func TestReplyThatIsLostLeavesTheOutcomeUnknown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease, err := l.Lead(t.Context())
+	lease, err := l.Lead(t.Context(), "http://here")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,12 +53,12 @@ func TestWarningMakesACommitUncertain(t *testing.T) {
 	_, err = s.CreateLog(t.Context(), "two", "log.example/two")
 	uncertain("CreateLog", err)
 	uncertain("AddCheckpoint", l.AddCheckpoint(t.Context(), storage.Checkpoint{Size: 10, Note: []byte("note"), Published: time.Now()}))
-	_, err = l.Lead(t.Context())
+	_, err = l.Lead(t.Context(), "http://here")
 	uncertain("Lead", err)
 	if _, err := conn.Exec(t.Context(), "DROP TRIGGER warn ON stele.epochs"); err != nil {
 		t.Fatal(err)
 	}
-	lease, err := l.Lead(t.Context())
+	lease, err := l.Lead(t.Context(), "http://here")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -37,8 +36,8 @@ var _ storage.Lease = (*lease)(nil)
 
 // Lead takes the lock of the whole file: another process, or another Store, can lead
 // none of its logs meanwhile. The lease is not lost before it is released.
-func (l *Log) Lead(ctx context.Context) (storage.Lease, error) {
-	lease, err := l.store.lead(ctx, l)
+func (l *Log) Lead(ctx context.Context, holder string) (storage.Lease, error) {
+	lease, err := l.store.lead(ctx, l, holder)
 	if err != nil {
 		return nil, fmt.Errorf("lead log %q: %w", l.info.Name, err)
 	}
@@ -47,7 +46,7 @@ func (l *Log) Lead(ctx context.Context) (storage.Lease, error) {
 
 // lead takes the file's lock, unless another lease of the Store has it, and begins an
 // epoch. The mutex is held throughout, so Close waits and then finds the lease.
-func (s *Store) lead(ctx context.Context, l *Log) (*lease, error) {
+func (s *Store) lead(ctx context.Context, l *Log, holder string) (*lease, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.leases == nil {
@@ -65,10 +64,9 @@ func (s *Store) lead(ctx context.Context, l *Log) (*lease, error) {
 	}
 	defer s.unlockIdle()
 	lease := &lease{log: l, lost: make(chan struct{})}
-	host, _ := os.Hostname() // it is for people to read
 	err := s.writer.write(ctx, func(tx tx) error {
 		return tx.row(sqlBeginEpoch, arg("log", l.id), arg("now", time.Now().UnixMicro()),
-			arg("holder", fmt.Sprintf("%s/%d", host, os.Getpid()))).Scan(&lease.epoch)
+			arg("holder", holder)).Scan(&lease.epoch)
 	})
 	if err != nil {
 		return nil, err

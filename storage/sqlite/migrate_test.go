@@ -31,7 +31,7 @@ func TestMigrateTwiceIsOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease, err := l.Lead(t.Context())
+	lease, err := l.Lead(t.Context(), "http://here")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,15 +129,15 @@ func TestLeaseIsTheFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lease, err := one.Lead(t.Context())
+	lease, err := one.Lead(t.Context(), "http://here")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := two.Lead(t.Context()); !errors.Is(err, storage.ErrLeased) {
+	if _, err := two.Lead(t.Context(), "http://here"); !errors.Is(err, storage.ErrLeased) {
 		t.Errorf("lead a log of a file that another store writes to: error %v, want %q", err, storage.ErrLeased)
 	}
 	lease.Release()
-	if lease, err = two.Lead(t.Context()); err != nil {
+	if lease, err = two.Lead(t.Context(), "http://here"); err != nil {
 		t.Fatal(err)
 	}
 	lease.Release()

@@ -132,7 +132,7 @@ func leafHashes(entries [][]byte) []tree.Hash {
 // lead takes the lead of a log, to the end of the test at the latest.
 func lead(t testing.TB, l storage.Log) storage.Lease {
 	t.Helper()
-	lease, err := l.Lead(t.Context())
+	lease, err := l.Lead(t.Context(), "http://here")
 	if err != nil {
 		t.Fatal(err)
 	}

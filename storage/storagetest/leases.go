@@ -21,13 +21,13 @@ func testLease(t *testing.T, create Create) {
 	if first.Epoch() != 1 {
 		t.Errorf("the first epoch is %d, want 1", first.Epoch())
 	}
-	_, err := l.Lead(t.Context())
+	_, err := l.Lead(t.Context(), "http://here")
 	wantError(t, "lead a log that is led", err, storage.ErrLeased)
 	theirs, err := other.OpenLog(t.Context(), "default")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = theirs.Lead(t.Context())
+	_, err = theirs.Lead(t.Context(), "http://here")
 	wantError(t, "lead a log that is led through another store", err, storage.ErrLeased)
 	select {
 	case <-first.Lost():
@@ -43,7 +43,7 @@ func testLease(t *testing.T, create Create) {
 		t.Errorf("epoch %d follows %d", second.Epoch(), first.Epoch())
 	}
 	first.Release()
-	_, err = l.Lead(t.Context())
+	_, err = l.Lead(t.Context(), "http://here")
 	wantError(t, "lead a log that is led by now", err, storage.ErrLeased)
 }
 
@@ -80,7 +80,7 @@ func testLeaseEachLog(t *testing.T, create Create) {
 		t.Error("the lease of a log was lost with that of another")
 	default:
 	}
-	_, err := two.Lead(t.Context())
+	_, err := two.Lead(t.Context(), "http://here")
 	wantError(t, "lead the log that is still led", err, storage.ErrLeased)
 	lead(t, one)
 }

@@ -227,7 +227,7 @@ func testReopen(t *testing.T, create Create) {
 	wantError(t, "read entries from a closed store", err, storage.ErrUnavailable)
 	err = l.AddCheckpoint(t.Context(), storage.Checkpoint{Number: 1, Size: head.Size, Published: time.Now()})
 	wantError(t, "write to a closed store", err, storage.ErrUnavailable)
-	_, err = l.Lead(t.Context())
+	_, err = l.Lead(t.Context(), "http://here")
 	wantError(t, "lead a log through a closed store", err, storage.ErrUnavailable)
 
 	l, err = openStore(t, open).OpenLog(t.Context(), "default")
@@ -260,7 +260,7 @@ func testCancelled(t *testing.T, create Create) {
 		"OpenLog":       func() error { _, err := s.OpenLog(ctx, "default"); return err },
 		"Logs":          func() error { _, err := s.Logs(ctx); return err },
 		"Ping":          func() error { return s.Ping(ctx) },
-		"Lead":          func() error { _, err := l.Lead(ctx); return err },
+		"Lead":          func() error { _, err := l.Lead(ctx, "http://here"); return err },
 		"Head":          func() error { _, err := l.Head(ctx); return err },
 		"Commit":        func() error { return l.Commit(ctx, batch) },
 		"EachChunk":     func() error { return l.EachChunk(ctx, 0, 1, func(storage.Chunk) error { return nil }) },

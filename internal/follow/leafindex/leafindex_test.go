@@ -93,7 +93,7 @@ func grow(t *testing.T, l storage.Log, n int, same ...int) []tree.Hash {
 	for _, i := range same {
 		entries[i] = []byte("the same")
 	}
-	lease, err := l.Lead(t.Context())
+	lease, err := l.Lead(t.Context(), "http://here")
 	if err != nil {
 		t.Fatal(err)
 	}
