@@ -9,7 +9,8 @@
 //     it returns (synchronous_commit is on, whatever the default is);
 //   - the order of commits rests on constraints, not on locks; a lease is a row
 //     that expires;
-//   - nothing rests on a session: a connection can be lost at any time;
+//   - nothing rests on a session: a connection can be lost at any time, and a pooler
+//     that lends sessions for a transaction may stand between;
 //   - no statement takes longer than it may, whatever the database does;
 //   - nothing is retried: a caller that does not know the outcome reads the head.
 //
@@ -72,12 +73,23 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	config.AfterConnect = startSession
 	config.ConnConfig.BuildFrontend = bufferedFrontend
 	config.ConnConfig.OnNotice = noteWarning
+	between, err := pooled(ctx, config.ConnConfig)
+	if err != nil {
+		return nil, fmt.Errorf("open database %s: %w", config.ConnConfig.Database, err)
+	}
+	if between {
+		setUpPooled(config)
+	}
 	s := &Store{config: config, name: rand.Text(), leases: map[int32]*lease{}}
 	s.closing, s.stop = context.WithCancel(context.Background())
 	if s.conns, err = newConns(config); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if err := s.checkVersion(ctx); err != nil {
+	err = s.checkVersion(ctx)
+	if between {
+		err = s.checkPooled(ctx, err)
+	}
+	if err != nil {
 		s.conns.close(0, errClosed)
 		return nil, fmt.Errorf("open database %s: %w", config.ConnConfig.Database, err)
 	}

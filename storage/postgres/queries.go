@@ -4,7 +4,7 @@ package postgres
 // runs.go. All names are qualified; the connections have no search path. pgx rewrites
 // the @names to $1, $2 and so on before a statement is prepared.
 
-// sqlSession sets a connection up to serve. Statements are planned once for each
+// sqlSession sets a connection up to serve, unless there is a pooler between. Statements are planned once for each
 // connection, which costs more than running them; and as a plan made while a
 // table was small must not read all of it once it is large, none reads a table
 // without an index: every query below has its own. Nor is any compiled: those of
@@ -16,6 +16,12 @@ SET enable_seqscan TO off;
 SET plan_cache_mode TO force_generic_plan;
 SET jit TO off;
 SET ROLE stele_server`
+
+// sqlProcess and sqlPooled are asked when the database is opened.
+const sqlProcess = `SELECT pg_catalog.pg_backend_pid()`
+
+const sqlPooled = `
+SELECT pg_catalog.has_table_privilege('stele.heads', 'INSERT'), current_setting('default_transaction_isolation')`
 
 const sqlVersion = `SELECT max(version_id) FROM stele.migrations`
 

@@ -1,7 +1,8 @@
-// Package pgproxy stands between a test and PostgreSQL, and fails as networks and
-// hosts do: in silence, or between a commit and its reply.
+// Package pgproxy stands between a test and PostgreSQL. A [Proxy] fails as networks and
+// hosts do: in silence, or between a commit and its reply. A [Pooler] lends sessions for
+// one transaction at a time.
 //
-// What always holds:
+// What always holds of a Proxy:
 //   - bytes pass unchanged and in order until a test asks for a fault;
 //   - what the database has sent is passed on one whole message at a time, so a fault
 //     falls between messages;
@@ -12,8 +13,6 @@ package pgproxy
 
 import (
 	"bytes"
-	"encoding/binary"
-	"io"
 	"net"
 	"net/url"
 	"sync"
@@ -198,24 +197,19 @@ func (p *Proxy) forward(l *link) {
 func (p *Proxy) back(l *link) {
 	var cutting *cut
 	for {
-		// A message is its type, its length without the type, and its body.
-		msg := make([]byte, 5)
-		if _, err := io.ReadFull(l.server, msg); err != nil {
-			return
-		}
-		body := make([]byte, binary.BigEndian.Uint32(msg[1:])-4)
-		if _, err := io.ReadFull(l.server, body); err != nil {
+		kind, msg, err := message(l.server)
+		if err != nil {
 			return
 		}
 		p.pass()
-		if cutting == nil && msg[0] == 'C' { // CommandComplete
-			cutting = p.matches(body)
+		if cutting == nil && kind == 'C' { // CommandComplete
+			cutting = p.matches(msg[5:])
 		}
 		if cutting == nil {
-			if _, err := l.client.Write(append(msg, body...)); err != nil {
+			if _, err := l.client.Write(msg); err != nil {
 				return
 			}
-		} else if msg[0] == 'Z' { // ReadyForQuery: the transaction has ended
+		} else if kind == 'Z' { // ReadyForQuery: the transaction has ended
 			close(cutting.done)
 			return
 		}

@@ -1,0 +1,84 @@
+package postgres_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/stele-log/stele/internal/test/pgproxy"
+	"github.com/stele-log/stele/internal/test/pgtest"
+	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/storage/postgres"
+	"github.com/stele-log/stele/storage/storagetest"
+)
+
+// sessions is how many a pooler has in these tests: fewer than a Store has connections.
+const sessions = 8
+
+func TestStoreBehindAPooler(t *testing.T) {
+	t.Parallel()
+	storagetest.Run(t, func(t *testing.T) func(*testing.T) storage.Store {
+		url := pgproxy.Pooler(t, pgtest.URL(t), sessions)
+		return func(t *testing.T) storage.Store { return open(t, url) }
+	})
+}
+
+// TestPoolersSessionsAreLeftAsTheyWere: what other clients of a pooler find in its sessions
+// is not what the driver would set in its own.
+func TestPoolersSessionsAreLeftAsTheyWere(t *testing.T) {
+	t.Parallel()
+	url := pgproxy.Pooler(t, pgtest.URL(t), sessions)
+	l, err := open(t, url).CreateLog(t.Context(), "default", "log.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	storagetest.Grow(t, l, 300, 5)
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	other, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(t.Context())
+	for range sessions {
+		var role, path, commit string
+		err := other.QueryRow(t.Context(), `SELECT current_setting('role'), current_setting('search_path'),
+			current_setting('synchronous_commit')`).Scan(&role, &path, &commit)
+		if got := fmt.Sprint(role, " ", path, " ", commit); err != nil || got != `none "$user", public on` {
+			t.Errorf("a session has role, search_path and synchronous_commit %s, error %v", got, err)
+		}
+	}
+}
+
+func TestPoolerIsRefusedWithWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	database := pgtest.URL(t)
+	conn := pgtest.Connect(t, database)
+	for _, test := range []struct{ who, setUp, want string }{
+		{"stranger", "", "GRANT stele_server TO"},
+		{"heir", "ALTER ROLE %[1]s NOINHERIT; GRANT stele_server TO %[1]s", "ALTER ROLE %[1]s INHERIT"},
+		{"repeater", "GRANT stele_server TO %[1]s; ALTER ROLE %[1]s SET default_transaction_isolation TO 'repeatable read'",
+			"ALTER ROLE %[1]s SET default_transaction_isolation"},
+	} {
+		role := newUser(t, database)
+		if test.setUp != "" {
+			if _, err := conn.Exec(t.Context(), fmt.Sprintf(test.setUp, role)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		url := pgproxy.Pooler(t, pgtest.WithUser(t, database, role), 1)
+		s, err := postgres.Open(t.Context(), url)
+		if err == nil {
+			s.Close()
+		}
+		want := strings.ReplaceAll(test.want, "%[1]s", role)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("open as a %s: error %v, want what to do: %s", test.who, err, want)
+		}
+	}
+}
