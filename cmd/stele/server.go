@@ -79,7 +79,7 @@ func (f *serveFlags) start(ctx context.Context, logger *slog.Logger) (s *server.
 		return nil, nil, errors.Join(err, listener.Close())
 	}
 	s, err = server.Start(ctx, server.Config{
-		Store: store, Logger: logger, OriginPrefix: f.prefix(), FirstLog: defaultLog, Version: buildVersion(),
+		Store: store, Logger: logger, OriginPrefix: f.originPrefix, FirstLog: defaultLog, Version: buildVersion(),
 		Listener: listener,
 		Engine: engine.Config{
 			Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, Now: f.now,
@@ -127,18 +127,6 @@ func (f *serveFlags) migrateAndLog(ctx context.Context, logger *slog.Logger) err
 		logger.Info("schema migrated", "from", from, "to", to)
 	}
 	return err
-}
-
-// prefix returns what the origins of new logs begin with.
-func (f *serveFlags) prefix() string {
-	if f.originPrefix != "" {
-		return f.originPrefix
-	}
-	name, err := os.Hostname()
-	if err != nil || name == "" {
-		name = "localhost"
-	}
-	return name + "/logs"
 }
 
 // witnessFlags are who must cosign what a server publishes.

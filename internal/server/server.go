@@ -16,6 +16,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"github.com/stele-log/stele/api"
@@ -36,7 +37,7 @@ type Config struct {
 	Logger *slog.Logger
 
 	// OriginPrefix and a log's name make the origin of a log that is created
-	// without one.
+	// without one. If empty it is the host's name and "/logs", which is a guess.
 	OriginPrefix string
 
 	// FirstLog is the name of the log to create if the store has none.
@@ -69,17 +70,34 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	guessed := cfg.OriginPrefix == ""
+	if guessed {
+		cfg.OriginPrefix = hostPrefix()
+	}
 	if len(e.Logs()) == 0 {
 		l, err := e.Create(ctx, engine.NewLog{Name: cfg.FirstLog, Origin: cfg.OriginPrefix + "/" + cfg.FirstLog})
 		if err != nil {
 			return nil, err
 		}
 		cfg.Logger.Info("log created", "log", l.Name, "origin", l.Origin)
+		if guessed {
+			cfg.Logger.Warn("the new log's origin is made from this host's name, and is permanent: "+
+				"to choose another, begin again with an empty folder and database, and with --origin-prefix", "log", l.Name, "origin", l.Origin)
+		}
 	}
 	s := &Server{engine: e, listener: cfg.Listener, logger: cfg.Logger}
 	s.warnOfStrangers()
 	s.startLogs(cfg, leaves)
 	return s, nil
+}
+
+// hostPrefix returns an origin prefix for a server that was given none.
+func hostPrefix() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		name = "localhost"
+	}
+	return name + "/logs"
 }
 
 // warnOfStrangers logs a warning if the server can be reached from other machines.

@@ -41,6 +41,13 @@ type server struct {
 	failAfter func(w http.ResponseWriter, r *http.Request, n int) bool
 }
 
+// count returns how many events are stored, once no request is being answered.
+func (s *server) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.stored)
+}
+
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
