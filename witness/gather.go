@@ -176,7 +176,7 @@ func (g *Gatherer) unmet(quorum error, got map[*witnessClient]response) *GatherE
 		if resp.err == nil {
 			continue
 		}
-		e.Failures = append(e.Failures, fmt.Errorf("%s: %w", w.names, resp.err))
+		e.Failures = append(e.Failures, fmt.Errorf("%s: %w", strings.Join(w.names, "+"), resp.err))
 		if e.Again.IsZero() || resp.again.Before(e.Again) {
 			e.Again = resp.again
 		}
@@ -187,20 +187,26 @@ func (g *Gatherer) unmet(quorum error, got map[*witnessClient]response) *GatherE
 // Probe reads the newest checkpoint that each witness has cosigned, if it has a
 // monitoring endpoint, and returns a [*ContradictionError] if one of them is not
 // of the history with the given head. Witnesses that do not answer before the
-// context ends are ignored.
+// context ends are ignored, and so are those that have not answered once a quorum
+// has: any two quorums of a policy that is worth having share a witness.
 //
 // It detects that the database and the record of the signed head were both rolled
 // back, which leaves no trace on this server.
 func (g *Gatherer) Probe(ctx context.Context, head tree.Head) error {
-	found := make(chan error, len(g.clients))
+	found := make(chan probed, len(g.clients))
 	for _, w := range g.clients {
 		if !g.cfg.Pool.start(func() { found <- w.probe(ctx, head) }) {
 			return errors.New("ask witnesses: the server is stopping")
 		}
 	}
+	var agreed []string
 	for range g.clients {
-		if err := <-found; err != nil {
-			return err
+		p := <-found
+		if p.err != nil {
+			return p.err
+		}
+		if agreed = append(agreed, p.agreed...); g.policy.MetBy(agreed...) {
+			return nil
 		}
 	}
 	return nil

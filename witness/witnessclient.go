@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -59,7 +60,7 @@ type response struct {
 type witnessClient struct {
 	g      *Gatherer
 	client *Client
-	names  string // in the policy
+	names  []string // in the policy
 	keys   []*cosignature.Verifier
 
 	seen atomic.Uint64 // size that the witness has on record, for Stats; 0 if unknown
@@ -92,14 +93,18 @@ func (g *Gatherer) addWitness(w policy.Witness) error {
 	}
 	for _, known := range g.clients {
 		if known.client == client {
-			known.names += "+" + w.Name
+			known.names = append(known.names, w.Name)
 			known.keys = append(known.keys, key)
 			return nil
 		}
 	}
-	g.clients = append(g.clients, &witnessClient{g: g, client: client, names: w.Name,
+	g.clients = append(g.clients, &witnessClient{g: g, client: client, names: []string{w.Name},
 		keys: []*cosignature.Verifier{key}, turn: make(chan struct{}, 1)})
 	return nil
+}
+
+func (w *witnessClient) String() string {
+	return fmt.Sprintf("%s (%s)", strings.Join(w.names, "+"), w.client.url)
 }
 
 // ask returns the witness's cosignatures of a checkpoint: those it remembers, or
@@ -203,7 +208,7 @@ func (w *witnessClient) explainRefusal(r request, err error) error {
 // reportContradiction calls the Gatherer's Contradicted, and returns the error.
 func (w *witnessClient) reportContradiction(ours tree.Head, size uint64, reason string) error {
 	w.seen.Store(size)
-	e := &ContradictionError{fmt.Sprintf("%s (%s)", w.names, w.client.url), ours, size, reason}
+	e := &ContradictionError{w.String(), ours, size, reason}
 	if w.g.cfg.Contradicted != nil {
 		w.g.cfg.Contradicted(e)
 	}
@@ -234,34 +239,40 @@ func (w *witnessClient) fail(err error) {
 	w.failed, w.again = err, time.Now().Add(wait)
 }
 
+// probed is the result of probing one witness.
+type probed struct {
+	agreed []string // the witness's names, if it knows the history
+	err    error
+}
+
 // probe returns a [*ContradictionError] if the newest checkpoint that the witness
-// has cosigned is not of the history with that head. It returns nil if the witness
-// cannot be asked.
-func (w *witnessClient) probe(ctx context.Context, head tree.Head) error {
+// has cosigned is not of the history with that head. It returns neither error nor
+// names if the witness cannot be asked.
+func (w *witnessClient) probe(ctx context.Context, head tree.Head) probed {
 	ctx, cancel := context.WithTimeout(ctx, w.g.cfg.Pool.cfg.Timeout)
 	defer cancel()
 	stop := context.AfterFunc(w.g.cfg.Pool.run, cancel)
 	defer stop()
 	release, err := w.client.acquire(ctx)
 	if err != nil {
-		return nil
+		return probed{}
 	}
 	defer release()
 	seen, err := w.client.Checkpoint(ctx, w.g.origin, w.g.verifiers, w.keys)
 	if err != nil {
-		return nil // most witnesses have no monitoring endpoint
+		return probed{} // most witnesses have no monitoring endpoint
 	}
 	if seen.Size > head.Size {
-		return w.reportContradiction(head, seen.Size, "it has cosigned a larger tree, signed by this log's key: "+
-			"this log's database was rolled back or restored, or another server signs with its key")
+		return probed{err: w.reportContradiction(head, seen.Size, "it has cosigned a larger tree, signed by this log's key: "+
+			"this log's database was rolled back or restored, or another server signs with its key")}
 	}
 	hashes, err := proof.Consistency(ctx, w.g.cfg.Nodes, seen.Size, head.Size)
 	if err != nil {
-		return err
+		return probed{err: err}
 	}
 	if err := proof.VerifyConsistency(seen.Head, head, hashes); err != nil {
-		return w.reportContradiction(head, seen.Size, "it has cosigned a tree, signed by this log's key, "+
-			"that is not a part of ours: "+err.Error())
+		return probed{err: w.reportContradiction(head, seen.Size, "it has cosigned a tree, signed by this log's key, "+
+			"that is not a part of ours: "+err.Error())}
 	}
-	return nil
+	return probed{agreed: w.names}
 }

@@ -28,8 +28,8 @@ type Witnessing struct {
 }
 
 const (
-	// probeTimeout bounds how long the first signature waits for witnesses to
-	// answer which tree they know.
+	// probeTimeout bounds how long the first event and the first signature wait for
+	// witnesses to answer which tree they know.
 	probeTimeout = 3 * time.Second
 
 	// lookBack is the number of checkpoints that are searched, at the start, for one
@@ -83,7 +83,7 @@ func (p *Publisher) findCosigned(ctx context.Context) error {
 }
 
 // probe asks witnesses, once, whether they know another history than the one
-// that has the head, before anything is signed.
+// that has the head, before anything is written or signed.
 func (p *Publisher) probe(ctx context.Context, head tree.Head) error {
 	if p.witnesses == nil || p.probed {
 		return nil

@@ -42,7 +42,7 @@ type builder struct {
 }
 
 // newBuilder reads the right edge of the log, and refuses one that does not
-// belong to the head.
+// belong to the head, and a head that cannot be proven.
 func newBuilder(ctx context.Context, cfg Config, stats *Stats, epoch uint64) (*builder, error) {
 	head, err := cfg.Log.Head(ctx)
 	if err != nil {
@@ -55,6 +55,9 @@ func newBuilder(ctx context.Context, cfg Config, stats *Stats, epoch uint64) (*b
 	if got := frontier.Head(); got != head {
 		return nil, fmt.Errorf("%w: the tree that is stored has %v, but the head that is stored is %v; "+
 			"nothing is written to this log until it is restored", storage.ErrDamaged, got, head)
+	}
+	if err := cfg.Prove(ctx, head); err != nil {
+		return nil, fmt.Errorf("prove that the log is the one that was signed: %w", err)
 	}
 	b := &builder{cfg: cfg, stats: stats, epoch: epoch, head: head, frontier: frontier}
 	if b.dedup, err = openDedup(ctx, cfg, head.Size); err != nil {

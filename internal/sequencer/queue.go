@@ -1,6 +1,7 @@
 package sequencer
 
 import (
+	"cmp"
 	"context"
 	"sync"
 
@@ -23,8 +24,9 @@ type request struct {
 // when the builder works: at once while nothing is being committed, and ahead of
 // the commit only if that is worth it.
 type queue struct {
-	max   int           // bytes
-	ready chan struct{} // holds a token if there may be something to take
+	max     int           // bytes
+	ready   chan struct{} // holds a token if there may be something to take
+	refused chan struct{} // closed by refuse
 
 	mu       sync.Mutex
 	requests []*request
@@ -32,6 +34,7 @@ type queue struct {
 	bytes    int // of requests
 	inFlight int // batches taken and not done
 	opened   bool
+	reason   error // why it is never opened again; nil if it may be
 }
 
 // minAhead is the least number of events of which a batch is built while another
@@ -40,14 +43,31 @@ type queue struct {
 const minAhead = 512
 
 func newQueue(maxBytes int) queue {
-	return queue{max: maxBytes, ready: make(chan struct{}, 1)}
+	return queue{max: maxBytes, ready: make(chan struct{}, 1), refused: make(chan struct{})}
 }
 
-// open lets requests in. No batch is in flight yet.
+// open lets requests in, unless refuse was called. No batch is in flight yet.
 func (q *queue) open() {
 	q.mu.Lock()
-	q.opened, q.inFlight = true, 0
+	q.opened, q.inFlight = q.reason == nil, 0
 	q.mu.Unlock()
+}
+
+// refuse closes the queue for good. Requests in it are left to fail.
+func (q *queue) refuse(reason error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.reason == nil {
+		q.reason, q.opened = reason, false
+		close(q.refused)
+	}
+}
+
+// refusal returns the reason given to refuse, or nil.
+func (q *queue) refusal() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.reason
 }
 
 // close lets no more requests in. Those that are there are still taken.
@@ -87,13 +107,13 @@ func (q *queue) signal() {
 	}
 }
 
-// put adds a request, or returns ErrNotLeading or ErrBusy. An empty queue takes a
-// request of any size, since one larger than max would otherwise never be taken.
+// put adds a request, or returns ErrNotLeading, ErrBusy or the refusal. An empty queue
+// takes a request of any size, since one larger than max would otherwise never be taken.
 func (q *queue) put(r *request) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if !q.opened {
-		return ErrNotLeading
+		return cmp.Or(q.reason, ErrNotLeading)
 	}
 	if len(q.requests) > 0 && q.bytes+r.bytes > q.max {
 		return ErrBusy
@@ -153,11 +173,13 @@ func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 	return taken, q.opened
 }
 
-// fail closes the queue and answers all requests in it with an error.
+// fail closes the queue and answers all requests in it with the refusal, if there is
+// one, or an error.
 func (q *queue) fail(err error) {
 	q.mu.Lock()
 	taken := q.requests
 	q.requests, q.events, q.bytes, q.opened = nil, 0, 0, false
+	err = cmp.Or(q.reason, err)
 	q.mu.Unlock()
 	failAll(taken, err)
 }

@@ -19,6 +19,8 @@
 //     a duplicate is answered only after the batch that holds its original.
 //   - After a commit whose outcome is unknown the sequencer drops its state in
 //     memory and reads the log again. It never guesses.
+//   - Nothing is written on top of a head that cannot be signed: the stored head is
+//     proven before the queue opens, and [Sequencer.Refuse] ends the writing.
 //   - An event with the (source, id) of an entry is that entry, for ever: the
 //     same content gets its index, other content gets a [ConflictError].
 //
@@ -82,6 +84,11 @@ type Config struct {
 	Logger *slog.Logger
 	Now    func() time.Time // the clock of recordedtime
 
+	// Prove is called with the stored head each time the lease was taken, before
+	// anything is written on top of that head. An error keeps the queue closed: the
+	// lease is given up, and taken again a little later unless Refuse was called.
+	Prove func(context.Context, tree.Head) error
+
 	// Committed is called with each new head, in order, by one goroutine, once
 	// the head is durable and before its events are answered. It must not block.
 	Committed func(tree.Head)
@@ -139,9 +146,9 @@ func (s *Sequencer) Settled() <-chan struct{} { return s.settled }
 func (s *Sequencer) QueuedBytes() int { return s.queue.waiting() }
 
 // Append gives each event an index, in order, and returns once all are durable.
-// The events become adjacent entries, all of them or none. The error is ErrBusy or
-// ErrNotLeading, and nothing was stored; or ErrUncertain or the context's, and the
-// events may have been stored, or be stored later.
+// The events become adjacent entries, all of them or none. The error is ErrBusy,
+// ErrNotLeading or the reason given to Refuse, and nothing was stored; or ErrUncertain
+// or the context's, and the events may have been stored, or be stored later.
 func (s *Sequencer) Append(ctx context.Context, events []event.Event) ([]Result, error) {
 	p, err := s.Submit(events)
 	if err != nil {
@@ -156,8 +163,8 @@ func (s *Sequencer) Append(ctx context.Context, events []event.Event) ([]Result,
 }
 
 // Submit queues events as Append does, and does not wait: what is submitted
-// first is stored first. The error is ErrBusy or ErrNotLeading, and nothing is
-// stored then.
+// first is stored first. The error is ErrBusy, ErrNotLeading or the reason given to
+// Refuse, and nothing is stored then.
 func (s *Sequencer) Submit(events []event.Event) (*Pending, error) {
 	r := &request{events: events, keys: make([]uint64, len(events)), done: make(chan struct{})}
 	for i, e := range events {
@@ -180,15 +187,22 @@ func (p *Pending) Done() <-chan struct{} { return p.r.done }
 // called before Done is closed.
 func (p *Pending) Results() ([]Result, error) { return p.r.results, p.r.err }
 
+// Refuse ends the writing for good: no commit begins from now on, the lease is given
+// up, and Submit fails with the reason. The first reason stays. It does not wait for a
+// commit that is under way.
+func (s *Sequencer) Refuse(reason error) {
+	s.queue.refuse(fmt.Errorf("nothing was stored, as nothing is written to this log any more: %w", reason))
+}
+
 // Run takes the log's lease whenever it can be had and writes while it holds
 // it, until the context ends. Events that were queued by then are committed first.
 // After a failure it starts again from the stored log. It is called once.
 func (s *Sequencer) Run(ctx context.Context) {
 	logger := s.cfg.Logger
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && s.queue.refusal() == nil {
 		err := s.lead(ctx)
 		s.settle()
-		if err == nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || s.queue.refusal() != nil {
 			continue
 		}
 		delay := reloadDelay
@@ -208,6 +222,7 @@ func (s *Sequencer) Run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+	<-ctx.Done()
 }
 
 // lead writes to the log for one epoch: from taking the lease to losing it, failing,
@@ -244,6 +259,8 @@ func (s *Sequencer) lead(ctx context.Context) error {
 		select {
 		case <-lease.Lost():
 			cancel(storage.ErrFenced)
+		case <-s.queue.refused:
+			cancel(errRefused)
 		case <-leading.Done():
 		}
 		s.queue.close()
@@ -253,8 +270,14 @@ func (s *Sequencer) lead(ctx context.Context) error {
 	return context.Cause(leading)
 }
 
-// errDrained ends an epoch whose queue was closed and has run empty.
-var errDrained = errors.New("drained")
+var (
+	// errDrained ends an epoch whose queue was closed and has run empty.
+	errDrained = errors.New("drained")
+
+	// errRefused ends an epoch by Refuse. It does not wrap the reason, as it answers
+	// requests whose commit was under way, and whose outcome is unknown.
+	errRefused = errors.New("nothing is written to this log any more")
+)
 
 // build turns requests into batches until there are no more.
 func (s *Sequencer) build(ctx context.Context, cancel context.CancelCauseFunc, b *builder, commits chan<- *batch) {
@@ -275,24 +298,19 @@ func (s *Sequencer) build(ctx context.Context, cancel context.CancelCauseFunc, b
 }
 
 // commit makes batches durable, one after the other, and answers them. After a
-// failure it commits nothing more, since later batches build on the failed one; they
-// are answered with the same error.
+// failure or a refusal it commits nothing more, since later batches build on the failed
+// one; they are answered with the same error.
 func (s *Sequencer) commit(ctx context.Context, cancel context.CancelCauseFunc, b *builder, commits <-chan *batch) {
 	var failed error
 	for next := range commits {
-		if failed == nil && len(next.Chunks) > 0 {
-			if failed = s.cfg.Log.Commit(ctx, next.Batch); failed != nil {
-				cancel(fmt.Errorf("commit: %w", failed))
+		if failed == nil {
+			if failed = s.store(ctx, next); failed != nil {
+				cancel(failed)
 			}
 		}
 		if failed != nil {
-			failAll(next.requests, fmt.Errorf("%w: %w", ErrUncertain, failed))
+			failAll(next.requests, failed)
 			continue
-		}
-		if len(next.Chunks) > 0 {
-			s.stats.Commits.Add(1)
-			s.stats.Entries.Add(next.Head.Size - next.Base)
-			s.cfg.Committed(next.Head)
 		}
 		b.committed(next)
 		s.queue.done()
@@ -301,6 +319,25 @@ func (s *Sequencer) commit(ctx context.Context, cancel context.CancelCauseFunc, 
 		}
 	}
 	cancel(errDrained)
+}
+
+// store makes what a batch adds durable. After a refusal it stores nothing; what was
+// under way then may be stored, and must not be acknowledged.
+func (s *Sequencer) store(ctx context.Context, next *batch) error {
+	if err := s.queue.refusal(); err != nil || len(next.Chunks) == 0 {
+		return err
+	}
+	err := s.cfg.Log.Commit(ctx, next.Batch)
+	if err == nil && s.queue.refusal() != nil {
+		err = errRefused
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUncertain, err)
+	}
+	s.stats.Commits.Add(1)
+	s.stats.Entries.Add(next.Head.Size - next.Base)
+	s.cfg.Committed(next.Head)
+	return nil
 }
 
 // failAll answers requests with an error.
