@@ -3,8 +3,10 @@ package publisher
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/witness"
 )
 
 // Prove proves that the head a log has stored continues what was signed last, as far
@@ -31,6 +33,9 @@ func (p *Publisher) prove(ctx context.Context, head tree.Head) error {
 		return err
 	}
 	last := p.latest.Load()
+	if err := p.recoverRecord(ctx, last); err != nil {
+		return err
+	}
 	if err := p.overtaken(ctx, head, last); err != nil {
 		return err
 	}
@@ -38,4 +43,33 @@ func (p *Publisher) prove(ctx context.Context, head tree.Head) error {
 		return err
 	}
 	return p.probe(ctx, head)
+}
+
+// recoverRecord puts the newest published checkpoint on record, where nothing is, if a
+// quorum of witnesses cosigns it again: each does that for the largest tree that it
+// knows, and for no other. Without a policy, or for a log that never met it, nothing
+// is done: mayFollow then refuses the head.
+//
+// A witness that is ahead of the published checkpoint shows one that the log has
+// signed too. That one goes on record: it has just not been stored before a crash, or
+// mayFollow refuses the head because of it.
+func (p *Publisher) recoverRecord(ctx context.Context, last *Published) error {
+	if p.witnesses == nil || p.cosigned.Load() == nil {
+		return nil
+	}
+	if msg, err := p.cfg.Record.Load(); msg != nil || err != nil {
+		return nil
+	}
+	signed := last.Note
+	_, err := p.gather(ctx, signed)
+	if ahead, ok := errors.AsType[*witness.ContradictionError](err); ok && ahead.Larger() {
+		signed, err = ahead.Note, nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s is missing, which records what was signed last; a quorum of witnesses must confirm "+
+			"the newest checkpoint instead: %w", p.cfg.Record.name(), p.refusalOr(err))
+	}
+	p.cfg.Logger.Warn("the record of what was signed last was missing; what the witnesses know takes its place",
+		"record", p.cfg.Record)
+	return p.cfg.Record.Store(signed)
 }

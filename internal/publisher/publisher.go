@@ -25,8 +25,8 @@
 //     leave a record that is ahead of the database's checkpoints. Nothing is
 //     lost by it: what is signed next must be consistent with the record.
 //   - cosigned: witnesses are asked while nothing is locked and no transaction
-//     is open. One that knows another history of the log, or more of it, ends
-//     the signing as a rollback does.
+//     is open. One that proves that it knows another history of the log, or more of
+//     it, ends the signing as a rollback does; one that only says so has failed.
 //   - stored: every checkpoint is in the database before it is served, with a
 //     number that has no gaps.
 //
@@ -92,6 +92,7 @@ type Publisher struct {
 	signer    signer
 	witnesses *witness.Gatherer // nil without a policy
 	probed    bool              // of Prove: witnesses were asked what they know
+	gathering sync.Mutex        // held while cosignatures are gathered
 	wake      chan struct{}     // holds a token if the urgency has changed
 
 	mu      sync.Mutex
