@@ -1,7 +1,7 @@
 // Package sequencer is the only writer of a log: it gives events their indexes,
 // integrates them into the tree, and makes both durable.
 //
-//	Append -> queue -> build -> commit -> reply
+//	Append -> look up -> queue -> build -> commit -> reply
 //
 // Group commit: what arrives while one batch commits becomes the next batch,
 // and that batch is built (deduplicated, rendered, hashed, compressed) while
@@ -10,6 +10,8 @@
 //
 // Invariants, and what a crash leaves behind at each step:
 //
+//   - look up: what the log has of a request's events already is found by the
+//     request's own goroutine, so that duplicates keep no other request waiting.
 //   - build: nothing is stored. A crash loses only events that are not
 //     acknowledged.
 //   - commit: entries, full tiles and head become durable in one transaction. A
@@ -38,7 +40,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/stele-log/stele/internal/keyindex"
 	"github.com/stele-log/stele/pkg/event"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
@@ -147,10 +148,11 @@ func (s *Sequencer) QueuedBytes() int { return s.queue.waiting() }
 
 // Append gives each event an index, in order, and returns once all are durable.
 // The events become adjacent entries, all of them or none. The error is ErrBusy,
-// ErrNotLeading or the reason given to Refuse, and nothing was stored; or ErrUncertain
-// or the context's, and the events may have been stored, or be stored later.
+// ErrNotLeading, the reason given to Refuse or one of reading the log, and nothing was
+// stored; or ErrUncertain or the context's, and the events may have been stored, or be
+// stored later.
 func (s *Sequencer) Append(ctx context.Context, events []event.Event) ([]Result, error) {
-	p, err := s.Submit(events)
+	p, err := s.Submit(ctx, events)
 	if err != nil {
 		return nil, err
 	}
@@ -162,14 +164,22 @@ func (s *Sequencer) Append(ctx context.Context, events []event.Event) ([]Result,
 	}
 }
 
-// Submit queues events as Append does, and does not wait: what is submitted
-// first is stored first. The error is ErrBusy, ErrNotLeading or the reason given to
-// Refuse, and nothing is stored then.
-func (s *Sequencer) Submit(events []event.Event) (*Pending, error) {
-	r := &request{events: events, keys: make([]uint64, len(events)), done: make(chan struct{})}
-	for i, e := range events {
-		r.keys[i] = keyindex.EventKey(e.Source, e.ID)
-		r.bytes += e.EntrySize()
+// Submit looks events up in the log and queues them, as Append does, and does not wait
+// for them: of two calls one after the other, the events of the first are stored first.
+// The error is ErrBusy, ErrNotLeading or the reason given to Refuse, or one of reading
+// the log or of the context, and nothing is stored then.
+func (s *Sequencer) Submit(ctx context.Context, events []event.Event) (*Pending, error) {
+	r := &request{events: events, done: make(chan struct{})}
+	for i := range events {
+		r.bytes += events[i].EntrySize()
+	}
+	var err error
+	if r.dedup, err = s.queue.admit(r.bytes); err != nil {
+		return nil, err
+	}
+	r.keys = r.dedup.keysOf(events)
+	if r.lookup, err = r.dedup.look(ctx, events, r.keys); err != nil {
+		return nil, fmt.Errorf("look the events up in the log: %w", err)
 	}
 	if err := s.queue.put(r); err != nil {
 		return nil, err
@@ -245,7 +255,7 @@ func (s *Sequencer) lead(ctx context.Context) error {
 	// caller's context, ends once the queue is empty.
 	leading, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	s.queue.open()
+	s.queue.open(b.dedup)
 	s.settle()
 	stop := context.AfterFunc(ctx, s.queue.close)
 	defer stop()
