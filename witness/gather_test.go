@@ -38,7 +38,7 @@ func newGatherRig(t testing.TB) *gatherRig {
 		r.w = append(r.w, w)
 	}
 	r.policy = witnesstest.Policy(t, 2, r.w)
-	r.pool = witness.NewPool(witness.PoolConfig{Timeout: time.Second, MinBackoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond})
+	r.pool = witness.NewPool(witness.PoolConfig{Timeout: 5 * time.Second, MinBackoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond})
 	t.Cleanup(r.pool.Close)
 	return r
 }
