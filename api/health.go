@@ -42,6 +42,8 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 			h.Logs[l.Name] = "this server is not writing to the log"
 		case l.Publisher.Stalled() != nil:
 			h.Logs[l.Name] = "waiting for witnesses: " + l.Publisher.Stalled().Error()
+		case l.Publisher.Claims() != nil:
+			h.Logs[l.Name] = l.Publisher.Claims().Error()
 		}
 	}
 	_ = reply(w, http.StatusOK, h)

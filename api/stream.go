@@ -65,8 +65,9 @@ type stream struct {
 	log      *engine.Log
 	body     *deadlineReader
 	lines    *lineReader
-	groups   chan *group   // read, in order; closed when reading has ended
-	gone     chan struct{} // closed when the writer has returned
+	groups   chan *group     // read, in order; closed when reading has ended
+	gone     chan struct{}   // closed when the writer has returned
+	ctx      context.Context // of the request
 	stopping context.Context
 
 	end error // why reading ended, once groups is closed
@@ -111,7 +112,7 @@ func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.
 		return err
 	}
 	st := &stream{
-		log: l, stopping: s.Stopping, control: control,
+		log: l, ctx: r.Context(), stopping: s.Stopping, control: control,
 		body:   &deadlineReader{from: r.Body, control: control},
 		groups: make(chan *group, maxInFlight), gone: make(chan struct{}),
 		out: bufio.NewWriterSize(w, 32<<10), beat: time.NewTicker(heartbeatEvery),
@@ -214,7 +215,7 @@ func (st *stream) submit(items []event.Item) (*sequencer.Pending, error) {
 		return nil, nil
 	}
 	for {
-		pending, err := st.log.Sequencer.Submit(events)
+		pending, err := st.log.Sequencer.Submit(st.ctx, events)
 		if !errors.Is(err, sequencer.ErrBusy) {
 			return pending, err
 		}

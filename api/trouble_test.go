@@ -91,10 +91,10 @@ func copyDatabase(t *testing.T, from, to string) {
 	}
 }
 
-// TestADatabaseThatWasRolledBackIsNotSigned stops a server, puts an older copy
-// of its database back, and starts it again: what it has signed it remembers
-// elsewhere.
-func TestADatabaseThatWasRolledBackIsNotSigned(t *testing.T) {
+// TestADatabaseThatWasRolledBackIsNeitherSignedNorWritten stops a server, puts an
+// older copy of its database back, and starts it again: what it has signed it
+// remembers elsewhere.
+func TestADatabaseThatWasRolledBackIsNeitherSignedNorWritten(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "stele.db")
 	store := openSQLite(t, path)
@@ -117,36 +117,38 @@ func TestADatabaseThatWasRolledBackIsNotSigned(t *testing.T) {
 	copyDatabase(t, filepath.Join(older, "stele.db"), path)
 
 	r = newRig(t, settings{store: openSQLite(t, path), dir: r.dir})
-	a := r.appended(r.post("/logs/default/events?wait=published", `{"type":"c","id":"3"}`), 202)
-	if *a.Index != 3 || a.Receipt != "" || !strings.Contains(a.Pending, "rolled back") {
-		t.Errorf("index %d, receipt %q, pending %q: want 3, none, and the reason", *a.Index, a.Receipt, a.Pending)
+	for _, body := range []string{`{"type":"c","id":"3"}`, `{"type":"a","id":"0"}`, `{"type":"c"}` + "\n" + `{"type":"c"}` + "\n"} {
+		for _, path := range []string{"/logs/default/events", "/logs/default/events?wait=published"} {
+			got := r.post(path, body)
+			if got.status != 503 || !strings.Contains(string(got.body), "nothing was stored") ||
+				!strings.Contains(string(got.body), "rolled back") || got.header.Get("Retry-After") != "" {
+				t.Errorf("POST %s of %s: status %d, want 503, for good and with the reason: %s", path, body, got.status, got.body)
+			}
+		}
 	}
-	got := r.post("/logs/default/events?wait=published", `{"type":"c"}`+"\n"+`{"type":"c"}`+"\n")
-	if got.status != 202 || strings.Count(string(got.body), "rolled back") != 2 {
-		t.Errorf("a batch: status %d: %s", got.status, got.body)
+	stream := r.do("POST", "/logs/default/events", `{"type":"c"}`+"\n",
+		"Content-Type", "application/x-ndjson", "Accept", "application/x-ndjson")
+	if !strings.Contains(string(stream.body), `{"end":`) || !strings.Contains(string(stream.body), "rolled back") {
+		t.Errorf("a stream does not end with the reason: %s", stream.body)
+	}
+	if size := r.sizes()["default"]; size != 3 {
+		t.Errorf("the log has %d entries, want the 3 that were there", size)
 	}
 	for _, path := range []string{"/logs/default", "/logs", "/readyz"} {
 		if body := r.get(path); !strings.Contains(string(body), "rolled back") {
 			t.Errorf("%s does not say why nothing is signed: %s", path, body)
 		}
 	}
-	for _, path := range []string{"/logs/default/events/3/receipt", "/logs/default/events/3/receipt?wait=published"} {
-		if got := r.do("GET", path, ""); got.status != 503 || !strings.Contains(string(got.body), "rolled back") {
-			t.Errorf("%s: status %d, want 503 and the reason: %s", path, got.status, got.body)
-		}
-	}
-	if got := r.get("/metrics"); !strings.Contains(string(got), `stele_log_signing_refused{log="default"} 1`) {
-		t.Error("the metrics do not say that nothing is signed")
+	if got := string(r.get("/metrics")); !strings.Contains(got, `stele_log_signing_refused{log="default"} 1`) ||
+		!strings.Contains(got, `stele_log_leading{log="default"} 0`) {
+		t.Error("the metrics do not say that nothing is signed or written")
 	}
 	// What was published before is served as ever.
 	if _, err := proof.ParseReceipt(r.get("/logs/default/events/2/receipt")); err != nil {
 		t.Error(err)
 	}
-	for _, path := range []string{"/logs/default/events/3", "/logs/default/checkpoint", "/logs/default/tile/0/000.p/3"} {
+	for _, path := range []string{"/logs/default/events/2", "/logs/default/checkpoint", "/logs/default/tile/0/000.p/3"} {
 		r.get(path)
-	}
-	if got := r.do("GET", "/logs/default/tile/0/000.p/4", ""); got.status != 404 {
-		t.Errorf("what is not signed is served: status %d", got.status)
 	}
 }
 

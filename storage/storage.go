@@ -122,6 +122,10 @@ type Log interface {
 	// connection is kept meanwhile, so f must not call the Log. See also [Chunks].
 	EachChunk(ctx context.Context, start, end uint64, f func(Chunk) error) error
 
+	// EachChunkOf calls f, as EachChunk does, with the chunks of the entry bundles
+	// with those numbers, in any order: one query reads from many places.
+	EachChunkOf(ctx context.Context, bundles []uint64, f func(Chunk) error) error
+
 	// Tile returns the 8192 bytes of a full tile, or ErrNotFound.
 	Tile(ctx context.Context, level int, index uint64) ([]byte, error)
 
@@ -156,6 +160,11 @@ type Log interface {
 // Runs are the key indexes of one log, as sorted runs of pages. They are derived
 // from the entries: not part of the truth, and dropped and built again at will.
 type Runs interface {
+	// Secret returns what the keys of a kind are hashed with. Where there is no
+	// secret yet it stores the one proposed and removes all runs of the kind, in one
+	// transaction: nothing would be found in runs made with another, or with none.
+	Secret(ctx context.Context, kind string, proposed Secret) (Secret, error)
+
 	// List returns the runs of a kind by their start, without their filters.
 	List(ctx context.Context, kind string) ([]Run, error)
 
@@ -183,6 +192,9 @@ type Runs interface {
 	// is ErrStale if the cursor stands elsewhere.
 	Drop(ctx context.Context, kind string, move Move) error
 }
+
+// A Secret makes the keys of one log's index unknown to those who send events.
+type Secret [16]byte
 
 // A Lease is the right to append to a log.
 type Lease interface {
@@ -225,7 +237,7 @@ type Checkpoint struct {
 
 // A Run is a sorted part of the key index, over the entries in [Start, End).
 type Run struct {
-	Kind       string // which key: "event" or "leaf"
+	Kind       string // which key; package keyindex names them
 	Start, End uint64
 	Filter     []byte // tells most keys that are not in the run; may be empty
 }

@@ -23,10 +23,14 @@ func newRestoreCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore DIR",
 		Short: "Rebuild a lost log from a mirror",
-		Long: `Restore rebuilds a log, whose database is lost, from the folder of a mirror. It
-verifies the whole copy first. Then it writes all entries, byte for byte, and the
-copy's checkpoint to the database; "stele serve" continues from there. Stop the
-server first. If restore is interrupted, run it again.
+		Long: `Restore rebuilds a log, whose database is lost or was rolled back, from the folder
+of a mirror. It verifies the whole copy first. Then it writes all entries that the
+database lacks, byte for byte, and the copy's checkpoint; "stele serve" continues from
+there. Stop the server first. If restore is interrupted, run it again.
+
+A log that is there already must be the beginning of the copy: so it is after a
+rollback, since a server takes no events for a log that it does not sign. If the
+log has other entries, restore into an empty database.
 
 It needs the log's signing key where it was, in --data: logs/NAME/ed25519.key
 (and mldsa44.key, if the log has one). If logs/NAME/signed.checkpoint is there, it

@@ -30,7 +30,12 @@ var metrics = []struct {
 		prometheus.GaugeValue, func(p *Publisher) float64 { return oneIf(p.Stalled() != nil) }},
 }
 
-var witnessSize = desc("witness_tree_size", "Size of the log's tree that a witness has on record, as far as is known.", "witness")
+var (
+	witnessSize = desc("witness_tree_size", "Size of the log's tree that a witness has on record, as far as is known.", "witness")
+
+	witnessClaim = desc("witness_unproven_claim",
+		"1 if the witness's last answer contradicts the log without proof, so that it counts as failed.", "witness")
+)
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("stele_log_"+name, help, append([]string{"log"}, labels...), nil)
@@ -70,6 +75,7 @@ func (p *Publisher) Describe(ch chan<- *prometheus.Desc) {
 		ch <- m.desc
 	}
 	ch <- witnessSize
+	ch <- witnessClaim
 }
 
 // Collect sends the metrics under the log's name.
@@ -83,5 +89,6 @@ func (p *Publisher) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, w := range p.witnesses.Stats() {
 		ch <- prometheus.MustNewConstMetric(witnessSize, prometheus.GaugeValue, float64(w.Size), name, w.URL)
+		ch <- prometheus.MustNewConstMetric(witnessClaim, prometheus.GaugeValue, oneIf(w.Claim != nil), name, w.URL)
 	}
 }

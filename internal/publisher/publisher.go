@@ -17,13 +17,16 @@
 //     last one signed, by a proof from what is stored now. A database that was
 //     rolled back, restored or rewritten has no such proof; then the publisher
 //     signs nothing more, for the reason in [Publisher.Refusal].
+//   - Nothing is acknowledged that can never be signed: the stored head is proven
+//     before anything is written on top of it ([Publisher.Prove]), and a refusal
+//     ends the writing too (Config.Refused). Witnesses that are away end neither.
 //   - recorded: what was signed is in the [Record], outside the database, before
 //     anybody else sees it. A crash after that, or witnesses that stay away,
 //     leave a record that is ahead of the database's checkpoints. Nothing is
 //     lost by it: what is signed next must be consistent with the record.
 //   - cosigned: witnesses are asked while nothing is locked and no transaction
-//     is open. One that knows another history of the log, or more of it, ends
-//     the signing as a rollback does.
+//     is open. One that proves that it knows another history of the log, or more of
+//     it, ends the signing as a rollback does; one that only says so has failed.
 //   - stored: every checkpoint is in the database before it is served, with a
 //     number that has no gaps.
 //
@@ -69,6 +72,10 @@ type Config struct {
 	// Published, if it is not nil, is called with the head of each checkpoint that
 	// becomes public, also if another server has published it. It must not block.
 	Published func(tree.Head)
+
+	// Refused, if it is not nil, is called with the first [*RefusalError], before
+	// Refusal returns it. It must neither block nor call the Publisher.
+	Refused func(error)
 }
 
 // A Published is a checkpoint and its place in the log's history.
@@ -84,7 +91,8 @@ type Publisher struct {
 	cfg       Config
 	signer    signer
 	witnesses *witness.Gatherer // nil without a policy
-	probed    bool              // of Run: witnesses were asked what they know
+	probed    bool              // of Prove: witnesses were asked what they know
+	gathering sync.Mutex        // held while cosignatures are gathered
 	wake      chan struct{}     // holds a token if the urgency has changed
 
 	mu      sync.Mutex
@@ -172,15 +180,15 @@ func (p *Publisher) newest(c *atomic.Pointer[Published]) (*Published, error) {
 	return nil, ErrNothingPublished
 }
 
-// Refusal returns why nothing more is signed, a [*RefusalError], or nil.
+// Refusal returns why nothing more is signed or written, a [*RefusalError], or nil.
 func (p *Publisher) Refusal() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.refusal
 }
 
-// Committed takes note that the log has durably reached a head. It does not
-// block.
+// Committed takes note that the log has durably reached a head, which has grown
+// out of one that Prove was called with. It does not block.
 func (p *Publisher) Committed(head tree.Head) {
 	p.change(func(s *state) { s.committed = head })
 }

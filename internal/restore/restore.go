@@ -214,7 +214,8 @@ func (r *restorer) open(ctx context.Context) (err error) {
 		return fmt.Errorf("log %s exists already, and has %d entries; the copy has %d", r.cfg.Name, r.base.Size, r.head.Size)
 	}
 	if err := r.follows(ctx, r.base); err != nil {
-		return fmt.Errorf("log %s exists already, and the copy does not continue it: %w", r.cfg.Name, err)
+		return fmt.Errorf("log %s exists already, and the copy does not continue it (restore into an empty database): %w",
+			r.cfg.Name, err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package sequencer
 
 import (
+	"cmp"
 	"context"
 	"sync"
 
@@ -11,8 +12,10 @@ import (
 // closed, and are read only after.
 type request struct {
 	events  []event.Event
-	keys    []uint64 // of the events, in the key index
 	bytes   int      // of the entries
+	dedup   *dedup   // of the epoch in which the events were looked for
+	keys    []uint64 // of the events, in the key index
+	lookup  lookup
 	results []Result
 	err     error
 	done    chan struct{}
@@ -23,15 +26,17 @@ type request struct {
 // when the builder works: at once while nothing is being committed, and ahead of
 // the commit only if that is worth it.
 type queue struct {
-	max   int           // bytes
-	ready chan struct{} // holds a token if there may be something to take
+	max     int           // bytes
+	ready   chan struct{} // holds a token if there may be something to take
+	refused chan struct{} // closed by refuse
 
 	mu       sync.Mutex
 	requests []*request
-	events   int // of requests
-	bytes    int // of requests
-	inFlight int // batches taken and not done
-	opened   bool
+	events   int    // of requests
+	bytes    int    // of requests
+	inFlight int    // batches taken and not done
+	dedup    *dedup // of the epoch; nil while the queue is closed
+	reason   error  // why it is never opened again; nil if it may be
 }
 
 // minAhead is the least number of events of which a batch is built while another
@@ -40,20 +45,40 @@ type queue struct {
 const minAhead = 512
 
 func newQueue(maxBytes int) queue {
-	return queue{max: maxBytes, ready: make(chan struct{}, 1)}
+	return queue{max: maxBytes, ready: make(chan struct{}, 1), refused: make(chan struct{})}
 }
 
-// open lets requests in. No batch is in flight yet.
-func (q *queue) open() {
+// open lets requests of an epoch in, unless refuse was called. No batch is in flight
+// yet.
+func (q *queue) open(d *dedup) {
 	q.mu.Lock()
-	q.opened, q.inFlight = true, 0
-	q.mu.Unlock()
+	defer q.mu.Unlock()
+	if q.reason == nil {
+		q.dedup, q.inFlight = d, 0
+	}
+}
+
+// refuse closes the queue for good. Requests in it are left to fail.
+func (q *queue) refuse(reason error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.reason == nil {
+		q.reason, q.dedup = reason, nil
+		close(q.refused)
+	}
+}
+
+// refusal returns the reason given to refuse, or nil.
+func (q *queue) refusal() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.reason
 }
 
 // close lets no more requests in. Those that are there are still taken.
 func (q *queue) close() {
 	q.mu.Lock()
-	q.opened = false
+	q.dedup = nil
 	q.mu.Unlock()
 	q.signal()
 }
@@ -69,7 +94,7 @@ func (q *queue) done() {
 func (q *queue) isOpen() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.opened
+	return q.dedup != nil
 }
 
 // waiting returns how many bytes of events are queued.
@@ -87,16 +112,35 @@ func (q *queue) signal() {
 	}
 }
 
-// put adds a request, or returns ErrNotLeading or ErrBusy. An empty queue takes a
-// request of any size, since one larger than max would otherwise never be taken.
+// admit returns what the events of a request of some bytes are to be looked for in, or
+// the error of put.
+func (q *queue) admit(bytes int) (*dedup, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.dedup, q.check(bytes)
+}
+
+// check returns ErrNotLeading, ErrBusy, the refusal or nil, with mu held. An empty queue
+// takes a request of any size, since one larger than max would otherwise never be taken.
+func (q *queue) check(bytes int) error {
+	if q.dedup == nil {
+		return cmp.Or(q.reason, ErrNotLeading)
+	}
+	if len(q.requests) > 0 && q.bytes+bytes > q.max {
+		return ErrBusy
+	}
+	return nil
+}
+
+// put adds a request, unless check returns an error or its epoch is over.
 func (q *queue) put(r *request) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.opened {
-		return ErrNotLeading
+	if err := q.check(r.bytes); err != nil {
+		return err
 	}
-	if len(q.requests) > 0 && q.bytes+r.bytes > q.max {
-		return ErrBusy
+	if r.dedup != q.dedup {
+		return ErrNotLeading
 	}
 	q.requests = append(q.requests, r)
 	q.events += len(r.events)
@@ -109,7 +153,7 @@ func (q *queue) put(r *request) error {
 
 // holdsBack reports whether the requests are left to wait for the batch in
 // flight. A closed queue holds nothing back: it is being emptied.
-func (q *queue) holdsBack() bool { return q.opened && q.inFlight > 0 && q.events < minAhead }
+func (q *queue) holdsBack() bool { return q.dedup != nil && q.inFlight > 0 && q.events < minAhead }
 
 // take waits for requests and returns those at the front, whole, until they
 // hold about maxEvents events; they are in flight until done is called. It
@@ -147,17 +191,19 @@ func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 	if n > 0 {
 		q.inFlight++
 	}
-	if len(q.requests) > 0 || !q.opened {
+	if len(q.requests) > 0 || q.dedup == nil {
 		q.signal()
 	}
-	return taken, q.opened
+	return taken, q.dedup != nil
 }
 
-// fail closes the queue and answers all requests in it with an error.
+// fail closes the queue and answers all requests in it with the refusal, if there is
+// one, or an error.
 func (q *queue) fail(err error) {
 	q.mu.Lock()
 	taken := q.requests
-	q.requests, q.events, q.bytes, q.opened = nil, 0, 0, false
+	q.requests, q.events, q.bytes, q.dedup = nil, 0, 0, nil
+	err = cmp.Or(q.reason, err)
 	q.mu.Unlock()
 	failAll(taken, err)
 }

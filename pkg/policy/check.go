@@ -117,32 +117,39 @@ func find(sigs []note.Signature, v note.Verifier) (note.Signature, bool) {
 	return sigs[i], true
 }
 
-// checkQuorum decides group by group, in their order: members come before the
-// groups that have them.
+// checkQuorum returns a [*QuorumError] if the cosignatures are not enough.
 func (p *Policy) checkQuorum(origin string, cosignatures []Cosignature) error {
-	signed := map[string]bool{none: true}
+	var signed []string
 	for _, c := range cosignatures {
-		signed[c.Witness.Name] = true
+		signed = append(signed, c.Witness.Name)
 	}
-	e := &QuorumError{Origin: origin, Quorum: p.quorum}
+	if p.MetBy(signed...) {
+		return nil
+	}
+	e := &QuorumError{Origin: origin, Quorum: p.quorum, Signed: signed}
 	for _, w := range p.witnesses {
-		if signed[w.Name] {
-			e.Signed = append(e.Signed, w.Name)
-		} else {
+		if !slices.Contains(signed, w.Name) {
 			e.Missing = append(e.Missing, w.Name)
 		}
+	}
+	return e
+}
+
+// MetBy reports whether the witnesses of those names are enough for the policy. It
+// decides group by group, in their order: members come before the groups that have them.
+func (p *Policy) MetBy(names ...string) bool {
+	met := map[string]bool{none: true}
+	for _, name := range names {
+		met[name] = true
 	}
 	for _, g := range p.groups {
 		n := 0
 		for _, m := range g.members {
-			if signed[m] {
+			if met[m] {
 				n++
 			}
 		}
-		signed[g.name] = n >= g.k
+		met[g.name] = n >= g.k
 	}
-	if !signed[p.quorum] {
-		return e
-	}
-	return nil
+	return met[p.quorum]
 }

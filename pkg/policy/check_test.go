@@ -77,8 +77,12 @@ func TestCheckQuorum(t *testing.T) {
 			t.Parallel()
 			p := parse(t, slices.Concat(lines, groups, []string{"quorum " + tt.quorum})...)
 			signers := []note.Signer{l}
+			var names []string
 			for _, n := range tt.signed {
-				signers = append(signers, witnesses[n])
+				signers, names = append(signers, witnesses[n]), append(names, fmt.Sprint(n))
+			}
+			if p.MetBy(names...) != tt.met {
+				t.Errorf("met by their names: %t", !tt.met)
 			}
 			_, err := p.Check(sign(t, signers...))
 			var quorum *policy.QuorumError

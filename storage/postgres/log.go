@@ -88,9 +88,27 @@ func (l *Log) commitArgs(batch storage.Batch) pgx.StrictNamedArgs {
 // the next row overwrites, so a range of any length takes the memory of about one chunk.
 // The connection goes back to the pool after the last row or an error of f.
 func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {
-	rows, _ := l.store.pool.Query(ctx, sqlChunks, pgx.StrictNamedArgs{
+	err, failed := l.eachChunk(ctx, f, sqlChunks, pgx.StrictNamedArgs{
 		"log": l.id, "start": column.Bound(start), "end": column.Bound(end),
 	})
+	if err != nil {
+		return fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
+	}
+	return failed
+}
+
+func (l *Log) EachChunkOf(ctx context.Context, bundles []uint64, f func(storage.Chunk) error) error {
+	err, failed := l.eachChunk(ctx, f, sqlChunksOf, pgx.StrictNamedArgs{"log": l.id, "bundles": bundles})
+	if err != nil {
+		return fmt.Errorf("read %d bundles of log %q: %w", len(bundles), l.info.Name, err)
+	}
+	return failed
+}
+
+// eachChunk calls f with the chunks that a query yields, and returns the database's
+// error and that of f.
+func (l *Log) eachChunk(ctx context.Context, f func(storage.Chunk) error, query string, args pgx.StrictNamedArgs) (err, failed error) {
+	rows, _ := l.store.pool.Query(ctx, query, args)
 	defer rows.Close()
 	for rows.Next() {
 		var c storage.Chunk
@@ -98,13 +116,10 @@ func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.C
 			break // rows.Err has it
 		}
 		if err := f(c); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
-	}
-	return nil
+	return rows.Err(), nil
 }
 
 func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error) {

@@ -86,6 +86,15 @@ SELECT start, count, data FROM stele.chunks
 WHERE log_id = @log AND start >= @start::bigint / 256 * 256 AND start < @end AND start + count > @start AND @start < @end
 ORDER BY start`
 
+// sqlChunksOf reads bundle by bundle, as each is a range of the primary key.
+const sqlChunksOf = `
+SELECT c.start, c.count, c.data
+FROM unnest(@bundles::bigint[]) b (bundle)
+CROSS JOIN LATERAL (
+  SELECT start, count, data FROM stele.chunks
+  WHERE log_id = @log AND start >= b.bundle * 256 AND start < b.bundle * 256 + 256
+) c`
+
 const sqlTile = `
 SELECT data FROM stele.tiles WHERE log_id = @log AND level = @level AND index = @index`
 
@@ -124,6 +133,15 @@ ON CONFLICT DO NOTHING`
 const sqlMoveCursor = `
 UPDATE stele.cursors SET version = @version, next = @next
 WHERE log_id = @log AND follower = @follower AND version = @from_version AND next = @from_next`
+
+const sqlSecret = `
+SELECT secret FROM stele.key_secrets WHERE log_id = @log AND kind = @kind`
+
+// sqlAddSecret inserts no row if there is one: another server was quicker, and is
+// waited for.
+const sqlAddSecret = `
+INSERT INTO stele.key_secrets (log_id, kind, secret) VALUES (@log, @kind, @secret)
+ON CONFLICT DO NOTHING`
 
 const sqlRuns = `
 SELECT kind, start, "end" FROM stele.key_runs

@@ -9,6 +9,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/stele-log/stele/pkg/tree"
@@ -95,22 +96,44 @@ func (l *Log) checkNewest(tx tx, batch storage.Batch) error {
 // overwrites. An error of f is kept apart from those of the database, as it is returned
 // without their context.
 func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {
-	var failed error
-	err := l.store.reader.each(ctx, func(row row) error {
+	err, failed := l.eachChunk(ctx, f, sqlChunks,
+		arg("log", l.id), arg("start", column.Bound(start)), arg("end", column.Bound(end)))
+	if err != nil {
+		return fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
+	}
+	return failed
+}
+
+func (l *Log) EachChunkOf(ctx context.Context, bundles []uint64, f func(storage.Chunk) error) error {
+	list := []byte{'['}
+	for i, bundle := range bundles {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendUint(list, bundle, 10)
+	}
+	err, failed := l.eachChunk(ctx, f, sqlChunksOf, arg("log", l.id), arg("bundles", string(append(list, ']'))))
+	if err != nil {
+		return fmt.Errorf("read %d bundles of log %q: %w", len(bundles), l.info.Name, err)
+	}
+	return failed
+}
+
+// eachChunk calls f with the chunks that a query yields, and returns the database's
+// error and that of f.
+func (l *Log) eachChunk(ctx context.Context, f func(storage.Chunk) error, query string, args ...any) (err, failed error) {
+	err = l.store.reader.each(ctx, func(row row) error {
 		var c storage.Chunk
 		if err := row.Scan(&c.Start, &c.Count, (*sql.RawBytes)(&c.Data)); err != nil {
 			return err
 		}
 		failed = f(c)
 		return failed
-	}, sqlChunks, arg("log", l.id), arg("start", column.Bound(start)), arg("end", column.Bound(end)))
+	}, query, args...)
 	if failed != nil {
-		return failed
+		return nil, failed
 	}
-	if err != nil {
-		return fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
-	}
-	return nil
+	return err, nil
 }
 
 func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error) {

@@ -54,6 +54,13 @@ SELECT start, count, data FROM chunks
 WHERE log_id = @log AND start >= @start / 256 * 256 AND start < @end AND start + count > @start AND @start < @end
 ORDER BY start`
 
+// sqlChunksOf reads bundle by bundle, as each is a range of the primary key: SQLite does
+// not change the order of a CROSS JOIN. The bundles come as a JSON array.
+const sqlChunksOf = `
+SELECT c.start, c.count, c.data
+FROM json_each(@bundles) b
+CROSS JOIN chunks c ON c.log_id = @log AND c.start >= b.value * 256 AND c.start < b.value * 256 + 256`
+
 const sqlTile = `
 SELECT data FROM tiles WHERE log_id = @log AND level = @level AND "index" = @index`
 
@@ -95,6 +102,12 @@ const sqlMoveCursor = `
 UPDATE cursors SET version = @version, next = @next
 WHERE log_id = @log AND follower = @follower AND version = @from_version AND next = @from_next
 RETURNING 1`
+
+const sqlSecret = `
+SELECT secret FROM key_secrets WHERE log_id = @log AND kind = @kind`
+
+const sqlAddSecret = `
+INSERT INTO key_secrets (log_id, kind, secret) VALUES (@log, @kind, @secret)`
 
 const sqlRuns = `
 SELECT kind, start, "end" FROM key_runs
