@@ -35,12 +35,13 @@ type Schema struct {
 
 	name string // of the schema in PostgreSQL
 	lock int32  // first half of the advisory lock under which it changes
+	role string // that the server works as; empty if it works as the schema's owner
 }
 
 // The schemas of a server's database, and of a witness's.
 var (
 	Postgres = Schema{dialect: goose.DialectPostgres, folder: "postgres",
-		name: "stele", table: "stele.migrations", lock: 0x53544c4d} // "STLM"
+		name: "stele", table: "stele.migrations", lock: 0x53544c4d, role: "stele_server"} // "STLM"
 	SQLite = Schema{dialect: goose.DialectSQLite3, folder: "sqlite", table: "migrations"}
 
 	WitnessPostgres = Schema{dialect: goose.DialectPostgres, folder: "witness/postgres",

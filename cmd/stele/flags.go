@@ -222,9 +222,18 @@ func (f *storeFlags) migrate(ctx context.Context) (from, to int64, err error) {
 
 func (f *storeFlags) open(ctx context.Context) (storage.Store, error) {
 	if f.isPostgres() {
-		return postgres.Open(ctx, f.database)
+		return opened(postgres.Open(ctx, f.database))
 	}
-	return sqlite.Open(ctx, f.sqlitePath())
+	return opened(sqlite.Open(ctx, f.sqlitePath()))
+}
+
+// opened returns what a driver has opened. After an error that is nil: a driver's nil
+// pointer in an interface would not be, and would be closed like a store.
+func opened[S storage.Store](s S, err error) (storage.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // witnessStoreFlags are where a witness keeps its data.

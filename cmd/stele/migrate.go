@@ -24,8 +24,10 @@ server's user: GRANT stele_server TO app;`,
 			if err := store.check(); err != nil {
 				return err
 			}
-			if err := store.makeDataDir(); err != nil {
-				return err
+			if !store.isPostgres() {
+				if err := store.makeDataDir(); err != nil {
+					return err
+				}
 			}
 			from, to, err := store.migrate(cmd.Context())
 			if err != nil {
