@@ -17,19 +17,14 @@ import (
 // and the server's role if they are missing: a user who lacks a right leaves nothing
 // behind, and the error tells who can grant it, and how.
 //
+// role is the server's role in the database, for the schema that has one; empty, it is
+// [DefaultRole]. It is chosen when the schema is made, and cannot be changed later.
+//
 // Processes take turns: a connection of its own holds a lock, so that goose, which
 // looks before it locks, does both under it.
-func (s Schema) UpPostgres(ctx context.Context, url string) (from, to int64, err error) {
-	from, to, err = s.upPostgres(ctx, url)
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Hint != "" {
-		err = fmt.Errorf("%w. %s", err, pg.Hint)
-	}
-	return from, to, err
-}
-
-// upPostgres parses the URL as one of a pool: those for the drivers may have
-// parameters of pools, which the database would refuse.
-func (s Schema) upPostgres(ctx context.Context, url string) (from, to int64, err error) {
+func (s Schema) UpPostgres(ctx context.Context, url, role string) (from, to int64, err error) {
+	// The parameters of pools, which URLs for the drivers may have, mean nothing to
+	// pgx.ParseConfig: it would pass them on to the database.
 	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return 0, 0, err
@@ -39,28 +34,51 @@ func (s Schema) upPostgres(ctx context.Context, url string) (from, to int64, err
 		return 0, 0, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) // frees the lock
-	if err := startSession(ctx, conn); err != nil {
-		return 0, 0, err
-	}
-	if _, err := conn.Exec(ctx, sqlLock, s.lock); err != nil {
-		return 0, 0, fmt.Errorf("wait for other migrations: %w", err)
+	from, role, err = s.begin(ctx, conn, role)
+	if err != nil {
+		return 0, 0, withHint(err)
 	}
 	newest, err := s.Newest()
 	if err != nil {
-		return 0, 0, err
-	}
-	if from, err = s.version(ctx, conn); err != nil {
-		return 0, 0, err
+		return from, from, err
 	}
 	if from >= newest {
 		return from, from, s.Check(from)
 	}
-	if err := s.prepare(ctx, conn); err != nil {
-		return from, from, err
+	if err := s.prepare(ctx, conn, role); err != nil {
+		return from, from, withHint(err)
+	}
+	files := s.Files()
+	if s.withRole {
+		files = renamed{files, role}
 	}
 	db := stdlib.OpenDB(*config.ConnConfig, stdlib.OptionAfterConnect(startSession))
 	defer db.Close()
-	return s.Up(ctx, db)
+	return s.up(ctx, db, files)
+}
+
+// begin takes the lock, and returns the version of the database's schema and the role
+// that the server has there.
+func (s Schema) begin(ctx context.Context, conn *pgx.Conn, wanted string) (version int64, role string, err error) {
+	if err := startSession(ctx, conn); err != nil {
+		return 0, "", err
+	}
+	if _, err := conn.Exec(ctx, sqlLock, s.lock); err != nil {
+		return 0, "", fmt.Errorf("wait for other migrations: %w", err)
+	}
+	if version, err = s.version(ctx, conn); err != nil || !s.withRole {
+		return version, "", err
+	}
+	role, err = s.chooseRole(ctx, conn, version, wanted)
+	return version, role, err
+}
+
+// withHint returns an error of the database with the hint that it came with.
+func withHint(err error) error {
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && pg.Hint != "" {
+		return fmt.Errorf("%w. %s", err, pg.Hint)
+	}
+	return err
 }
 
 // startSession configures a connection by statements, not by parameters at its start,
@@ -74,25 +92,41 @@ func startSession(ctx context.Context, conn *pgx.Conn) error {
 // version returns the version of the database's schema, 0 if there is none.
 func (s Schema) version(ctx context.Context, conn *pgx.Conn) (version int64, err error) {
 	err = conn.QueryRow(ctx, fmt.Sprintf(sqlVersion, s.table)).Scan(&version)
-	if pg, ok := errors.AsType[*pgconn.PgError](err); ok && (pg.Code == codeNoSchema || pg.Code == codeNoTable) {
-		return 0, nil
+	if pg, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pg.Code {
+		case codeNoSchema, codeNoTable:
+			return 0, nil
+		case codeDenied:
+			return 0, s.explainDenied(ctx, conn, err)
+		}
 	}
 	return version, err
 }
 
+// explainDenied adds to the error of a user who may not read the schema which role may.
+func (s Schema) explainDenied(ctx context.Context, conn *pgx.Conn, denied error) error {
+	var database, role string
+	if err := conn.QueryRow(ctx, sqlRole, s.name).Scan(&database, &role); err != nil || role == "" {
+		return denied
+	}
+	return fmt.Errorf("%w. As a role that may create roles, run: GRANT %s TO %s", denied, role,
+		pgx.Identifier{conn.Config().User}.Sanitize())
+}
+
 // prepare tries the rights that the files need, and creates what they expect.
-func (s Schema) prepare(ctx context.Context, conn *pgx.Conn) error {
+func (s Schema) prepare(ctx context.Context, conn *pgx.Conn, role string) error {
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, fmt.Sprintf(sqlCreateSchema, s.name)); err != nil || s.role == "" {
+		if _, err := tx.Exec(ctx, fmt.Sprintf(sqlCreateSchema, s.name)); err != nil || !s.withRole {
 			return err
 		}
-		_, err := tx.Exec(ctx, fmt.Sprintf(sqlTakeRole, s.role))
+		_, err := tx.Exec(ctx, fmt.Sprintf(sqlTakeRole, role))
 		return err
 	})
 }
 
 // SQLSTATE (PostgreSQL's manual, appendix A).
 const (
+	codeDenied   = "42501"
 	codeNoSchema = "3F000"
 	codeNoTable  = "42P01"
 )
@@ -148,6 +182,10 @@ DO $do$
 DECLARE
   there CONSTANT boolean := EXISTS (SELECT FROM pg_roles WHERE rolname = '%[1]s');
 BEGIN
+  IF EXISTS (SELECT FROM pg_roles WHERE rolname = '%[1]s' AND (rolsuper OR rolname = current_user)) THEN
+    RAISE EXCEPTION 'the server cannot work as the role %[1]s, which could change the schema'
+      USING HINT = 'Choose another with --role';
+  END IF;
   IF NOT there THEN
     CREATE ROLE %[1]s NOLOGIN;
   END IF;

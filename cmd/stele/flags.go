@@ -186,11 +186,17 @@ func loadKey(key string) (string, error) {
 type storeFlags struct {
 	data     string
 	database string
+	role     string
 }
 
 func (f *storeFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.data, "data", "./stele-data", "folder for keys and, without --database, for the log itself")
 	cmd.Flags().StringVar(&f.database, "database", "", "PostgreSQL to keep logs in, such as postgres://user@host/db (default: SQLite in the data folder)")
+}
+
+// registerRole registers the flag of commands that may create the schema.
+func (f *storeFlags) registerRole(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.role, "role", "", "role that servers work as in a new PostgreSQL database, which is to be that database's own (default: stele_server_ and the database's name)")
 }
 
 // makeDataDir makes the data folder, which only its owner may read.
@@ -215,7 +221,7 @@ func (f *storeFlags) sqlitePath() string { return filepath.Join(f.data, "stele.d
 // migrate brings the database's schema up to date.
 func (f *storeFlags) migrate(ctx context.Context) (from, to int64, err error) {
 	if f.isPostgres() {
-		return postgres.Migrate(ctx, f.database)
+		return postgres.Migrate(ctx, f.database, f.role)
 	}
 	return sqlite.Migrate(ctx, f.sqlitePath())
 }

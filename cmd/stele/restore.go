@@ -46,6 +46,7 @@ senders can send them again.`,
 		},
 	}
 	f.store.register(cmd)
+	f.store.registerRole(cmd)
 	f.trust.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.log, "log", defaultLog, "name of the log")

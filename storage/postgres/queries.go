@@ -9,6 +9,9 @@ package postgres
 // table was small must not read all of it once it is large, none reads a table
 // without an index: every query below has its own. Nor is any compiled: those of
 // a range are taken for long ones, and compiling takes longer than they do.
+//
+// The last statement is SET ROLE to the database's role for servers, which owns the key
+// indexes: its name is the database's to know. Without a schema there is none.
 const sqlSession = `
 SET search_path TO '';
 SET synchronous_commit TO on;
@@ -16,7 +19,16 @@ SET default_transaction_isolation TO 'read committed';
 SET enable_seqscan TO off;
 SET plan_cache_mode TO force_generic_plan;
 SET jit TO off;
-SET ROLE stele_server`
+SELECT set_config('role', r.rolname, false)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
+WHERE n.nspname = 'stele' AND c.relname = 'key_pages'`
+
+// sqlRole returns the database's role, as sqlSession finds it, and the user, both as
+// they are written in SQL.
+const sqlRole = `
+SELECT quote_ident(r.rolname), quote_ident(session_user)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
+WHERE n.nspname = 'stele' AND c.relname = 'key_pages'`
 
 // sqlLeaseSession makes the server notice within half a minute that a holder is
 // gone without a word, and keep a holder that is idle.

@@ -61,7 +61,7 @@ func OpenPostgres(ctx context.Context, url string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	if _, _, err := migrations.WitnessPostgres.UpPostgres(ctx, url); err != nil {
+	if _, _, err := migrations.WitnessPostgres.UpPostgres(ctx, url, ""); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", config.ConnConfig.Database, err)
 	}
 	db := stdlib.OpenDB(*config.ConnConfig, stdlib.OptionAfterConnect(startSession))

@@ -53,6 +53,14 @@ func Connect(t testing.TB, url string) *pgx.Conn {
 	return conn
 }
 
+// Exec runs a statement in the database at url, also while a test ends.
+func Exec(t testing.TB, url, statement string) {
+	t.Helper()
+	if err := exec(context.Background(), url, statement); err != nil {
+		t.Error(err)
+	}
+}
+
 // Tamper runs a statement on a table of the database at url that its triggers
 // would refuse. Other statements are refused as before.
 func Tamper(t testing.TB, url, table, statement string, args ...any) {
@@ -110,8 +118,11 @@ func create(t testing.TB, cluster, template string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := exec(context.Background(), cluster, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
-			t.Error(err)
+		for _, statement := range []string{
+			"DROP DATABASE " + name + " WITH (FORCE)",
+			"DROP ROLE IF EXISTS " + migrations.DefaultRole(name),
+		} {
+			Exec(t, cluster, statement)
 		}
 	})
 	return withDatabase(cluster, name)
@@ -148,7 +159,7 @@ func makeTemplate(ctx context.Context, cluster string) (string, error) {
 	if _, err := conn.Exec(ctx, "CREATE DATABASE "+draft+" TEMPLATE template0"); err != nil {
 		return "", err
 	}
-	if _, _, err := postgres.Migrate(ctx, withDatabase(cluster, draft)); err != nil {
+	if _, _, err := postgres.Migrate(ctx, withDatabase(cluster, draft), ""); err != nil {
 		return "", err
 	}
 	_, err = conn.Exec(ctx, "ALTER DATABASE "+draft+" RENAME TO "+name)
