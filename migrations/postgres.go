@@ -21,11 +21,18 @@ import (
 // [DefaultRole]. It is chosen when the schema is made, and cannot be changed later.
 //
 // Processes take turns: a connection of its own holds a lock, so that goose, which
-// looks before it locks, does both under it.
+// looks before it locks, does both under it. That takes sessions of its own, see
+// [CheckSession]; to find that there is nothing to do does not.
 func (s Schema) UpPostgres(ctx context.Context, url, role string) (from, to int64, err error) {
 	// The parameters of pools, which URLs for the drivers may have, mean nothing to
 	// pgx.ParseConfig: it would pass them on to the database.
 	config, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return 0, 0, err
+	}
+	// Statements that are run once need not be prepared, which poolers might not bear.
+	config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec
+	newest, err := s.Newest()
 	if err != nil {
 		return 0, 0, err
 	}
@@ -34,13 +41,8 @@ func (s Schema) UpPostgres(ctx context.Context, url, role string) (from, to int6
 		return 0, 0, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) // frees the lock
-	from, role, err = s.begin(ctx, conn, role)
-	if err != nil {
-		return 0, 0, withHint(err)
-	}
-	newest, err := s.Newest()
-	if err != nil {
-		return from, from, err
+	if from, role, err = s.look(ctx, conn, role); err != nil {
+		return 0, 0, err
 	}
 	if from >= newest {
 		return from, from, s.Check(from)
@@ -57,15 +59,9 @@ func (s Schema) UpPostgres(ctx context.Context, url, role string) (from, to int6
 	return s.up(ctx, db, files)
 }
 
-// begin takes the lock, and returns the version of the database's schema and the role
-// that the server has there.
-func (s Schema) begin(ctx context.Context, conn *pgx.Conn, wanted string) (version int64, role string, err error) {
-	if err := startSession(ctx, conn); err != nil {
-		return 0, "", err
-	}
-	if _, err := conn.Exec(ctx, sqlLock, s.lock); err != nil {
-		return 0, "", fmt.Errorf("wait for other migrations: %w", err)
-	}
+// look returns the version of the database's schema and the role that servers have, or
+// are to have, there.
+func (s Schema) look(ctx context.Context, conn *pgx.Conn, wanted string) (version int64, role string, err error) {
 	if version, err = s.version(ctx, conn); err != nil || !s.withRole {
 		return version, "", err
 	}
@@ -113,8 +109,18 @@ func (s Schema) explainDenied(ctx context.Context, conn *pgx.Conn, denied error)
 		pgx.Identifier{conn.Config().User}.Sanitize())
 }
 
-// prepare tries the rights that the files need, and creates what they expect.
+// prepare waits for its turn, tries the rights that the files need, and creates what
+// they expect. Another process may have come first: then goose finds less to do.
 func (s Schema) prepare(ctx context.Context, conn *pgx.Conn, role string) error {
+	if err := CheckSession(ctx, conn); err != nil {
+		return err
+	}
+	if err := startSession(ctx, conn); err != nil {
+		return err
+	}
+	if _, err := conn.Exec(ctx, sqlLock, s.lock); err != nil {
+		return fmt.Errorf("wait for other migrations: %w", err)
+	}
 	return pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, fmt.Sprintf(sqlCreateSchema, s.name)); err != nil || !s.withRole {
 			return err

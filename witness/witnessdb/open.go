@@ -64,11 +64,24 @@ func OpenPostgres(ctx context.Context, url string) (*DB, error) {
 	if _, _, err := migrations.WitnessPostgres.UpPostgres(ctx, url, ""); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", config.ConnConfig.Database, err)
 	}
+	if err := ownSessions(ctx, config.ConnConfig); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", config.ConnConfig.Database, err)
+	}
 	db := stdlib.OpenDB(*config.ConnConfig, stdlib.OptionAfterConnect(startSession))
 	db.SetMaxOpenConns(postgresConnections)
 	db.SetMaxIdleConns(postgresConnections)
 	db.SetConnMaxIdleTime(time.Minute)
 	return &DB{db, db}, nil
+}
+
+// ownSessions fails where startSession would configure other clients' sessions.
+func ownSessions(ctx context.Context, config *pgx.ConnConfig) error {
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return migrations.CheckSession(ctx, conn)
 }
 
 // startSession configures a new connection. It does so by statements: poolers refuse
