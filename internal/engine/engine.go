@@ -68,6 +68,7 @@ type Engine struct {
 	cfg       Config
 	cache     *storage.Cache
 	witnesses *witness.Pool
+	guards    guardWatch
 
 	mu   sync.RWMutex
 	logs map[string]*Log
@@ -80,7 +81,7 @@ type Engine struct {
 // reason in Broken; an error means that the store cannot be read.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
 	e := &Engine{cfg: cfg, cache: storage.NewCache(cfg.Cache), logs: map[string]*Log{},
-		witnesses: witness.NewPool(cfg.WitnessPool)}
+		witnesses: witness.NewPool(cfg.WitnessPool), guards: guardWatch{store: cfg.Store, logger: cfg.Logger}}
 	infos, err := cfg.Store.Logs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list logs: %w", err)
@@ -98,9 +99,16 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 // Start runs all logs, and those that are created meanwhile, until the context
 // ends. It returns once each log is being written to, or cannot be. It is called
 // once.
+//
+// The database's guards are looked at first: what no commit has made is removed once a
+// log is being written to.
 func (e *Engine) Start(ctx context.Context) {
+	if excess := e.guards.look(ctx); excess != "" {
+		e.cfg.Logger.Warn("the database's user could take its guards off; serve as one who may not: see docs/operations.md", "reason", excess)
+	}
 	e.mu.Lock()
 	e.run = ctx
+	e.running.Go(func() { e.guards.run(ctx) })
 	for _, l := range e.logs {
 		e.running.Go(func() { l.run(ctx, e.cfg.Interval) })
 	}

@@ -90,26 +90,33 @@ WITH c AS (
 INSERT INTO stele.heads (log_id, size, base, root, epoch)
 VALUES (@log, @size, @base, @root, @epoch)`
 
+// The statements that read chunks and tiles stop at the newest head: what lies beyond it
+// was made by no commit. A shift by 64 would be one by 0; no tile of level 7 is full.
+
 // sqlChunks looks for starts from the beginning of the first bundle on: a chunk does
 // not straddle bundles, so none that starts before can reach into the range. That
 // gives the index a lower bound.
 const sqlChunks = `
 SELECT start, count, data FROM stele.chunks
 WHERE log_id = @log AND start >= @start::bigint / 256 * 256 AND start < @end AND start + count > @start AND @start < @end
+  AND start + count <= (SELECT max(size) FROM stele.heads WHERE log_id = @log)
 ORDER BY start`
 
 const sqlTile = `
-SELECT data FROM stele.tiles WHERE log_id = @log AND level = @level AND index = @index`
+SELECT data FROM stele.tiles WHERE log_id = @log AND level = @level AND index = @index
+  AND index < (SELECT max(size) FROM stele.heads WHERE log_id = @log) >> least(8 * (@level + 1), 63)`
 
 const sqlTiles = `
 SELECT index, data FROM stele.tiles
 WHERE log_id = @log AND level = @level AND index >= @start AND index < @end
+  AND index < (SELECT max(size) FROM stele.heads WHERE log_id = @log) >> least(8 * (@level + 1), 63)
 ORDER BY index`
 
 // sqlTileRoots reads 32 bytes a tile, not the tile's own 8192.
 const sqlTileRoots = `
 SELECT root FROM stele.tiles
 WHERE log_id = @log AND level = @level AND index >= @start AND index < @end
+  AND index < (SELECT max(size) FROM stele.heads WHERE log_id = @log) >> least(8 * (@level + 1), 63)
 ORDER BY index`
 
 const sqlAddCheckpoint = `
