@@ -86,6 +86,10 @@ type Store interface {
 	// Logs returns what is known of each log, by name.
 	Logs(ctx context.Context) ([]Info, error)
 
+	// Identity tells this database from all others, also from what was restored from
+	// a backup of it. It is empty if that cannot be told. A failover may change it.
+	Identity(ctx context.Context) (string, error)
+
 	// Guards returns how well the database itself keeps the core insert-only now.
 	Guards(ctx context.Context) (Guards, error)
 

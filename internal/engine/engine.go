@@ -6,6 +6,7 @@
 //	<dir>/logs/<name>/signed.checkpoint  the last checkpoint that was signed
 //	<dir>/logs/<name>/witness-policy.txt who must cosign this log's checkpoints, in
 //	                                     place of the policy for all logs
+//	<dir>/place.json                     which database the folder was last served with
 //
 // Open assembles the logs that the store has; Start runs them and waits until each
 // has settled; Create adds one while they run; Wait returns when all have ended.
@@ -78,8 +79,12 @@ type Engine struct {
 }
 
 // Open opens every log in the store. A log that cannot be opened is kept with the
-// reason in Broken; an error means that the store cannot be read.
+// reason in Broken; an error means that the store cannot be read, or that it and the
+// folder must not be served together, see place.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	if err := takePlace(ctx, cfg.Dir, cfg.Store); err != nil {
+		return nil, err
+	}
 	e := &Engine{cfg: cfg, cache: storage.NewCache(cfg.Cache), logs: map[string]*Log{},
 		witnesses: witness.NewPool(cfg.WitnessPool), guards: guardWatch{store: cfg.Store, logger: cfg.Logger}}
 	infos, err := cfg.Store.Logs(ctx)

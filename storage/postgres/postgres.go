@@ -110,6 +110,15 @@ func (s *Store) checkVersion(ctx context.Context) error {
 	return migrations.Postgres.Check(have)
 }
 
+// Identity has what a dump does not restore, the numbers of the cluster, the database and
+// a table, and what a point in time restored from a base backup changes, the timeline.
+func (s *Store) Identity(ctx context.Context) (identity string, err error) {
+	if err := s.pool.QueryRow(ctx, sqlIdentity).Scan(&identity); err != nil {
+		return "", fmt.Errorf("identify the database: %w", err)
+	}
+	return identity, nil
+}
+
 func (s *Store) Ping(ctx context.Context) error {
 	if err := s.pool.Ping(ctx); err != nil {
 		return fmt.Errorf("ping database: %w", err)

@@ -40,6 +40,16 @@ SET idle_session_timeout TO 0`
 
 const sqlVersion = `SELECT max(version_id) FROM stele.migrations`
 
+// sqlIdentity does without the cluster's number where a host does not let users read it.
+// A standby has no timeline of its own yet.
+const sqlIdentity = `
+SELECT format('postgres/%s/%s/%s/%s',
+  CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
+    THEN (SELECT system_identifier FROM pg_control_system()) END,
+  (SELECT oid FROM pg_database WHERE datname = current_database()),
+  'stele.heads'::regclass::oid,
+  CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END)`
+
 // sqlCreateLog gives the log its head of size 0, which has no base and epoch 0.
 const sqlCreateLog = `
 WITH l AS (

@@ -42,6 +42,17 @@ func Empty(t testing.TB) string {
 	return create(t, clusterURL(t), "template0")
 }
 
+// Copy returns the URL of a copy of the database at database, to which nobody may be
+// connected, as URL does.
+func Copy(t testing.TB, database string) string {
+	t.Helper()
+	config, err := pgx.ParseConfig(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return create(t, clusterURL(t), config.Database)
+}
+
 // Connect connects to url to the end of the test.
 func Connect(t testing.TB, url string) *pgx.Conn {
 	t.Helper()
