@@ -11,7 +11,8 @@ import (
 type health struct {
 	Status  string            `json:"status"` // "ok" or "unavailable"
 	Version string            `json:"version,omitempty"`
-	Logs    map[string]string `json:"logs,omitempty"` // by name: what keeps a log from being written, signed or cosigned
+	Logs    map[string]string `json:"logs,omitempty"`   // by name: what keeps a log from being written, signed or cosigned
+	Guards  string            `json:"guards,omitempty"` // of the database: "present" or "missing"
 	Reason  string            `json:"reason,omitempty"`
 }
 
@@ -31,7 +32,10 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
 		_ = reply(w, http.StatusServiceUnavailable, health{Status: "unavailable", Reason: "the database does not answer"})
 		return
 	}
-	h := health{Status: "ok", Version: s.Version, Logs: map[string]string{}}
+	h := health{Status: "ok", Version: s.Version, Logs: map[string]string{}, Guards: "present"}
+	if len(s.Engine.GuardsMissing()) > 0 {
+		h.Guards = "missing" // the server's log has which; strangers need not know
+	}
 	for _, l := range s.Engine.Logs() {
 		switch {
 		case l.Broken != nil:

@@ -86,11 +86,29 @@ type Store interface {
 	// Logs returns what is known of each log, by name.
 	Logs(ctx context.Context) ([]Info, error)
 
+	// Identity tells this database from all others, also from what was restored from
+	// a backup of it. It is empty if that cannot be told. A failover may change it.
+	Identity(ctx context.Context) (string, error)
+
+	// Guards returns how well the database itself keeps the core insert-only now.
+	Guards(ctx context.Context) (Guards, error)
+
 	// Ping returns an error if the database does not answer.
 	Ping(ctx context.Context) error
 
 	// Close waits for what is under way and releases the database.
 	Close() error
+}
+
+// Guards are what a database itself does to keep the core insert-only, as it is now.
+type Guards struct {
+	// Missing has a sentence for each guard that is not as the schema was made, and for
+	// each log with rows that no commit has made.
+	Missing []string
+
+	// Excess is why the database's user could take the guards off, such as "user postgres
+	// is a superuser", or empty if it could not.
+	Excess string
 }
 
 // Info is what a log was created with.

@@ -109,7 +109,13 @@ func (f *checkFlags) checkStored(cmd *cobra.Command, p *policy.Policy) (report c
 		return report, err
 	}
 	head, err := stored.Head(cmd.Context())
+	if err != nil {
+		return report, err
+	}
 	report.Unpublished = max(head.Size, report.Size) - report.Size
+	guards, err := store.Guards(cmd.Context())
+	missing := append([]string{}, guards.Missing...)
+	report.Guards = &missing
 	return report, err
 }
 
@@ -138,7 +144,8 @@ type checkReport struct {
 	Root        tree.Hash `json:"root"`
 	Past        uint64    `json:"history"`
 	Cosigned    int       `json:"cosigned"`
-	Unpublished uint64    `json:"unpublished,omitempty"` // entries that no checkpoint covers yet
+	Unpublished uint64    `json:"unpublished,omitempty"`    // entries that no checkpoint covers yet
+	Guards      *[]string `json:"guards_missing,omitempty"` // of the database: a sentence for each
 	Seconds     float64   `json:"seconds"`
 }
 
@@ -151,5 +158,21 @@ func (f *checkFlags) print(w io.Writer, r checkReport) error {
 	if r.Unpublished > 0 {
 		fmt.Fprintf(w, "  not checked: %d newer entries, which no published checkpoint covers yet\n", r.Unpublished)
 	}
+	printGuards(w, r.Guards)
 	return nil
+}
+
+// printGuards prints which guards of the database are missing, nil if there is no
+// database.
+func printGuards(w io.Writer, missing *[]string) {
+	switch {
+	case missing == nil:
+	case len(*missing) == 0:
+		fmt.Fprintln(w, "  the database's guards are present")
+	default:
+		fmt.Fprintf(w, "  %d of the database's guards are MISSING or changed:\n", len(*missing))
+		for _, what := range *missing {
+			fmt.Fprintf(w, "    %s\n", what)
+		}
+	}
 }

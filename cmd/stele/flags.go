@@ -186,11 +186,17 @@ func loadKey(key string) (string, error) {
 type storeFlags struct {
 	data     string
 	database string
+	role     string
 }
 
 func (f *storeFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.data, "data", "./stele-data", "folder for keys and, without --database, for the log itself")
 	cmd.Flags().StringVar(&f.database, "database", "", "PostgreSQL to keep logs in, such as postgres://user@host/db (default: SQLite in the data folder)")
+}
+
+// registerRole registers the flag of commands that may create the schema.
+func (f *storeFlags) registerRole(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.role, "role", "", "role that servers work as in a new PostgreSQL database, which is to be that database's own (default: stele_server_ and the database's name)")
 }
 
 // makeDataDir makes the data folder, which only its owner may read.
@@ -215,16 +221,25 @@ func (f *storeFlags) sqlitePath() string { return filepath.Join(f.data, "stele.d
 // migrate brings the database's schema up to date.
 func (f *storeFlags) migrate(ctx context.Context) (from, to int64, err error) {
 	if f.isPostgres() {
-		return postgres.Migrate(ctx, f.database)
+		return postgres.Migrate(ctx, f.database, f.role)
 	}
 	return sqlite.Migrate(ctx, f.sqlitePath())
 }
 
 func (f *storeFlags) open(ctx context.Context) (storage.Store, error) {
 	if f.isPostgres() {
-		return postgres.Open(ctx, f.database)
+		return opened(postgres.Open(ctx, f.database))
 	}
-	return sqlite.Open(ctx, f.sqlitePath())
+	return opened(sqlite.Open(ctx, f.sqlitePath()))
+}
+
+// opened returns what a driver has opened. After an error that is nil: a driver's nil
+// pointer in an interface would not be, and would be closed like a store.
+func opened[S storage.Store](s S, err error) (storage.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // witnessStoreFlags are where a witness keeps its data.

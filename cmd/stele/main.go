@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -32,10 +34,18 @@ func run(ctx context.Context) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "stele:", err)
+	fmt.Fprintln(os.Stderr, "stele:", oneLine(err))
 	if !understood {
 		fmt.Fprintf(os.Stderr, "Usage: %s\nRun \"%s --help\" for more.\n", cmd.UseLine(), cmd.CommandPath())
 		return exitUsage
 	}
 	return exitStatus(err)
+}
+
+// oneLine returns the text of an error of connecting to PostgreSQL without line breaks:
+// it has a line for each address and way that was tried, often the same one twice. The
+// lines of other errors are meant to be lines.
+func oneLine(err error) string {
+	tried := strings.Split(err.Error(), "\n\t")
+	return strings.Join(slices.Compact(tried), " ")
 }

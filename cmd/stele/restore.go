@@ -50,6 +50,7 @@ senders can send them again.`,
 		},
 	}
 	f.store.register(cmd)
+	f.store.registerRole(cmd)
 	f.trust.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.log, "log", defaultLog, "name of the log")
@@ -102,6 +103,9 @@ func (f *restoreFlags) run(cmd *cobra.Command, from string) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := engine.LeavePlace(f.store.data); err != nil {
+		return err
+	}
 	return f.print(cmd.OutOrStdout(), restored)
 }
 
@@ -121,7 +125,7 @@ func (f *restoreFlags) restore(ctx context.Context, cfg restore.Config) (r resto
 func (f *restoreFlags) readKeys() ([]note.Verifier, error) {
 	keys, err := engine.KeysOf(f.store.data, f.log)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w\nThe log's signing key must be there: put back the data folder's backup, without stele.db. "+
+		err = fmt.Errorf("%w\nThe log's signing key must be there: put back the data folder's backup, without stele.db and signed.checkpoint. "+
 			"Without the key nobody can continue this log; its copy can still be served and checked, and a new log begins under another origin", err)
 	}
 	return keys, err

@@ -34,6 +34,7 @@ type serveFlags struct {
 
 func (f *serveFlags) register(cmd *cobra.Command) {
 	f.storeFlags.register(cmd)
+	f.storeFlags.registerRole(cmd)
 	f.logFlags.register(cmd)
 	f.witness.register(cmd)
 	flags := cmd.Flags()

@@ -6,6 +6,7 @@
 //	<dir>/logs/<name>/signed.checkpoint  the last checkpoint that was signed
 //	<dir>/logs/<name>/witness-policy.txt who must cosign this log's checkpoints, in
 //	                                     place of the policy for all logs
+//	<dir>/place.json                     which database the folder was last served with
 //
 // Open assembles the logs that the store has; Start runs them and waits until each
 // has settled; Create adds one while they run; Wait returns when all have ended.
@@ -68,6 +69,7 @@ type Engine struct {
 	cfg       Config
 	cache     *storage.Cache
 	witnesses *witness.Pool
+	guards    guardWatch
 
 	mu   sync.RWMutex
 	logs map[string]*Log
@@ -77,10 +79,14 @@ type Engine struct {
 }
 
 // Open opens every log in the store. A log that cannot be opened is kept with the
-// reason in Broken; an error means that the store cannot be read.
+// reason in Broken; an error means that the store cannot be read, or that it and the
+// folder must not be served together, see place.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	if err := takePlace(ctx, cfg.Dir, cfg.Store); err != nil {
+		return nil, err
+	}
 	e := &Engine{cfg: cfg, cache: storage.NewCache(cfg.Cache), logs: map[string]*Log{},
-		witnesses: witness.NewPool(cfg.WitnessPool)}
+		witnesses: witness.NewPool(cfg.WitnessPool), guards: guardWatch{store: cfg.Store, logger: cfg.Logger}}
 	infos, err := cfg.Store.Logs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list logs: %w", err)
@@ -98,9 +104,16 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 // Start runs all logs, and those that are created meanwhile, until the context
 // ends. It returns once each log is being written to, or cannot be. It is called
 // once.
+//
+// The database's guards are looked at first: what no commit has made is removed once a
+// log is being written to.
 func (e *Engine) Start(ctx context.Context) {
+	if excess := e.guards.look(ctx); excess != "" {
+		e.cfg.Logger.Warn("the database's user could take its guards off; serve as one who may not: see docs/operations.md", "reason", excess)
+	}
 	e.mu.Lock()
 	e.run = ctx
+	e.running.Go(func() { e.guards.run(ctx) })
 	for _, l := range e.logs {
 		e.running.Go(func() { l.run(ctx, e.cfg.Interval) })
 	}

@@ -95,10 +95,8 @@ func (p *Publisher) store(ctx context.Context, msg []byte, head tree.Head) (*Pub
 	if err := p.Refusal(); err != nil {
 		return nil, err
 	}
-	c := storage.Checkpoint{Size: head.Size, Note: msg, Published: p.cfg.Now().UTC().Truncate(time.Microsecond)}
-	if last := p.latest.Load(); last != nil {
-		c.Number = last.Number + 1
-	}
+	c := storage.Checkpoint{Number: p.number.Load(), Size: head.Size, Note: msg,
+		Published: p.cfg.Now().UTC().Truncate(time.Microsecond)}
 	err := p.cfg.Log.AddCheckpoint(ctx, c)
 	if errors.Is(err, storage.ErrStale) {
 		err = errors.Join(err, p.Refresh(ctx))
@@ -106,6 +104,7 @@ func (p *Publisher) store(ctx context.Context, msg []byte, head tree.Head) (*Pub
 	if err != nil {
 		return nil, fmt.Errorf("store checkpoint: %w", err)
 	}
+	p.number.Store(c.Number + 1)
 	return p.judge(c, head), nil
 }
 

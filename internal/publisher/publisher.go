@@ -38,6 +38,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -102,6 +103,7 @@ type Publisher struct {
 	refusal error
 	stalled error // why the policy was not met last
 
+	number           atomic.Uint64             // of the next checkpoint
 	latest, cosigned atomic.Pointer[Published] // the newest, and the newest that meets the policy
 	published, unmet atomic.Uint64             // checkpoints since New, and those that do not meet it
 }
@@ -141,20 +143,53 @@ func (p *Publisher) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if last := p.latest.Load(); last != nil && last.Number >= c.Number {
+	if c.Number < p.number.Load() {
 		return nil
 	}
-	published, err := p.open(c)
+	newest, err := p.newestSigned(ctx, c.Number)
 	if err != nil {
 		return err
 	}
-	p.show(published)
+	p.number.Store(c.Number + 1)
+	if newest != nil {
+		p.show(newest)
+	}
 	return nil
+}
+
+// newestSigned returns the newest stored checkpoint, the last of which has the given
+// number, that is newer than the one that is public, or nil. Whoever has the rights of
+// the server can insert a checkpoint that the log has not signed. It stays in the
+// history, where every verifier names it, and is neither served nor built upon.
+func (p *Publisher) newestSigned(ctx context.Context, last uint64) (*Published, error) {
+	var first uint64
+	if public := p.latest.Load(); public != nil {
+		first = public.Number + 1
+	}
+	for end := last + 1; end > first; {
+		start := max(first, end-min(end, lookBack))
+		stored, err := p.cfg.Log.Checkpoints(ctx, start, int(end-start))
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range slices.Backward(stored) {
+			published, err := p.open(c)
+			if err == nil {
+				return published, nil
+			}
+			p.cfg.Logger.Warn("a checkpoint in the database was not signed by this log, and is left out", "number", c.Number, "error", err)
+		}
+		end = start
+	}
+	return nil, nil
 }
 
 // open opens a stored checkpoint.
 func (p *Publisher) open(c storage.Checkpoint) (*Published, error) {
 	opened, _, err := checkpoint.Open(c.Note, p.cfg.Log.Info().Origin, p.cfg.Verifiers...)
+	if err == nil && opened.Size != c.Size {
+		err = fmt.Errorf("it is of size %d, and stored for %d", opened.Size, c.Size)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint %d: %w: %w", c.Number, storage.ErrDamaged, err)
 	}

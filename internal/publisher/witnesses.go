@@ -69,7 +69,7 @@ func (p *Publisher) findCosigned(ctx context.Context) error {
 	for i := len(stored) - 1; i >= 0; i-- {
 		published, err := p.open(stored[i])
 		if err != nil {
-			return err
+			continue // not signed by this log, see newestSigned
 		}
 		if published.QuorumMet {
 			p.change(func(s *state) {

@@ -9,6 +9,9 @@ package postgres
 // table was small must not read all of it once it is large, none reads a table
 // without an index: every query below has its own. Nor is any compiled: those of
 // a range are taken for long ones, and compiling takes longer than they do.
+//
+// The last statement is SET ROLE to the database's role for servers, which owns the key
+// indexes: its name is the database's to know. Without a schema there is none.
 const sqlSession = `
 SET search_path TO '';
 SET synchronous_commit TO on;
@@ -16,7 +19,16 @@ SET default_transaction_isolation TO 'read committed';
 SET enable_seqscan TO off;
 SET plan_cache_mode TO force_generic_plan;
 SET jit TO off;
-SET ROLE stele_server`
+SELECT set_config('role', r.rolname, false)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
+WHERE n.nspname = 'stele' AND c.relname = 'key_pages'`
+
+// sqlRole returns the database's role, as sqlSession finds it, and the user, both as
+// they are written in SQL.
+const sqlRole = `
+SELECT quote_ident(r.rolname), quote_ident(session_user)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
+WHERE n.nspname = 'stele' AND c.relname = 'key_pages'`
 
 // sqlLeaseSession makes the server notice within half a minute that a holder is
 // gone without a word, and keep a holder that is idle.
@@ -27,6 +39,16 @@ SET tcp_keepalives_count TO 4;
 SET idle_session_timeout TO 0`
 
 const sqlVersion = `SELECT max(version_id) FROM stele.migrations`
+
+// sqlIdentity does without the cluster's number where a host does not let users read it.
+// A standby has no timeline of its own yet.
+const sqlIdentity = `
+SELECT format('postgres/%s/%s/%s/%s',
+  CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
+    THEN (SELECT system_identifier FROM pg_control_system()) END,
+  (SELECT oid FROM pg_database WHERE datname = current_database()),
+  'stele.heads'::regclass::oid,
+  CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END)`
 
 // sqlCreateLog gives the log its head of size 0, which has no base and epoch 0.
 const sqlCreateLog = `
@@ -78,12 +100,16 @@ WITH c AS (
 INSERT INTO stele.heads (log_id, size, base, root, epoch)
 VALUES (@log, @size, @base, @root, @epoch)`
 
+// The statements that read chunks and tiles stop at the newest head: what lies beyond it
+// was made by no commit. A shift by 64 would be one by 0; no tile of level 7 is full.
+
 // sqlChunks looks for starts from the beginning of the first bundle on: a chunk does
 // not straddle bundles, so none that starts before can reach into the range. That
 // gives the index a lower bound.
 const sqlChunks = `
 SELECT start, count, data FROM stele.chunks
 WHERE log_id = @log AND start >= @start::bigint / 256 * 256 AND start < @end AND start + count > @start AND @start < @end
+  AND start + count <= (SELECT max(size) FROM stele.heads WHERE log_id = @log)
 ORDER BY start`
 
 // sqlChunksOf reads bundle by bundle, as each is a range of the primary key.
@@ -96,17 +122,20 @@ CROSS JOIN LATERAL (
 ) c`
 
 const sqlTile = `
-SELECT data FROM stele.tiles WHERE log_id = @log AND level = @level AND index = @index`
+SELECT data FROM stele.tiles WHERE log_id = @log AND level = @level AND index = @index
+  AND index < (SELECT max(size) FROM stele.heads WHERE log_id = @log) >> least(8 * (@level + 1), 63)`
 
 const sqlTiles = `
 SELECT index, data FROM stele.tiles
 WHERE log_id = @log AND level = @level AND index >= @start AND index < @end
+  AND index < (SELECT max(size) FROM stele.heads WHERE log_id = @log) >> least(8 * (@level + 1), 63)
 ORDER BY index`
 
 // sqlTileRoots reads 32 bytes a tile, not the tile's own 8192.
 const sqlTileRoots = `
 SELECT root FROM stele.tiles
 WHERE log_id = @log AND level = @level AND index >= @start AND index < @end
+  AND index < (SELECT max(size) FROM stele.heads WHERE log_id = @log) >> least(8 * (@level + 1), 63)
 ORDER BY index`
 
 const sqlAddCheckpoint = `

@@ -46,8 +46,9 @@ func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 // write-ahead log that SQLite ignores when the file is opened again. The outcome is
 // known: unless Commit returns nil, or the disk has failed, nothing was stored.
 //
-// The head goes in last. Each chunk must start where the last one ends (the trigger
-// chunks_insert), so that the head's own trigger finds gaps by comparing one number.
+// The head goes in after its chunks. Each chunk must start where the last one ends (the
+// trigger chunks_insert), so that the head's own trigger finds gaps by comparing one
+// number. Tiles go in after the head, below which they must be full.
 // A row a statement costs no round trip here, unlike in PostgreSQL.
 func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
 	err := l.store.writer.write(ctx, func(tx tx) error {
@@ -60,6 +61,11 @@ func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
 				return err
 			}
 		}
+		err := tx.exec(sqlAddHead, arg("log", l.id), arg("size", batch.Head.Size), arg("base", batch.Base),
+			arg("root", batch.Head.Root[:]), arg("epoch", batch.Epoch), arg("now", time.Now().UnixMicro()))
+		if err != nil {
+			return err
+		}
 		for _, t := range batch.Tiles {
 			err := tx.exec(sqlAddTile, arg("log", l.id), arg("level", t.Tile.Level), arg("index", t.Tile.Index),
 				arg("root", t.Root[:]), arg("data", t.Data))
@@ -67,8 +73,7 @@ func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
 				return err
 			}
 		}
-		return tx.exec(sqlAddHead, arg("log", l.id), arg("size", batch.Head.Size), arg("base", batch.Base),
-			arg("root", batch.Head.Root[:]), arg("epoch", batch.Epoch), arg("now", time.Now().UnixMicro()))
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("commit entries %d to %d of log %q: %w", batch.Base, batch.Head.Size, l.info.Name, err)
