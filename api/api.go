@@ -19,7 +19,7 @@
 // resource: append.go (a request with events) and stream.go (a stream of them),
 // entries.go (entries and receipts), tiles.go (checkpoint, tiles and bundles),
 // checkpoints.go (their history), proofs.go, logs.go, health.go. They decode
-// events with intake.go and lines.go, and encode with reply.go, results.go and
+// events with body.go, intake.go and lines.go, and encode with reply.go, results.go and
 // problem.go.
 //
 // Invariants:
@@ -39,6 +39,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 
@@ -88,9 +89,12 @@ const (
 	// Streams have deadlines of their own.
 	maxTime = MaxWait + 30*time.Second
 
-	// maxBodyTime bounds how long a body with events may take to arrive. One that
-	// stalls is given up sooner, after maxStall.
+	// maxBodyTime bounds how long a body with events may take to arrive.
 	maxBodyTime = 5 * time.Minute
+
+	// maxStall bounds how long the next bytes of a body may take, or, in a stream, the
+	// rest of a line, or the client's reading of its results.
+	maxStall = 30 * time.Second
 
 	// maxReplyTime bounds how long a client may take to read the results of a
 	// batch.
@@ -107,7 +111,8 @@ const (
 // A server is what the handlers share. It is not changed after New.
 type server struct {
 	Config
-	metrics *metrics
+	metrics  *metrics
+	decoding chan struct{} // holds a token for each body that is being decoded
 }
 
 // New returns the handler of all paths. The engine need not run yet: until it
@@ -116,7 +121,7 @@ func New(cfg Config) http.Handler {
 	if cfg.Stopping == nil {
 		cfg.Stopping = context.Background()
 	}
-	s := &server{Config: cfg, metrics: newMetrics(cfg.Engine)}
+	s := &server{Config: cfg, metrics: newMetrics(cfg.Engine), decoding: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	r := chi.NewRouter()
 	r.Use(s.metrics.observe, s.recover, secure, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {

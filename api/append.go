@@ -31,7 +31,7 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	if err != nil {
 		return err
 	}
-	items, single, err := readEvents(w, r)
+	items, single, err := s.readEvents(w, r)
 	if err != nil {
 		return err
 	}

@@ -19,18 +19,18 @@ const (
 	binaryType  = "application/octet-stream"
 )
 
-// buffers holds buffers into which bodies are read and in which replies are put
+// buffers holds empty buffers into which bodies are read and in which replies are put
 // together.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// keptBuffer is the size of the largest buffer that is kept, in bytes: a few large
-// batches must not pin 16 MiB each.
-const keptBuffer = 1 << 20
+// keptBuffer is the size of the largest buffer that is kept, in bytes: large bodies
+// must not pin their buffers.
+const keptBuffer = 64 << 10
 
 // release gives a buffer back. The caller must not keep its bytes.
-func release(b *bytes.Buffer) {
-	if b.Cap() <= keptBuffer {
-		b.Reset()
+func release(b *[]byte) {
+	if cap(*b) <= keptBuffer {
+		*b = (*b)[:0]
 		buffers.Put(b)
 	}
 }
@@ -44,11 +44,11 @@ func reply(w http.ResponseWriter, status int, v any) error {
 
 // send answers a request with a body that is appended to a buffer.
 func send(w http.ResponseWriter, status int, contentType string, body func([]byte) []byte) {
-	buf := buffers.Get().(*bytes.Buffer)
+	buf := buffers.Get().(*[]byte)
 	defer release(buf)
-	buf.Write(body(buf.AvailableBuffer()))
+	*buf = body(*buf)
 	w.Header().Set("Content-Type", contentType)
-	sendBytes(w, status, buf.Bytes())
+	sendBytes(w, status, *buf)
 }
 
 // sendBytes answers a request with a body. A failure to write it is ignored: the

@@ -36,10 +36,6 @@ const (
 	// longer ends with status 408 in its last line.
 	maxIdle = 10 * time.Minute
 
-	// maxStall bounds how long the rest of a line, or the client's reading of its
-	// results, may take.
-	maxStall = 30 * time.Second
-
 	// maxInFlight bounds the groups of a stream that are read and not answered.
 	// Beyond it nothing more is read, so TCP slows the sender down.
 	maxInFlight = 8
@@ -105,6 +101,9 @@ func wantsStream(r *http.Request) bool {
 func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
 	if r.URL.Query().Has("wait") {
 		return badRequest("a stream does not wait for receipts; ask for them by index, at events/{index}/receipt?wait=published")
+	}
+	if _, err := contentCoding(w, r, streamCodings); err != nil {
+		return err
 	}
 	control := http.NewResponseController(w)
 	if err := control.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -179,6 +178,12 @@ func (st *stream) read() {
 	defer close(st.groups)
 	for first := 1; ; {
 		text, err := st.lines.next()
+		if first == 1 {
+			if marked := unmark(text); marked != nil {
+				st.end = marked
+				return
+			}
+		}
 		g := &group{items: parseFrom(text, first)}
 		first += countLines(text)
 		if tooLong, ok := errors.AsType[*event.Error](err); ok {
