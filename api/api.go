@@ -28,10 +28,11 @@
 //     checkpoint, so nothing unsigned is served as if it were proven;
 //   - errors are problem documents (RFC 9457) with a remedy; one table, in
 //     problem.go, gives each error its status;
-//   - bodies, headers and waiting are bounded.
+//   - bodies, headers and waiting are bounded, and so is the memory that all
+//     requests take together, see memory.go.
 //
-// The handler is safe for concurrent use. It keeps no state of its own but
-// metrics: all else belongs to the engine.
+// The handler is safe for concurrent use. It keeps no state of its own but metrics
+// and what requests have claimed of the memory: all else belongs to the engine.
 package api
 
 import (
@@ -93,12 +94,11 @@ const (
 	maxBodyTime = 5 * time.Minute
 
 	// maxStall bounds how long the next bytes of a body may take, or, in a stream, the
-	// rest of a line, or the client's reading of its results.
+	// rest of a line, and how long a client may read nothing of a long reply.
 	maxStall = 30 * time.Second
 
-	// maxReplyTime bounds how long a client may take to read the results of a
-	// batch.
-	maxReplyTime = 2 * time.Minute
+	// maxReplyTime bounds how long a client may take to read a long reply.
+	maxReplyTime = 3 * time.Minute
 
 	// defaultWait is the wait for a receipt that is asked for without a time.
 	defaultWait = 30 * time.Second
@@ -112,6 +112,7 @@ const (
 type server struct {
 	Config
 	metrics  *metrics
+	memory   *budget
 	decoding chan struct{} // holds a token for each body that is being decoded
 }
 
@@ -121,7 +122,8 @@ func New(cfg Config) http.Handler {
 	if cfg.Stopping == nil {
 		cfg.Stopping = context.Background()
 	}
-	s := &server{Config: cfg, metrics: newMetrics(cfg.Engine), decoding: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	s := &server{Config: cfg, memory: new(budget), decoding: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	s.metrics = newMetrics(s)
 	r := chi.NewRouter()
 	r.Use(s.metrics.observe, s.recover, secure, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {

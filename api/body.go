@@ -32,17 +32,18 @@ const (
 
 // readBody reads the body of a request to its end, and undoes its Content-Encoding.
 // Neither what is sent nor what it decodes to may be larger than limit, in bytes: the
-// error is then a [*http.MaxBytesError]. It is a bad request if the body breaks off,
-// stalls, or is not in its encoding. The buffer is released by the caller.
-func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64) (*[]byte, error) {
+// error is then a [*http.MaxBytesError]. It is errNoMemory if there is no room for the
+// body, and a bad request if the body breaks off, stalls, or is not in its encoding. The
+// buffer, which the claim covers, is released by the caller.
+func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, memory *claim) (*[]byte, error) {
 	coding, err := contentCoding(w, r, bodyCodings)
 	if err != nil {
 		return nil, err
 	}
 	body := &timedBody{http.MaxBytesReader(w, r.Body, limit), http.NewResponseController(w), time.Now()}
-	sent, err := readAll(body, min(r.ContentLength, limit))
+	sent, err := readAll(body, min(r.ContentLength, limit), memory)
 	if err != nil {
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); !tooLarge {
+		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); !tooLarge && !errors.Is(err, errNoMemory) {
 			err = badRequest("the body ended early: " + err.Error())
 		}
 		return nil, err
@@ -50,8 +51,9 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64) (
 	if coding == "identity" {
 		return sent, nil
 	}
+	defer memory.give(cap(*sent))
 	defer release(sent)
-	return s.decode(*sent, coding, limit)
+	return s.decode(*sent, coding, limit, memory)
 }
 
 // contentCoding returns the Content-Encoding of a body, "identity" if it has none.
@@ -74,14 +76,17 @@ func contentCoding(w http.ResponseWriter, r *http.Request, accepted string) (str
 
 // decode undoes the content coding of a body. As many bodies are decoded at a time as
 // there are processors, which bounds the memory of decoders.
-func (s *server) decode(sent []byte, coding string, limit int64) (*[]byte, error) {
+func (s *server) decode(sent []byte, coding string, limit int64, memory *claim) (*[]byte, error) {
 	s.decoding <- struct{}{}
 	defer func() { <-s.decoding }()
 	from, err := newDecoder(bytes.NewReader(sent), coding)
 	var decoded *[]byte
 	if err == nil {
 		defer from.Close()
-		decoded, err = readAll(io.LimitReader(from, limit+1), -1)
+		decoded, err = readAll(io.LimitReader(from, limit+1), -1, memory)
+	}
+	if errors.Is(err, errNoMemory) {
+		return nil, err
 	}
 	if err != nil {
 		return nil, badRequest(fmt.Sprintf("the body is not %s, as its Content-Encoding promises: %v", coding, err))
@@ -105,27 +110,30 @@ func newDecoder(from io.Reader, coding string) (io.ReadCloser, error) {
 	return d.IOReadCloser(), nil
 }
 
-// readAll reads to the end, into a buffer that the caller releases. expected is the
-// number of bytes that are announced, or negative.
-func readAll(from io.Reader, expected int64) (*[]byte, error) {
+// readAll reads to the end, into a buffer that is claimed as it grows and that the
+// caller releases. expected is the number of bytes that are announced, or negative.
+func readAll(from io.Reader, expected int64, memory *claim) (*[]byte, error) {
 	buf := buffers.Get().(*[]byte)
 	b := *buf
-	for {
+	err := memory.take(cap(b))
+	for err == nil {
 		if len(b) == cap(b) {
-			b = append(make([]byte, 0, nextSize(cap(b), int(expected))), b...)
+			size := nextSize(cap(b), int(expected))
+			if err = memory.take(size - cap(b)); err != nil {
+				break
+			}
+			b = append(make([]byte, 0, size), b...)
 		}
-		n, err := from.Read(b[len(b):cap(b)])
+		var n int
+		n, err = from.Read(b[len(b):cap(b)])
 		b = b[:len(b)+n]
-		if err == nil {
-			continue
-		}
-		*buf = b
-		if err != io.EOF {
-			release(buf)
-			return nil, err
-		}
-		return buf, nil
 	}
+	*buf = b
+	if err != io.EOF {
+		release(buf)
+		return nil, err
+	}
+	return buf, nil
 }
 
 // nextSize returns the size to which a full buffer grows: to twice its size, and, of a
@@ -149,12 +157,7 @@ type timedBody struct {
 }
 
 func (b *timedBody) Read(p []byte) (int, error) {
-	now := time.Now()
-	deadline := now.Add(maxStall)
-	if last := b.began.Add(maxBodyTime); deadline.After(last) {
-		deadline = last
-	}
-	_ = b.control.SetReadDeadline(deadline) // if it fails so does reading
+	_ = b.control.SetReadDeadline(earlier(time.Now().Add(maxStall), b.began.Add(maxBodyTime))) // if it fails so does reading
 	return b.from.Read(p)
 }
 

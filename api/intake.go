@@ -20,16 +20,21 @@ import (
 var anonymous = event.Sender{Name: "anonymous"}
 
 // readEvents reads the events of a request, by its content type. single means that
-// the body was one event by itself, so that the reply is about it alone.
+// the body was one event by itself, so that the reply is about it alone. The claim
+// covers the events.
 //
 // SPEC: CloudEvents HTTP protocol binding 1.0.2, section 3.
-func (s *server) readEvents(w http.ResponseWriter, r *http.Request) (items []event.Item, single bool, err error) {
-	body, err := s.readBody(w, r, MaxBody)
+func (s *server) readEvents(w http.ResponseWriter, r *http.Request, memory *claim) (items []event.Item, single bool, err error) {
+	body, err := s.readBody(w, r, MaxBody, memory)
 	if err != nil {
 		return nil, false, err
 	}
-	defer release(body) // events are copies
-	return parseEvents(r.Header, *body)
+	defer release(body) // events are copies, for which its claim stands
+	items, single, err = parseEvents(r.Header, *body)
+	if err == nil {
+		err = memory.take(len(items) * eventMemory)
+	}
+	return items, single, err
 }
 
 // parseEvents parses a body by its Content-Type. The types of CloudEvents and of

@@ -130,7 +130,9 @@ func (s *server) readNewLog(w http.ResponseWriter, r *http.Request) (n newLog, e
 	if contentType != "application/json" {
 		return n, statusError{http.StatusUnsupportedMediaType, "send Content-Type application/json"}
 	}
-	body, err := s.readBody(w, r, maxNewLog)
+	memory := s.memory.claim()
+	defer memory.release()
+	body, err := s.readBody(w, r, maxNewLog, memory)
 	if err != nil {
 		return n, err
 	}

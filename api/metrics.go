@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -10,8 +11,6 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-
-	"github.com/stele-log/stele/internal/engine"
 )
 
 // metrics are the metrics of requests and streams. Those of logs are kept where
@@ -24,7 +23,7 @@ type metrics struct {
 	streamed *prometheus.CounterVec
 }
 
-func newMetrics(e *engine.Engine) *metrics {
+func newMetrics(s *server) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -45,7 +44,11 @@ func newMetrics(e *engine.Engine) *metrics {
 			Help: "Streams of events that have ended, by status: 499 if the client left without ending its stream.",
 		}, []string{"code"}),
 	}
-	m.registry.MustRegister(m.requests, m.inFlight, m.streams, m.streamed, e,
+	claimed := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "stele_http_claimed_bytes",
+		Help: fmt.Sprintf("Memory claimed by bodies, their events and long replies, of at most %d bytes; beyond that, requests are answered with 503.", maxMemory),
+	}, func() float64 { return float64(s.memory.claimed.Load()) })
+	m.registry.MustRegister(m.requests, m.inFlight, m.streams, m.streamed, claimed, s.Engine,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -73,6 +73,8 @@ var statuses = []struct {
 		"a log with this name or this origin exists already; choose another"},
 	{sequencer.ErrBusy, http.StatusServiceUnavailable, again,
 		"the queue of this log is full and nothing was stored; send the events again in a second or so"},
+	{errNoMemory, http.StatusServiceUnavailable, again,
+		"the server holds as much of other requests as it may; try again in a second or so"},
 	{sequencer.ErrNotLeading, http.StatusServiceUnavailable, again,
 		"this server is not writing to the log and nothing was stored; send the events again in a second or so"},
 	{sequencer.ErrUncertain, http.StatusServiceUnavailable, again,

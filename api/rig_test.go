@@ -208,6 +208,7 @@ type appended struct {
 	LeafHash  string `json:"leaf_hash"`
 	Duplicate bool
 	Receipt   string
+	Proof     string // a receipt without the checkpoint, which a batch's reply has once
 	Pending   string
 	Problem   json.RawMessage
 }
@@ -223,14 +224,22 @@ func (r *rig) appended(got reply, status int) (a appended) {
 	return a
 }
 
-// results decodes the reply to a batch.
+// results decodes the reply to a batch, whose proofs become receipts.
 func (r *rig) results(got reply) []appended {
 	r.Helper()
 	if got.status != http.StatusOK {
 		r.Fatalf("status %d, want 200: %s", got.status, got.body)
 	}
-	var b struct{ Results []appended }
+	var b struct {
+		Checkpoint string
+		Results    []appended
+	}
 	r.decode(got.body, &b)
+	for i, a := range b.Results {
+		if a.Proof != "" {
+			b.Results[i].Receipt = a.Proof + b.Checkpoint
+		}
+	}
 	return b.Results
 }
 

@@ -40,8 +40,8 @@ const (
 	// Beyond it nothing more is read, so TCP slows the sender down.
 	maxInFlight = 8
 
-	// busyPause is how long a stream waits for room in the log's queue before it
-	// tries again.
+	// busyPause is how long a stream waits for room in the log's queue, or for memory,
+	// before it tries again.
 	busyPause = 20 * time.Millisecond
 )
 
@@ -59,6 +59,7 @@ const (
 // client leaves instead, the writer fails, closes gone, and the reader follows.
 type stream struct {
 	log      *engine.Log
+	memory   *claim // of buffers, and of groups until they are answered
 	body     *deadlineReader
 	lines    *lineReader
 	groups   chan *group   // read, in order; closed when reading has ended
@@ -77,6 +78,7 @@ type stream struct {
 // so their indexes are adjacent.
 type group struct {
 	items   []event.Item
+	memory  int                // claimed for them, in bytes
 	pending *sequencer.Pending // of those that are events; nil if there are none
 	err     error              // why the events were not taken; it ends the stream
 }
@@ -109,13 +111,18 @@ func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	if err := control.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
+	memory := s.memory.claim()
+	defer memory.release()
+	if err := memory.take(replyBuffer); err != nil {
+		return err
+	}
 	st := &stream{
-		log: l, stopping: s.Stopping, control: control,
+		log: l, memory: memory, stopping: s.Stopping, control: control,
 		body:   &deadlineReader{from: r.Body, control: control},
 		groups: make(chan *group, maxInFlight), gone: make(chan struct{}),
-		out: bufio.NewWriterSize(w, 32<<10), beat: time.NewTicker(heartbeatEvery),
+		out: bufio.NewWriterSize(w, replyBuffer), beat: time.NewTicker(heartbeatEvery),
 	}
-	st.lines = &lineReader{from: st.body}
+	st.lines = &lineReader{from: st.body, memory: memory}
 	defer st.beat.Stop()
 	startStream(w, r)
 	defer s.metrics.streams.Dec()
@@ -184,7 +191,12 @@ func (st *stream) read() {
 				return
 			}
 		}
-		g := &group{items: parseFrom(text, first)}
+		g := &group{memory: memoryOf(text)}
+		if !st.makeRoom(g.memory) {
+			st.end = st.explain(errNoMemory, first)
+			return
+		}
+		g.items = parseFrom(text, first)
 		first += countLines(text)
 		if tooLong, ok := errors.AsType[*event.Error](err); ok {
 			tooLong.Line = first
@@ -202,6 +214,8 @@ func (st *stream) read() {
 			if g.err != nil {
 				return
 			}
+		} else {
+			st.memory.give(g.memory)
 		}
 		if err != nil {
 			st.end = st.explain(err, first)
@@ -220,17 +234,32 @@ func (st *stream) submit(items []event.Item) (*sequencer.Pending, error) {
 	}
 	for {
 		pending, err := st.log.Sequencer.Submit(events)
-		if !errors.Is(err, sequencer.ErrBusy) {
+		if !errors.Is(err, sequencer.ErrBusy) || !st.pause() {
 			return pending, err
 		}
-		select {
-		case <-time.After(busyPause):
-		case <-st.gone:
-			return nil, err
-		case <-st.stopping.Done():
-			return nil, err
+	}
+}
+
+// makeRoom claims memory for a group. While there is none it waits, as submit does for
+// the queue. It reports false if the stream has ended before.
+func (st *stream) makeRoom(n int) bool {
+	for st.memory.take(n) != nil {
+		if !st.pause() {
+			return false
 		}
 	}
+	return true
+}
+
+// pause waits for busyPause, and reports false if the stream has ended before.
+func (st *stream) pause() bool {
+	select {
+	case <-time.After(busyPause):
+		return true
+	case <-st.gone:
+	case <-st.stopping.Done():
+	}
+	return false
 }
 
 var (
@@ -247,6 +276,8 @@ func (st *stream) explain(err error, n int) error {
 		return nil
 	case st.stopping.Err() != nil:
 		return errStopping
+	case errors.Is(err, errNoMemory):
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded) && st.lines.partial():
 		return statusError{http.StatusRequestTimeout, fmt.Sprintf("the rest of line %d has not come within %v", n, maxStall)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -279,6 +310,7 @@ func (st *stream) write() error {
 		if err := st.writeResults(g.items, stored); err != nil {
 			return err
 		}
+		st.memory.give(g.memory)
 	}
 }
 
