@@ -46,6 +46,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/stele-log/stele/internal/engine"
@@ -66,6 +67,12 @@ type Config struct {
 
 	// Version is the server's version as /healthz and /readyz show it.
 	Version string
+
+	// AdminApart is true if /metrics is served by the admin handler only.
+	AdminApart bool
+
+	// Collectors are collected for /metrics, beside what the API and the engine count.
+	Collectors []prometheus.Collector
 
 	// Stopping ends once the server has begun to stop: streams then end, and
 	// waiting for receipts is cut short. If it is nil, that never happens.
@@ -116,24 +123,28 @@ type server struct {
 	decoding chan struct{} // holds a token for each body that is being decoded
 }
 
-// New returns the handler of all paths. The engine need not run yet: until it
-// does, writes are answered with 503.
-func New(cfg Config) http.Handler {
+// New returns the handler of all paths, and one of those that an operator may want
+// apart: /healthz, /readyz and /metrics. The engine need not run yet: until it does,
+// writes are answered with 503.
+func New(cfg Config) (public, admin http.Handler) {
 	if cfg.Stopping == nil {
 		cfg.Stopping = context.Background()
 	}
 	s := &server{Config: cfg, memory: new(budget), decoding: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	s.metrics = newMetrics(s)
-	r := chi.NewRouter()
-	r.Use(s.metrics.observe, s.recover, secure, middleware.GetHead)
-	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
-		s.fail(w, r, statusError{http.StatusNotFound, "there is nothing at this path; /openapi.yaml lists the paths that exist"})
-	})
-	r.MethodNotAllowed(s.methodNotAllowed(r))
+	metrics := promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})
 
+	private := s.router()
+	private.Get("/healthz", s.healthz)
+	private.With(inTime).Get("/readyz", s.readyz)
+	private.Method(http.MethodGet, "/metrics", metrics)
+
+	r := s.router()
 	r.Get("/healthz", s.healthz)
-	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
 	r.Get("/openapi.yaml", s.openAPI)
+	if !cfg.AdminApart {
+		r.Method(http.MethodGet, "/metrics", metrics)
+	}
 	r.Post("/logs/{log}/events", s.withLog(s.appendEvents))
 
 	timed := r.With(inTime)
@@ -148,6 +159,17 @@ func New(cfg Config) http.Handler {
 	timed.Get("/logs/{log}/tile/*", s.withLog(s.getTile))
 	timed.Get("/logs/{log}/proofs/inclusion", s.withLog(s.proveInclusion))
 	timed.Get("/logs/{log}/proofs/consistency", s.withLog(s.proveConsistency))
+	return r, private
+}
+
+// router returns a router without paths, with the middleware of every request.
+func (s *server) router() *chi.Mux {
+	r := chi.NewRouter()
+	r.Use(s.metrics.observe, s.recover, secure, middleware.GetHead)
+	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
+		s.fail(w, r, statusError{http.StatusNotFound, "there is nothing at this path; /openapi.yaml lists the paths that exist"})
+	})
+	r.MethodNotAllowed(s.methodNotAllowed(r))
 	return r
 }
 

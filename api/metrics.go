@@ -50,6 +50,7 @@ func newMetrics(s *server) *metrics {
 	}, func() float64 { return float64(s.memory.claimed.Load()) })
 	m.registry.MustRegister(m.requests, m.inFlight, m.streams, m.streamed, claimed, s.Engine,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(s.Collectors...)
 	return m
 }
 

@@ -88,7 +88,7 @@ func newRig(t testing.TB, s settings) *rig {
 		}
 	}
 	stop, stopping := context.WithCancel(context.Background())
-	handler := api.New(api.Config{
+	handler, _ := api.New(api.Config{
 		Engine: h, Leaves: leaves, Store: s.store, Logger: logger, Stopping: stop, OriginPrefix: "logs.example.com", Version: "test",
 	})
 	listener, err := server.Listen(server.ListenConfig{Address: "127.0.0.1:0", Logger: logger})

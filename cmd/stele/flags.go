@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -264,6 +265,15 @@ func registerListen(flags *pflag.FlagSet, l *server.ListenConfig, address string
 	flags.StringVar(&l.Address, "listen", address, "address to listen on; port 0 takes a free one")
 	flags.StringVar(&l.TLSCert, "tls-cert", "", "certificate chain in PEM to serve HTTPS with; read again when the file changes")
 	flags.StringVar(&l.TLSKey, "tls-key", "", "private key of the certificate, in PEM")
+}
+
+// bind takes the address of a listener, which a flag has given.
+func bind(cfg server.ListenConfig, flag string) (*server.Listener, error) {
+	l, err := server.Listen(cfg)
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		err = fmt.Errorf("%w; choose another address with --%s", err, flag)
+	}
+	return l, err
 }
 
 // logFlags are how a server logs.

@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -39,6 +40,48 @@ func TestTwoServersCannotShareADataFolder(t *testing.T) {
 	_, stderr := run(t, 1, "serve", "--data", dir, "--listen", "127.0.0.1:0")
 	if !strings.Contains(stderr, "another server uses the data folder") {
 		t.Errorf("the second one says %q", stderr)
+	}
+}
+
+// freeAddress returns an address of this machine that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func TestHealthAndMetricsCanBeServedApart(t *testing.T) {
+	t.Parallel()
+	admin := freeAddress(t)
+	s := serve(t, "--admin-listen", admin)
+	for url, want := range map[string]int{
+		"http://" + admin + "/healthz": 200,
+		"http://" + admin + "/readyz":  200,
+		"http://" + admin + "/metrics": 200,
+		"http://" + admin + "/logs":    404,
+		s.url + "/healthz":             200,
+		s.url + "/readyz":              200,
+		s.url + "/metrics":             404,
+	} {
+		resp, err := http.Get(url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("%s: status %d, want %d", url, resp.StatusCode, want)
+		}
+	}
+	if err := s.stop(); err != nil {
+		t.Errorf("the server ended with %v", err)
+	}
+	_, stderr := run(t, 1, "serve", "--data", t.TempDir(), "--listen", "127.0.0.1:0", "--admin-listen", "256.0.0.1:1")
+	if !strings.Contains(stderr, "choose another address with --admin-listen") {
+		t.Errorf("for an address that is none it says %q", stderr)
 	}
 }
 
