@@ -69,6 +69,8 @@ var statuses = []struct {
 }{
 	{engine.ErrUnknown, http.StatusNotFound, 0, ""},
 	{engine.ErrBadName, http.StatusBadRequest, 0, ""},
+	{engine.ErrTooMany, http.StatusForbidden, 0,
+		"this server has as many logs as it may have; its operator decides how many, with --max-logs"},
 	{storage.ErrExists, http.StatusConflict, 0,
 		"a log with this name or this origin exists already; choose another"},
 	{sequencer.ErrBusy, http.StatusServiceUnavailable, again,

@@ -46,6 +46,7 @@ type settings struct {
 	store    storage.Store // by default a new one in SQLite
 	dir      string        // of keys and records, by default a new one
 	maxQueue int
+	maxLogs  int
 	seen     *sightings // takes down each exchange, if not nil
 }
 
@@ -75,7 +76,7 @@ func newRig(t testing.TB, s settings) *rig {
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
 	leaves := leafindex.New()
 	h, err := engine.Open(t.Context(), engine.Config{
-		Store: s.store, Dir: s.dir, Interval: time.Hour, Cache: 1 << 20, MaxQueue: s.maxQueue, Logger: logger,
+		Store: s.store, Dir: s.dir, Interval: time.Hour, Cache: 1 << 20, MaxQueue: s.maxQueue, MaxLogs: s.maxLogs, Logger: logger,
 		Now:       func() time.Time { return time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC) },
 		Followers: []follow.Follower{leaves},
 	})

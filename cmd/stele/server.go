@@ -29,6 +29,7 @@ type serveFlags struct {
 	interval     time.Duration
 	originPrefix string
 	cacheMiB     int
+	maxLogs      int
 	migrateFirst bool
 	now          func() time.Time // the clock of recordedtime; time.Now if nil
 }
@@ -43,6 +44,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	flags.DurationVar(&f.interval, "checkpoint-interval", time.Second, "minimum interval between checkpoints, 100ms or more; a request that waits for a receipt is not delayed by it")
 	flags.StringVar(&f.originPrefix, "origin-prefix", "", "what the origins of new logs begin with, such as the URL they are found at, without scheme (default: the host's name and /logs)")
 	flags.IntVar(&f.cacheMiB, "cache", 64, "MiB of tiles to keep in memory")
+	flags.IntVar(&f.maxLogs, "max-logs", 1000, "number of logs from which on no more are created")
 	flags.BoolVar(&f.migrateFirst, "migrate", true, "bring the database's schema up to date first")
 }
 
@@ -71,6 +73,9 @@ func (f *serveFlags) start(ctx context.Context, logger *slog.Logger) (s *server.
 	if f.cacheMiB < 1 {
 		return nil, nil, fmt.Errorf("--cache must be 1 or more")
 	}
+	if f.maxLogs < 1 {
+		return nil, nil, fmt.Errorf("--max-logs must be 1 or more")
+	}
 	listener, admin, err := f.bind(logger)
 	if err != nil {
 		return nil, nil, err
@@ -83,7 +88,7 @@ func (f *serveFlags) start(ctx context.Context, logger *slog.Logger) (s *server.
 		Store: store, Logger: logger, OriginPrefix: f.prefix(), FirstLog: defaultLog, Version: buildVersion(),
 		Listener: listener, Admin: admin,
 		Engine: engine.Config{
-			Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, Now: f.now,
+			Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, MaxLogs: f.maxLogs, Now: f.now,
 			Witnesses: witnesses, WitnessPool: f.witness.pool(),
 		},
 	})
