@@ -7,14 +7,16 @@
 //
 //	observe   times it, by route and status, and counts clients that leave
 //	recover   turns a panic into a 500
-//	secure    sets the headers that keep browsers from rendering entries
+//	secure    sets the headers that keep browsers from rendering entries; share those
+//	          that let other sites' pages read what proves itself
 //	route     chi; where the database is asked, maxTime bounds the request
 //	withLog   finds the log that the path names
 //	decode    parses path, query, headers and body, within bounds
 //	ask       calls the log's sequencer, publisher, reader or leaf index
 //	encode    writes headers and body; an error becomes a problem document
 //
-// The first three are middleware in this file, and so are routes and withLog.
+// The first three are middleware, in this file and in browsers.go; routes and withLog
+// are in this file.
 // Decode, ask and encode make up a handler, and handlers are in a file for each
 // resource: append.go (a request with events) and stream.go (a stream of them),
 // entries.go (entries and receipts), tiles.go (checkpoint, tiles and bundles),
@@ -152,13 +154,15 @@ func New(cfg Config) (public, admin http.Handler) {
 	timed.Get("/logs", s.listLogs)
 	timed.Post("/logs", s.createLog)
 	timed.Get("/logs/{log}", s.withLog(s.showLog))
-	timed.Get("/logs/{log}/events/{index}", s.withLog(s.getEvent))
-	timed.Get("/logs/{log}/events/{index}/receipt", s.withLog(s.getReceipt))
-	timed.Get("/logs/{log}/checkpoint", s.withLog(s.getCheckpoint))
-	timed.Get("/logs/{log}/checkpoints", s.withLog(s.listCheckpoints))
-	timed.Get("/logs/{log}/tile/*", s.withLog(s.getTile))
-	timed.Get("/logs/{log}/proofs/inclusion", s.withLog(s.proveInclusion))
-	timed.Get("/logs/{log}/proofs/consistency", s.withLog(s.proveConsistency))
+
+	shared := timed.With(share)
+	shared.Get("/logs/{log}/events/{index}", s.withLog(s.getEvent))
+	shared.Get("/logs/{log}/events/{index}/receipt", s.withLog(s.getReceipt))
+	shared.Get("/logs/{log}/checkpoint", s.withLog(s.getCheckpoint))
+	shared.Get("/logs/{log}/checkpoints", s.withLog(s.listCheckpoints))
+	shared.Get("/logs/{log}/tile/*", s.withLog(s.getTile))
+	shared.Get("/logs/{log}/proofs/inclusion", s.withLog(s.proveInclusion))
+	shared.Get("/logs/{log}/proofs/consistency", s.withLog(s.proveConsistency))
 	return r, private
 }
 
@@ -241,16 +245,6 @@ func (s *server) recover(next http.Handler) http.Handler {
 				panic(v)
 			}
 		}()
-		next.ServeHTTP(w, r)
-	})
-}
-
-// secure stops browsers from rendering entries as HTML: senders choose their
-// content, and a page served from here would act for the operator.
-func secure(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		next.ServeHTTP(w, r)
 	})
 }

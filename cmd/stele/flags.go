@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -129,6 +130,24 @@ func lockDir(dir string) (unlock func(), err error) {
 		return nil, fmt.Errorf("lock data folder: %w", err)
 	}
 	return unlock, nil
+}
+
+// warnOfOthers logs a warning for each key file, in a data folder or by itself, that
+// other users can read, and for a data folder to which all can write.
+func warnOfOthers(logger *slog.Logger, dir string, key string) {
+	keys := []string{key}
+	for _, pattern := range []string{"*.key", "logs/*/*.key"} {
+		found, _ := fs.Glob(os.DirFS(dir), pattern) // the patterns are not malformed
+		for _, name := range found {
+			keys = append(keys, filepath.Join(dir, name))
+		}
+	}
+	for _, key := range durable.KeysOpenToOthers(keys...) {
+		logger.Warn("other users can read this key: take their permissions away with chmod 600", "file", key)
+	}
+	if durable.WritableByAll(dir) {
+		logger.Warn("every user can write to the data folder, and so replace keys and records: take that away with chmod o-w", "folder", dir)
+	}
 }
 
 // trustFlags are what a verifier trusts: all of it comes from outside the log.

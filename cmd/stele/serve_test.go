@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"encoding/json"
+	"errors"
 	"net"
 	"net/http"
 	"os"
@@ -29,6 +30,48 @@ func TestServeWithoutFlagsKeepsEverythingInOneFolder(t *testing.T) {
 			t.Error(err)
 		} else if info.Mode().Perm() != 0o600 {
 			t.Errorf("%s has mode %v: others can read it", name, info.Mode())
+		}
+	}
+}
+
+func TestServeWarnsOfWhatOtherUsersCanReach(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := serve(t, "--data", dir)
+	if err := s.stop(); err != nil || strings.Contains(s.errs.String(), "WARN") {
+		t.Fatalf("a new server ended with %v:\n%s", err, s.errs.String())
+	}
+	key := filepath.Join(dir, "logs", "default", "ed25519.key")
+	if err := errors.Join(os.Chmod(key, 0o644), os.Chmod(dir, 0o777)); err != nil {
+		t.Fatal(err)
+	}
+	s = serve(t, "--data", dir)
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"can read this key", key, "can write to the data folder"} {
+		if !strings.Contains(s.errs.String(), want) {
+			t.Errorf("it does not say %q:\n%s", want, s.errs.String())
+		}
+	}
+}
+
+func TestServeOnLoopbackAnswersForItsOwnNamesOnly(t *testing.T) {
+	t.Parallel()
+	s := serve(t, "--origin-prefix", "logs.example.com/audit")
+	for host, want := range map[string]int{"localhost": 200, "logs.example.com": 200, "attacker.example": 421} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", s.url+"/logs", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("host %s: status %d, want %d", host, resp.StatusCode, want)
 		}
 	}
 }

@@ -117,6 +117,7 @@ func (f *serveFlags) openStore(ctx context.Context, logger *slog.Logger) (store 
 	if err := f.makeDataDir(); err != nil {
 		return nil, nil, err
 	}
+	warnOfOthers(logger, f.data, f.listen.TLSKey)
 	unlock, err := lockDir(f.data)
 	if err != nil {
 		return nil, nil, err

@@ -83,6 +83,7 @@ func (f *witnessServeFlags) run(cmd *cobra.Command) (err error) {
 	if err := f.makeDataDir(); err != nil {
 		return err
 	}
+	warnOfOthers(logger, f.data, f.listen.TLSKey)
 	unlock, err := lockDir(f.data)
 	if err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -114,6 +115,14 @@ func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
 		OriginPrefix: cfg.OriginPrefix, Version: cfg.Version,
 		AdminApart: s.admin != nil, Collectors: []prometheus.Collector{s.listener},
 	})
+	host, _, _ := strings.Cut(cfg.OriginPrefix, "/")
+	host, _, _ = strings.Cut(strings.ToLower(host), ":")
+	if s.listener.Loopback() {
+		s.handler = api.OnlyFor([]string{host}, s.handler)
+	}
+	if s.admin != nil && s.admin.Loopback() {
+		s.private = api.OnlyFor([]string{host}, s.private)
+	}
 	logs, stopLogs := context.WithCancel(context.Background())
 	s.stopLogs = stopLogs
 	go limitMemory(logs)
