@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -33,8 +34,8 @@ const (
 // readBody reads the body of a request to its end, and undoes its Content-Encoding.
 // Neither what is sent nor what it decodes to may be larger than limit, in bytes: the
 // error is then a [*http.MaxBytesError]. It is errNoMemory if there is no room for the
-// body, and a bad request if the body breaks off, stalls, or is not in its encoding. The
-// buffer, which the claim covers, is released by the caller.
+// body, and otherwise a statusError. The buffer, which the claim covers, is released by
+// the caller.
 func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, memory *claim) (*[]byte, error) {
 	coding, err := contentCoding(w, r, bodyCodings)
 	if err != nil {
@@ -43,10 +44,7 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, m
 	body := &timedBody{http.MaxBytesReader(w, r.Body, limit), http.NewResponseController(w), time.Now()}
 	sent, err := readAll(body, min(r.ContentLength, limit), memory)
 	if err != nil {
-		if _, tooLarge := errors.AsType[*http.MaxBytesError](err); !tooLarge && !errors.Is(err, errNoMemory) {
-			err = badRequest("the body ended early: " + err.Error())
-		}
-		return nil, err
+		return nil, bodyError(err)
 	}
 	if coding == "identity" {
 		return sent, nil
@@ -54,6 +52,19 @@ func (s *server) readBody(w http.ResponseWriter, r *http.Request, limit int64, m
 	defer memory.give(cap(*sent))
 	defer release(sent)
 	return s.decode(*sent, coding, limit, memory)
+}
+
+// bodyError returns what an error in reading a body means.
+func bodyError(err error) error {
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case tooLarge, errors.Is(err, errNoMemory):
+		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return statusError{http.StatusRequestTimeout,
+			fmt.Sprintf("the body has not come within %v, or nothing of it for %v", maxBodyTime, maxStall)}
+	}
+	return badRequest("the body ended early: " + err.Error())
 }
 
 // contentCoding returns the Content-Encoding of a body, "identity" if it has none.

@@ -153,13 +153,21 @@ func invalidEvent(e *event.Error) problem {
 	return p
 }
 
-// fail answers a request with an error. It logs those that an operator should look
-// into, and answers nothing if the client has left.
+// fail answers a request with an error, unless the client has left in the middle of a
+// reply. It logs those that an operator should look into.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p, known := problemOf(err)
-	if errors.Is(err, errClientLeft) || errors.Is(r.Context().Err(), context.Canceled) {
+	if errors.Is(err, errClientLeft) {
 		noteClientLeft(w)
 		return
+	}
+	if errors.Is(r.Context().Err(), context.Canceled) && (!known || errors.Is(err, context.Canceled)) {
+		// The client may only have closed its own side of the connection. Without a
+		// reply net/http would send it an empty 200.
+		defer noteClientLeft(w)
+		err = badRequest("the connection was closed for sending before the request was answered; " +
+			"send it again, and keep the connection open until it is")
+		p, known = problemOf(err)
 	}
 	if !known || p.Status == http.StatusInternalServerError {
 		s.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
