@@ -5,7 +5,8 @@
 //
 // A request walks through
 //
-//	observe   times it, by route and status, and counts clients that leave
+//	observe   times it, by route and status, counts clients that leave, and logs it
+//	          at debug
 //	recover   turns a panic into a 500
 //	secure    sets the headers that keep browsers from rendering entries; share those
 //	          that let other sites' pages read what proves itself
@@ -126,7 +127,8 @@ type server struct {
 }
 
 // New returns the handler of all paths, and one of those that an operator may want
-// apart: /healthz, /readyz and /metrics. The engine need not run yet: until it does,
+// apart: /healthz, /readyz, which there names files and addresses, and /metrics. The
+// engine need not run yet: until it does,
 // writes are answered with 503.
 func New(cfg Config) (public, admin http.Handler) {
 	if cfg.Stopping == nil {
@@ -138,7 +140,7 @@ func New(cfg Config) (public, admin http.Handler) {
 
 	private := s.router()
 	private.Get("/healthz", s.healthz)
-	private.With(inTime).Get("/readyz", s.readyz)
+	private.With(inTime).Get("/readyz", s.readyz(error.Error))
 	private.Method(http.MethodGet, "/metrics", metrics)
 
 	r := s.router()
@@ -150,7 +152,7 @@ func New(cfg Config) (public, admin http.Handler) {
 	r.Post("/logs/{log}/events", s.withLog(s.appendEvents))
 
 	timed := r.With(inTime)
-	timed.Get("/readyz", s.readyz)
+	timed.Get("/readyz", s.readyz(publicText))
 	timed.Get("/logs", s.listLogs)
 	timed.Post("/logs", s.createLog)
 	timed.Get("/logs/{log}", s.withLog(s.showLog))
@@ -169,7 +171,7 @@ func New(cfg Config) (public, admin http.Handler) {
 // router returns a router without paths, with the middleware of every request.
 func (s *server) router() *chi.Mux {
 	r := chi.NewRouter()
-	r.Use(s.metrics.observe, s.recover, secure, middleware.GetHead)
+	r.Use(s.observe, s.recover, secure, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, statusError{http.StatusNotFound, "there is nothing at this path; /openapi.yaml lists the paths that exist"})
 	})

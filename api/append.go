@@ -128,7 +128,7 @@ func (s *server) waiting(ctx context.Context, wait time.Duration) (context.Conte
 // whyPending explains a receipt that is missing although it was waited for.
 func whyPending(l *engine.Log, err error) string {
 	if stalled := l.Publisher.Stalled(); stalled != nil && errors.Is(err, context.DeadlineExceeded) {
-		return "the event is stored; ask for the receipt later, once enough witnesses have cosigned: " + stalled.Error()
+		return "the event is stored; ask for the receipt later, once enough witnesses have cosigned: " + publicText(stalled)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "the event is stored; no checkpoint covers it yet, ask for the receipt later"

@@ -89,7 +89,7 @@ func (s *server) covering(ctx context.Context, l *engine.Log, index uint64, wait
 	}
 	if stalled := l.Publisher.Stalled(); wait == 0 && stalled != nil {
 		return nil, statusError{http.StatusNotFound, fmt.Sprintf("entry %d is stored, but no checkpoint that "+
-			"enough witnesses have cosigned covers it yet; ask again later: %v", index, stalled)}
+			"enough witnesses have cosigned covers it yet; ask again later: %s", index, publicText(stalled))}
 	}
 	if wait == 0 {
 		return nil, statusError{http.StatusNotFound, fmt.Sprintf(

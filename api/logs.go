@@ -71,7 +71,7 @@ func describe(r *http.Request, l *engine.Log) (logInfo, error) {
 		info.VKey = l.VKeys[0]
 	}
 	if l.Broken != nil {
-		info.Problem = l.Broken.Error()
+		info.Problem = publicText(brokenError{l.Broken})
 		return info, nil
 	}
 	head, err := l.Stored.Head(r.Context())
@@ -83,7 +83,7 @@ func describe(r *http.Request, l *engine.Log) (logInfo, error) {
 		info.Published = published.Size
 	}
 	if err := cmp.Or(l.Publisher.Refusal(), l.Publisher.Stalled()); err != nil {
-		info.Problem = err.Error()
+		info.Problem = publicText(err)
 	}
 	return info, nil
 }

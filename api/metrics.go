@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -57,22 +58,27 @@ func newMetrics(s *server) *metrics {
 // observe times requests by the route that answers them, of which there are few,
 // not by path. Streams are counted apart: their duration is the client's choice
 // and would drown the times of the others.
-func (m *metrics) observe(next http.Handler) http.Handler {
+func (s *server) observe(next http.Handler) http.Handler {
+	m := s.metrics
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		m.inFlight.Inc()
 		defer m.inFlight.Dec()
 		ww := &statusWriter{ResponseWriter: w}
 		next.ServeHTTP(ww, r)
-		if errors.Is(r.Context().Err(), context.Canceled) {
+		if errors.Is(r.Context().Err(), context.Canceled) && ww.status < 400 {
 			ww.status = statusClientLeft
+		}
+		elapsed := time.Since(start)
+		if s.Logger.Enabled(r.Context(), slog.LevelDebug) {
+			s.Logger.Debug("request", "method", r.Method, "path", r.URL.Path, "status", ww.status, "elapsed", elapsed, "from", r.RemoteAddr)
 		}
 		if ww.Header().Get("Content-Type") == linesType {
 			m.streamed.WithLabelValues(strconv.Itoa(ww.status)).Inc()
 			return
 		}
 		route := chi.RouteContext(r.Context()).RoutePattern()
-		m.requests.WithLabelValues(methodLabel(r.Method), route, strconv.Itoa(ww.status)).Observe(time.Since(start).Seconds())
+		m.requests.WithLabelValues(methodLabel(r.Method), route, strconv.Itoa(ww.status)).Observe(elapsed.Seconds())
 	})
 }
 

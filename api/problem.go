@@ -14,6 +14,7 @@ import (
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/pkg/event"
+	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/storage"
 )
 
@@ -53,6 +54,31 @@ func badRequest(detail string) error { return statusError{http.StatusBadRequest,
 
 // A brokenError is the reason why the server could not open the log.
 type brokenError struct{ error }
+
+func (e brokenError) Unwrap() error { return e.error }
+
+// A waitingError is the reason why a log's newest checkpoint is not cosigned.
+type waitingError struct{ error }
+
+func (e waitingError) Error() string { return "waiting for witnesses: " + e.error.Error() }
+func (e waitingError) Unwrap() error { return e.error }
+
+// publicText returns the text of an error for whoever asks. Paths of files, and
+// addresses of the database and of witnesses, are for the operator, who finds them in
+// the server's output.
+func publicText(err error) string {
+	if _, ok := errors.AsType[brokenError](err); ok {
+		return "the log cannot be opened; the cause is in the server's output"
+	}
+	missing, ok := errors.AsType[*policy.QuorumError](err)
+	if !ok {
+		return err.Error()
+	}
+	if _, ok := errors.AsType[waitingError](err); ok {
+		return waitingError{missing}.Error()
+	}
+	return missing.Error()
+}
 
 // again is the usual Retry-After: queues empty and leases change hands within
 // about a second.
@@ -116,7 +142,7 @@ func problemOf(err error) (p problem, ok bool) {
 		p.Status = http.StatusRequestEntityTooLarge
 		p.Detail = "the body is larger than " + strconv.FormatInt(tooLarge.Limit, 10) + " bytes; send it in parts"
 	case errors.As(err, &refused), errors.As(err, &broken):
-		p.Status = http.StatusServiceUnavailable
+		p.Status, p.Detail = http.StatusServiceUnavailable, publicText(err)
 	default:
 		for _, s := range statuses {
 			if errors.Is(err, s.err) {

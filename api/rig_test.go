@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,6 +60,7 @@ type rig struct {
 	log     string // url of the log "default"
 	client  *http.Client
 	handler http.Handler
+	admin   http.Handler
 	engine  *engine.Engine
 	dir     string
 	stop    func() // stops the server, and waits
@@ -89,7 +91,7 @@ func newRig(t testing.TB, s settings) *rig {
 		}
 	}
 	stop, stopping := context.WithCancel(context.Background())
-	handler, _ := api.New(api.Config{
+	handler, admin := api.New(api.Config{
 		Engine: h, Leaves: leaves, Store: s.store, Logger: logger, Stopping: stop, OriginPrefix: "logs.example.com", Version: "test",
 	})
 	listener, err := server.Listen(server.ListenConfig{Address: "127.0.0.1:0", Logger: logger})
@@ -101,7 +103,7 @@ func newRig(t testing.TB, s settings) *rig {
 	go func() { served <- listener.Run(serving, handler, stopping) }()
 	url := listener.URL()
 	transport := &http.Transport{DisableCompression: true}
-	r := &rig{TB: t, url: url, log: url + "/logs/default", handler: handler, engine: h, dir: s.dir,
+	r := &rig{TB: t, url: url, log: url + "/logs/default", handler: handler, admin: admin, engine: h, dir: s.dir,
 		client: &http.Client{Transport: checked{t, transport, s.seen}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.Start(ctx)
@@ -189,6 +191,14 @@ func (r *rig) get(path string) []byte {
 		r.Fatalf("GET %s: %d: %s", path, got.status, got.body)
 	}
 	return got.body
+}
+
+// ready returns the status and the body of /readyz as the operator gets them.
+func (r *rig) ready() (int, string) {
+	r.Helper()
+	w := httptest.NewRecorder()
+	r.admin.ServeHTTP(w, httptest.NewRequestWithContext(r.Context(), "GET", "/readyz", nil))
+	return w.Code, w.Body.String()
 }
 
 // post sends JSON, or lines of it.

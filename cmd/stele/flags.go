@@ -307,7 +307,7 @@ func (f *logFlags) register(cmd *cobra.Command) {
 }
 
 func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
-	o := &slog.HandlerOptions{Level: f.level}
+	o := &slog.HandlerOptions{Level: f.level, ReplaceAttr: withUnit}
 	switch f.format {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, o)), nil
@@ -315,6 +315,15 @@ func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, o)), nil
 	}
 	return nil, fmt.Errorf("--log-format must be text or json, not %q", f.format)
+}
+
+// withUnit has durations printed like "1.5s" in JSON too, where they would be
+// nanoseconds.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // clientFlags are which server to talk to, and how to print its answers.

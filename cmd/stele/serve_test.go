@@ -1,12 +1,14 @@
 package main_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -151,6 +153,49 @@ func TestReadyLineAsJSON(t *testing.T) {
 		t.Fatalf("readyz: %v, %v", resp, err)
 	}
 	resp.Body.Close()
+}
+
+func TestRequestsAndCheckpointsAreLoggedAtDebug(t *testing.T) {
+	t.Parallel()
+	for _, level := range []string{"info", "debug"} {
+		s := serve(t, "--log-level", level)
+		for range 3 {
+			if _, err := newClient(t, s).WithReceipts().Append(t.Context(), client.Event{Type: "hello"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := s.stop(); err != nil {
+			t.Fatal(err)
+		}
+		for msg, want := range map[string]int{`msg=request method=POST path=/logs/default/events status=200 elapsed=`: 3, `msg="checkpoint published"`: 3} {
+			if level == "info" {
+				want = 0
+			}
+			if n := strings.Count(s.errs.String(), msg); n < want || want == 0 && n > 0 {
+				t.Errorf("at %s there are %d lines with %s, want %d:\n%s", level, n, msg, want, s.errs.String())
+			}
+		}
+	}
+}
+
+func TestTimesInTheLogHaveAUnit(t *testing.T) {
+	t.Parallel()
+	cmd := stele(t, "serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--log-level", "debug", "--data", t.TempDir())
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_, _ = out.Read(make([]byte, 1000)) // until it is ready
+	_ = cmd.Process.Signal(syscall.SIGTERM)
+	_ = cmd.Wait()
+	if !regexp.MustCompile(`"msg":"checkpoint published".*"elapsed":"[0-9.]+(µs|ms|s)"`).Match(errs.Bytes()) {
+		t.Errorf("no time with a unit:\n%s", errs.String())
+	}
 }
 
 func TestDemoVerifiesItsReceipts(t *testing.T) {

@@ -85,7 +85,7 @@ func (f *serveFlags) start(ctx context.Context, logger *slog.Logger) (s *server.
 		return nil, nil, errors.Join(err, listener.Close(), admin.Close())
 	}
 	s, err = server.Start(ctx, server.Config{
-		Store: store, Logger: logger, OriginPrefix: f.prefix(), FirstLog: defaultLog, Version: buildVersion(),
+		Store: store, Logger: logger, OriginPrefix: f.prefix(), FirstLog: defaultLog, Build: thisBuild(),
 		Listener: listener, Admin: admin,
 		Engine: engine.Config{
 			Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, MaxLogs: f.maxLogs, Now: f.now,

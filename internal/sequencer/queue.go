@@ -3,6 +3,7 @@ package sequencer
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/stele-log/stele/pkg/event"
 )
@@ -16,6 +17,7 @@ type request struct {
 	results []Result
 	err     error
 	done    chan struct{}
+	since   time.Time // when it was put into the queue
 }
 
 // A queue holds requests until they are built into batches, up to a number of
@@ -28,9 +30,9 @@ type queue struct {
 
 	mu       sync.Mutex
 	requests []*request
-	events   int // of requests
-	bytes    int // of requests
-	inFlight int // batches taken and not done
+	events   int         // of requests
+	bytes    int         // of requests
+	inFlight []time.Time // of each batch taken and not done, since when its first request has waited
 	opened   bool
 }
 
@@ -46,7 +48,7 @@ func newQueue(maxBytes int) queue {
 // open lets requests in. No batch is in flight yet.
 func (q *queue) open() {
 	q.mu.Lock()
-	q.opened, q.inFlight = true, 0
+	q.opened, q.inFlight = true, nil
 	q.mu.Unlock()
 }
 
@@ -61,7 +63,7 @@ func (q *queue) close() {
 // done takes a batch out of flight, so that the next may be taken.
 func (q *queue) done() {
 	q.mu.Lock()
-	q.inFlight--
+	q.inFlight = q.inFlight[1:]
 	q.mu.Unlock()
 	q.signal()
 }
@@ -77,6 +79,20 @@ func (q *queue) waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.bytes
+}
+
+// oldest returns for how long the oldest request that is not answered has waited; 0 if
+// there is none.
+func (q *queue) oldest() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case len(q.inFlight) > 0:
+		return time.Since(q.inFlight[0])
+	case len(q.requests) > 0:
+		return time.Since(q.requests[0].since)
+	}
+	return 0
 }
 
 // signal makes take look at the queue, now or when it is next called.
@@ -98,6 +114,7 @@ func (q *queue) put(r *request) error {
 	if len(q.requests) > 0 && q.bytes+r.bytes > q.max {
 		return ErrBusy
 	}
+	r.since = time.Now()
 	q.requests = append(q.requests, r)
 	q.events += len(r.events)
 	q.bytes += r.bytes
@@ -109,7 +126,7 @@ func (q *queue) put(r *request) error {
 
 // holdsBack reports whether the requests are left to wait for the batch in
 // flight. A closed queue holds nothing back: it is being emptied.
-func (q *queue) holdsBack() bool { return q.opened && q.inFlight > 0 && q.events < minAhead }
+func (q *queue) holdsBack() bool { return q.opened && len(q.inFlight) > 0 && q.events < minAhead }
 
 // take waits for requests and returns those at the front, whole, until they
 // hold about maxEvents events; they are in flight until done is called. It
@@ -145,7 +162,7 @@ func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 	q.requests = q.requests[n:]
 	q.events -= events
 	if n > 0 {
-		q.inFlight++
+		q.inFlight = append(q.inFlight, taken[0].since)
 	}
 	if len(q.requests) > 0 || !q.opened {
 		q.signal()
@@ -157,7 +174,7 @@ func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 func (q *queue) fail(err error) {
 	q.mu.Lock()
 	taken := q.requests
-	q.requests, q.events, q.bytes, q.opened = nil, 0, 0, false
+	q.requests, q.events, q.bytes, q.inFlight, q.opened = nil, 0, 0, nil, false
 	q.mu.Unlock()
 	failAll(taken, err)
 }

@@ -111,7 +111,7 @@ type Sequencer struct {
 
 // Stats are counters of a Sequencer since it was made.
 type Stats struct {
-	Entries, Duplicates, Conflicts, Commits, Failures atomic.Uint64
+	Entries, Bytes, Duplicates, Conflicts, Commits, Failures atomic.Uint64 // Bytes of compressed entries
 }
 
 // New returns a Sequencer that accepts events once it runs and holds the lease.
@@ -292,6 +292,7 @@ func (s *Sequencer) commit(ctx context.Context, cancel context.CancelCauseFunc, 
 		if len(next.Chunks) > 0 {
 			s.stats.Commits.Add(1)
 			s.stats.Entries.Add(next.Head.Size - next.Base)
+			s.stats.Bytes.Add(next.bytes())
 			s.cfg.Committed(next.Head)
 		}
 		b.committed(next)

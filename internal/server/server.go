@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stele-log/stele/api"
+	"github.com/stele-log/stele/internal/buildinfo"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/follow"
 	"github.com/stele-log/stele/internal/follow/leafindex"
@@ -50,7 +51,7 @@ type Config struct {
 	// FirstLog is the name of the log to create if the store has none.
 	FirstLog string
 
-	Version string // shown by /healthz
+	Build buildinfo.Info // shown by /healthz, its version, and /metrics
 }
 
 // A Server has logs that run and an address that it has bound.
@@ -112,8 +113,8 @@ func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
 	s.stopping = stop
 	s.handler, s.private = api.New(api.Config{
 		Engine: s.engine, Leaves: leaves, Store: cfg.Store, Logger: s.logger, Stopping: stopping,
-		OriginPrefix: cfg.OriginPrefix, Version: cfg.Version,
-		AdminApart: s.admin != nil, Collectors: []prometheus.Collector{s.listener},
+		OriginPrefix: cfg.OriginPrefix, Version: cfg.Build.Version,
+		AdminApart: s.admin != nil, Collectors: collectors(cfg),
 	})
 	host, _, _ := strings.Cut(cfg.OriginPrefix, "/")
 	host, _, _ = strings.Cut(strings.ToLower(host), ":")
@@ -127,6 +128,15 @@ func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
 	s.stopLogs = stopLogs
 	go limitMemory(logs)
 	s.engine.Start(logs)
+}
+
+// collectors returns what is collected for metrics beside the API and the engine.
+func collectors(cfg Config) []prometheus.Collector {
+	all := []prometheus.Collector{cfg.Build.Metric(), cfg.Listener}
+	if c, ok := cfg.Store.(prometheus.Collector); ok {
+		all = append(all, c)
+	}
+	return all
 }
 
 // URL returns the server's base URL.
