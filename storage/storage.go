@@ -89,6 +89,9 @@ type Store interface {
 	// Ping returns an error if the database does not answer.
 	Ping(ctx context.Context) error
 
+	// Connections counts the connections to the database.
+	Connections() Connections
+
 	// Close waits for what is under way and releases the database.
 	Close() error
 }

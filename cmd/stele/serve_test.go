@@ -121,6 +121,13 @@ func TestHealthAndMetricsCanBeServedApart(t *testing.T) {
 			t.Errorf("%s: status %d, want %d", url, resp.StatusCode, want)
 		}
 	}
+	metrics := get(t, "http://"+admin+"/metrics")
+	for _, want := range []string{`stele_build_info{commit=`, `stele_database_connections{state="in_use"}`, "stele_http_connections ",
+		`stele_log_tree_size{log="default"} 0`, `stele_log_stored_bytes_total{log="default"} 0`, `stele_log_oldest_append_seconds{log="default"} 0`} {
+		if !strings.Contains(metrics, "\n"+want) {
+			t.Errorf("the metrics do not have %s", want)
+		}
+	}
 	if err := s.stop(); err != nil {
 		t.Errorf("the server ended with %v", err)
 	}

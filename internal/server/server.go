@@ -114,7 +114,7 @@ func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
 	s.handler, s.private = api.New(api.Config{
 		Engine: s.engine, Leaves: leaves, Store: cfg.Store, Logger: s.logger, Stopping: stopping,
 		OriginPrefix: cfg.OriginPrefix, Version: cfg.Build.Version,
-		AdminApart: s.admin != nil, Collectors: collectors(cfg),
+		AdminApart: s.admin != nil, Collectors: []prometheus.Collector{cfg.Build.Metric(), s.listener, databaseCollector{cfg.Store}},
 	})
 	host, _, _ := strings.Cut(cfg.OriginPrefix, "/")
 	host, _, _ = strings.Cut(strings.ToLower(host), ":")
@@ -128,15 +128,6 @@ func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
 	s.stopLogs = stopLogs
 	go limitMemory(logs)
 	s.engine.Start(logs)
-}
-
-// collectors returns what is collected for metrics beside the API and the engine.
-func collectors(cfg Config) []prometheus.Collector {
-	all := []prometheus.Collector{cfg.Build.Metric(), cfg.Listener}
-	if c, ok := cfg.Store.(prometheus.Collector); ok {
-		all = append(all, c)
-	}
-	return all
 }
 
 // URL returns the server's base URL.
