@@ -70,6 +70,11 @@ var (
 	// ErrLeased means that another sequencer, alive, holds the log.
 	ErrLeased = errors.New("another server is writing to this log")
 
+	// ErrUnavailable means that the database could not be asked, or that its answer
+	// was lost: it is away, or stopping, or it has no connection, memory or disk left.
+	// Another attempt may succeed.
+	ErrUnavailable = errors.New("the database is not available")
+
 	// ErrDamaged means that what the database holds cannot be what was stored.
 	ErrDamaged = errors.New("stored data is damaged")
 )

@@ -70,6 +70,7 @@ type Server struct {
 // Start opens the logs in the store, creating the first if there is none, and runs
 // them. Run must follow: it answers requests, and ends what Start has begun.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
+	cfg.Logger = slog.New(newAbsenceHandler(cfg.Logger.Handler()))
 	cfg.Engine.Store, cfg.Engine.Logger = cfg.Store, cfg.Logger
 	if cfg.Engine.Now == nil {
 		cfg.Engine.Now = time.Now
