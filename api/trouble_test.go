@@ -27,7 +27,7 @@ func TestABrokenLogDoesNotKeepOthersFromWorking(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.stop()
-		if err := os.WriteFile(filepath.Join(r.dir, "logs", "doors", "ed25519.key"), []byte("not a key"), 0o600); err != nil {
+		if err := os.WriteFile(keyOf(r.dir, "doors"), []byte("not a key"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 
@@ -41,16 +41,44 @@ func TestABrokenLogDoesNotKeepOthersFromWorking(t *testing.T) {
 		if got := r.post("/logs/doors/events", `{"type":"a"}`); got.status != 503 {
 			t.Errorf("status %d, want 503: %s", got.status, got.body)
 		}
-		for _, path := range []string{"/logs", "/readyz"} {
-			if got := r.get(path); !strings.Contains(string(got), "ed25519.key") {
-				t.Errorf("%s does not say what is wrong: %s", path, got)
+		// What is wrong the operator finds out; others, that something is.
+		for path, status := range map[string]int{"/logs": 200, "/readyz": 200, "/readyz?log=doors": 503,
+			"/readyz?log=default": 200, "/logs/doors/events/0": 503} {
+			got := r.do("GET", path, "")
+			if said := strings.Contains(string(got.body), "cannot be opened"); got.status != status || said != (path != "/readyz?log=default") ||
+				strings.Contains(string(got.body), r.dir) || strings.Contains(string(got.body), ".key") {
+				t.Errorf("%s: status %d, want %d: %s", path, got.status, status, got.body)
 			}
+		}
+		if status, body := r.ready(); status != 200 || !strings.Contains(body, keyOf(r.dir, "doors")) {
+			t.Errorf("the operator is not told what is wrong: %d: %s", status, body)
 		}
 		if got := r.get("/metrics"); !strings.Contains(string(got), `stele_log_broken{log="doors"} 1`) {
 			t.Error("the metrics do not say that the log is broken")
 		}
 		r.appended(r.post("/logs/default/events?wait=published", `{"type":"a"}`), 201)
 	})
+}
+
+func keyOf(dir, name string) string { return filepath.Join(dir, "logs", name, "ed25519.key") }
+
+func TestAServerThatCanWriteToNoLogIsNotReady(t *testing.T) {
+	t.Parallel()
+	store := dbtest.SQLite(t)()
+	r := newRig(t, settings{store: store})
+	standby := newRig(t, settings{store: store, dir: r.dir})
+	if got := standby.do("GET", "/readyz", ""); got.status != 503 || !strings.Contains(string(got.body), "not writing to the log") {
+		t.Errorf("while another server writes: status %d: %s", got.status, got.body)
+	}
+	standby.stop()
+	r.stop()
+	if err := os.WriteFile(keyOf(r.dir, "default"), []byte("not a key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = newRig(t, settings{store: store, dir: r.dir})
+	if got := r.do("GET", "/readyz", ""); got.status != 503 || !strings.Contains(string(got.body), `"default":`) {
+		t.Errorf("without a key: status %d: %s", got.status, got.body)
+	}
 }
 
 func TestReadyzSaysThatTheDatabaseIsGone(t *testing.T) {
@@ -135,8 +163,8 @@ func TestADatabaseThatWasRolledBackIsNeitherSignedNorWritten(t *testing.T) {
 		t.Errorf("the log has %d entries, want the 3 that were there", size)
 	}
 	for _, path := range []string{"/logs/default", "/logs", "/readyz"} {
-		if body := r.get(path); !strings.Contains(string(body), "rolled back") {
-			t.Errorf("%s does not say why nothing is signed: %s", path, body)
+		if got := r.do("GET", path, ""); !strings.Contains(string(got.body), "rolled back") {
+			t.Errorf("%s does not say why nothing is signed: %s", path, got.body)
 		}
 	}
 	if got := string(r.get("/metrics")); !strings.Contains(got, `stele_log_signing_refused{log="default"} 1`) ||

@@ -70,6 +70,11 @@ var (
 	// ErrLeased means that another sequencer, alive, holds the log.
 	ErrLeased = errors.New("another server is writing to this log")
 
+	// ErrUnavailable means that the database could not be asked, or that its answer
+	// was lost: it is away, or stopping, or it has no connection, memory or disk left.
+	// Another attempt may succeed.
+	ErrUnavailable = errors.New("the database is not available")
+
 	// ErrDamaged means that what the database holds cannot be what was stored.
 	ErrDamaged = errors.New("stored data is damaged")
 )
@@ -95,6 +100,9 @@ type Store interface {
 
 	// Ping returns an error if the database does not answer.
 	Ping(ctx context.Context) error
+
+	// Connections counts the connections to the database.
+	Connections() Connections
 
 	// Close waits for what is under way and releases the database.
 	Close() error

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -128,6 +130,24 @@ func lockDir(dir string) (unlock func(), err error) {
 		return nil, fmt.Errorf("lock data folder: %w", err)
 	}
 	return unlock, nil
+}
+
+// warnOfOthers logs a warning for each key file, in a data folder or by itself, that
+// other users can read, and for a data folder to which all can write.
+func warnOfOthers(logger *slog.Logger, dir string, key string) {
+	keys := []string{key}
+	for _, pattern := range []string{"*.key", "logs/*/*.key"} {
+		found, _ := fs.Glob(os.DirFS(dir), pattern) // the patterns are not malformed
+		for _, name := range found {
+			keys = append(keys, filepath.Join(dir, name))
+		}
+	}
+	for _, key := range durable.KeysOpenToOthers(keys...) {
+		logger.Warn("other users can read this key: take their permissions away with chmod 600", "file", key)
+	}
+	if durable.WritableByAll(dir) {
+		logger.Warn("every user can write to the data folder, and so replace keys and records: take that away with chmod o-w", "folder", dir)
+	}
 }
 
 // trustFlags are what a verifier trusts: all of it comes from outside the log.
@@ -281,6 +301,15 @@ func registerListen(flags *pflag.FlagSet, l *server.ListenConfig, address string
 	flags.StringVar(&l.TLSKey, "tls-key", "", "private key of the certificate, in PEM")
 }
 
+// bind takes the address of a listener, which a flag has given.
+func bind(cfg server.ListenConfig, flag string) (*server.Listener, error) {
+	l, err := server.Listen(cfg)
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		err = fmt.Errorf("%w; choose another address with --%s", err, flag)
+	}
+	return l, err
+}
+
 // logFlags are how a server logs.
 type logFlags struct {
 	format string
@@ -293,7 +322,7 @@ func (f *logFlags) register(cmd *cobra.Command) {
 }
 
 func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
-	o := &slog.HandlerOptions{Level: f.level}
+	o := &slog.HandlerOptions{Level: f.level, ReplaceAttr: withUnit}
 	switch f.format {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, o)), nil
@@ -301,6 +330,15 @@ func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, o)), nil
 	}
 	return nil, fmt.Errorf("--log-format must be text or json, not %q", f.format)
+}
+
+// withUnit has durations printed like "1.5s" in JSON too, where they would be
+// nanoseconds.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // clientFlags are which server to talk to, and how to print its answers.

@@ -14,7 +14,9 @@
 // Invariants:
 //   - a log's keys exist on disk before the log does in the database, and are
 //     never replaced for a log that exists;
-//   - a log that cannot be opened does not keep the others from running.
+//   - a log that cannot be opened does not keep the others from running;
+//   - finding a log waits for nothing but memory: the lock that it takes is held
+//     neither for a file nor for the database.
 //
 // An Engine is safe for concurrent use.
 package engine
@@ -42,6 +44,9 @@ var (
 
 	// ErrBadName is the error of a name or origin that no log can have.
 	ErrBadName = errors.New("bad name")
+
+	// ErrTooMany is the error of a log too many.
+	ErrTooMany = errors.New("too many logs")
 )
 
 // Config configures an Engine.
@@ -51,6 +56,7 @@ type Config struct {
 	Interval time.Duration // between checkpoints of a log, at least; see publisher.Config
 	Cache    int           // bytes of tiles kept in memory, all logs together
 	MaxQueue int           // bytes of events that may wait for one log; see sequencer.Config
+	MaxLogs  int           // with as many none is created any more; 0 is no limit
 	Logger   *slog.Logger
 	Now      func() time.Time // the clock of entries and checkpoints
 
@@ -71,10 +77,14 @@ type Engine struct {
 	witnesses *witness.Pool
 	guards    guardWatch
 
-	mu   sync.RWMutex
-	logs map[string]*Log
+	// creating is held while a log is created: it has one place. mu is held only to
+	// look at the fields below it, or to change them.
+	creating chan struct{}
 
+	mu      sync.RWMutex
+	logs    map[string]*Log
 	run     context.Context // of the logs' goroutines; nil until Start
+	stopped bool            // no more logs are run
 	running sync.WaitGroup
 }
 
@@ -86,7 +96,8 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	e := &Engine{cfg: cfg, cache: storage.NewCache(cfg.Cache), logs: map[string]*Log{},
-		witnesses: witness.NewPool(cfg.WitnessPool), guards: guardWatch{store: cfg.Store, logger: cfg.Logger}}
+		witnesses: witness.NewPool(cfg.WitnessPool), creating: make(chan struct{}, 1),
+		guards: guardWatch{store: cfg.Store, logger: cfg.Logger}}
 	infos, err := cfg.Store.Logs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list logs: %w", err)
@@ -128,10 +139,10 @@ func (e *Engine) Start(ctx context.Context) {
 // Wait returns once the context of Start has ended, and every event accepted by
 // then is committed and published. It is called after Start.
 func (e *Engine) Wait() {
-	// No log is added any more: Create looks at the context under the lock.
 	<-e.run.Done()
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.stopped = true
+	e.mu.Unlock()
 	e.running.Wait()
 	e.witnesses.Close()
 }
@@ -189,8 +200,9 @@ func (n NewLog) check() error {
 	return nil
 }
 
-// Create makes a log with new keys and runs it. The error is ErrBadName, or
-// storage.ErrExists if the name or the origin is taken.
+// Create makes a log with new keys and runs it. One is created at a time; all else
+// goes on meanwhile. The error is ErrBadName or ErrTooMany, or storage.ErrExists if the
+// name or the origin is taken.
 func (e *Engine) Create(ctx context.Context, n NewLog) (*Log, error) {
 	if err := n.check(); err != nil {
 		return nil, err
@@ -202,19 +214,17 @@ func (e *Engine) Create(ctx context.Context, n NewLog) (*Log, error) {
 	return l, err
 }
 
-// create makes a log, and runs it if the engine runs. The lock is held throughout,
-// so that no two logs get the same name, and none is added once Wait has begun.
+// create makes a log, and runs it if the engine runs. The keys and the database may
+// take long.
 func (e *Engine) create(ctx context.Context, n NewLog) (l *Log, running bool, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	// The store would refuse it too, but keys would then be left behind.
-	for _, l := range e.logs {
-		if l.Name == n.Name || l.Origin == n.Origin {
-			return nil, false, fmt.Errorf("create log %s of origin %s: %w", n.Name, n.Origin, storage.ErrExists)
-		}
+	select {
+	case e.creating <- struct{}{}:
+		defer func() { <-e.creating }()
+	case <-ctx.Done():
+		return nil, false, fmt.Errorf("create log %s: %w", n.Name, ctx.Err())
 	}
-	if e.run != nil && e.run.Err() != nil {
-		return nil, false, fmt.Errorf("create log %s: the server is stopping", n.Name)
+	if err := e.mayCreate(n); err != nil {
+		return nil, false, fmt.Errorf("create log %s of origin %s: %w", n.Name, n.Origin, err)
 	}
 	if err := e.dir(n.Name).makeKeys(n.Origin, n.MLDSA44); err != nil {
 		return nil, false, fmt.Errorf("create log %s: %w", n.Name, err)
@@ -224,9 +234,36 @@ func (e *Engine) create(ctx context.Context, n NewLog) (l *Log, running bool, er
 		return nil, false, fmt.Errorf("create log %s: %w", n.Name, err)
 	}
 	l = e.open(ctx, stored)
-	e.logs[n.Name] = l
-	if e.run != nil {
-		e.running.Go(func() { l.run(e.run, e.cfg.Interval) })
+	return l, e.add(l), nil
+}
+
+// mayCreate returns why a log cannot be created. The store would refuse a name or an
+// origin that is taken, too, but keys would then be left behind.
+func (e *Engine) mayCreate(n NewLog) error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.run != nil && e.run.Err() != nil {
+		return e.run.Err()
 	}
-	return l, e.run != nil, nil
+	for _, l := range e.logs {
+		if l.Name == n.Name || l.Origin == n.Origin {
+			return storage.ErrExists
+		}
+	}
+	if e.cfg.MaxLogs > 0 && len(e.logs) >= e.cfg.MaxLogs {
+		return ErrTooMany
+	}
+	return nil
+}
+
+// add adds a log, and runs it if the engine runs.
+func (e *Engine) add(l *Log) (running bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.logs[l.Name] = l
+	if e.run == nil || e.stopped {
+		return false
+	}
+	e.running.Go(func() { l.run(e.run, e.cfg.Interval) })
+	return true
 }

@@ -18,6 +18,8 @@ var metrics = []struct {
 		prometheus.CounterValue, func(p *Publisher) float64 { return float64(p.published.Load()) }},
 	{desc("checkpoints_unmet_total", "Checkpoints published since the start that do not meet the log's witness policy."),
 		prometheus.CounterValue, func(p *Publisher) float64 { return float64(p.unmet.Load()) }},
+	{desc("tree_size", "Entries in the log, as far as this server knows: those that it or another has committed or published."),
+		prometheus.GaugeValue, func(p *Publisher) float64 { return float64(p.treeSize()) }},
 	{desc("published_tree_size", "Size of the newest checkpoint's tree."),
 		prometheus.GaugeValue, ofLatest(func(c *Published) float64 { return float64(c.Size) })},
 	{desc("cosignatures", "Witnesses of the log's policy that have cosigned the newest checkpoint."),
@@ -49,6 +51,13 @@ func ofLatest(value func(*Published) float64) func(*Publisher) float64 {
 		}
 		return 0
 	}
+}
+
+// treeSize returns the largest size that is known of the log.
+func (p *Publisher) treeSize() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(p.state.committed.Size, p.state.public.Size)
 }
 
 // lag returns for how long a committed head has been waiting for a checkpoint

@@ -63,7 +63,7 @@ func (p *Publisher) publish(ctx context.Context, head tree.Head) error {
 	}
 	p.published.Add(1)
 	p.show(made)
-	p.cfg.Logger.Info("checkpoint published", "tree_size", made.Size, "number", made.Number,
+	p.cfg.Logger.Debug("checkpoint published", "tree_size", made.Size, "number", made.Number,
 		"cosignatures", made.Cosignatures, "elapsed", time.Since(start))
 	return nil
 }

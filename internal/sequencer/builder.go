@@ -24,6 +24,14 @@ type batch struct {
 	leaves   []tree.Hash    // the new entries' leaf hashes
 }
 
+// bytes returns the size of the batch's chunks.
+func (b *batch) bytes() (n uint64) {
+	for _, c := range b.Chunks {
+		n += uint64(len(c.Data))
+	}
+	return n
+}
+
 // A builder makes batches, each on top of the one before, whether or not that
 // one is committed yet. It belongs to the goroutine that builds, but for committed,
 // which the one that commits calls.

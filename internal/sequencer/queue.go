@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"sync"
+	"time"
 
 	"github.com/stele-log/stele/pkg/event"
 )
@@ -19,6 +20,7 @@ type request struct {
 	results []Result
 	err     error
 	done    chan struct{}
+	since   time.Time // when it was put into the queue
 }
 
 // A queue holds requests until they are built into batches, up to a number of
@@ -32,11 +34,11 @@ type queue struct {
 
 	mu       sync.Mutex
 	requests []*request
-	events   int    // of requests
-	bytes    int    // of requests
-	inFlight int    // batches taken and not done
-	dedup    *dedup // of the epoch; nil while the queue is closed
-	reason   error  // why it is never opened again; nil if it may be
+	events   int         // of requests
+	bytes    int         // of requests
+	inFlight []time.Time // of each batch taken and not done, since when its first request has waited
+	dedup    *dedup      // of the epoch; nil while the queue is closed
+	reason   error       // why it is never opened again; nil if it may be
 }
 
 // minAhead is the least number of events of which a batch is built while another
@@ -54,7 +56,7 @@ func (q *queue) open(d *dedup) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.reason == nil {
-		q.dedup, q.inFlight = d, 0
+		q.dedup, q.inFlight = d, nil
 	}
 }
 
@@ -86,7 +88,7 @@ func (q *queue) close() {
 // done takes a batch out of flight, so that the next may be taken.
 func (q *queue) done() {
 	q.mu.Lock()
-	q.inFlight--
+	q.inFlight = q.inFlight[1:]
 	q.mu.Unlock()
 	q.signal()
 }
@@ -102,6 +104,20 @@ func (q *queue) waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.bytes
+}
+
+// oldest returns for how long the oldest request that is not answered has waited; 0 if
+// there is none.
+func (q *queue) oldest() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case len(q.inFlight) > 0:
+		return time.Since(q.inFlight[0])
+	case len(q.requests) > 0:
+		return time.Since(q.requests[0].since)
+	}
+	return 0
 }
 
 // signal makes take look at the queue, now or when it is next called.
@@ -142,6 +158,7 @@ func (q *queue) put(r *request) error {
 	if r.dedup != q.dedup {
 		return ErrNotLeading
 	}
+	r.since = time.Now()
 	q.requests = append(q.requests, r)
 	q.events += len(r.events)
 	q.bytes += r.bytes
@@ -153,7 +170,7 @@ func (q *queue) put(r *request) error {
 
 // holdsBack reports whether the requests are left to wait for the batch in
 // flight. A closed queue holds nothing back: it is being emptied.
-func (q *queue) holdsBack() bool { return q.dedup != nil && q.inFlight > 0 && q.events < minAhead }
+func (q *queue) holdsBack() bool { return q.dedup != nil && len(q.inFlight) > 0 && q.events < minAhead }
 
 // take waits for requests and returns those at the front, whole, until they
 // hold about maxEvents events; they are in flight until done is called. It
@@ -189,7 +206,7 @@ func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 	q.requests = q.requests[n:]
 	q.events -= events
 	if n > 0 {
-		q.inFlight++
+		q.inFlight = append(q.inFlight, taken[0].since)
 	}
 	if len(q.requests) > 0 || q.dedup == nil {
 		q.signal()
@@ -202,7 +219,7 @@ func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 func (q *queue) fail(err error) {
 	q.mu.Lock()
 	taken := q.requests
-	q.requests, q.events, q.bytes, q.dedup = nil, 0, 0, nil
+	q.requests, q.events, q.bytes, q.inFlight, q.dedup = nil, 0, 0, nil, nil
 	err = cmp.Or(q.reason, err)
 	q.mu.Unlock()
 	failAll(taken, err)

@@ -119,7 +119,7 @@ type Sequencer struct {
 
 // Stats are counters of a Sequencer since it was made.
 type Stats struct {
-	Entries, Duplicates, Conflicts, Commits, Failures atomic.Uint64
+	Entries, Bytes, Duplicates, Conflicts, Commits, Failures atomic.Uint64 // Bytes of compressed entries
 }
 
 // New returns a Sequencer that accepts events once it runs and holds the lease.
@@ -346,6 +346,7 @@ func (s *Sequencer) store(ctx context.Context, next *batch) error {
 	}
 	s.stats.Commits.Add(1)
 	s.stats.Entries.Add(next.Head.Size - next.Base)
+	s.stats.Bytes.Add(next.bytes())
 	s.cfg.Committed(next.Head)
 	return nil
 }

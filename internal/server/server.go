@@ -17,9 +17,13 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/stele-log/stele/api"
+	"github.com/stele-log/stele/internal/buildinfo"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/follow"
 	"github.com/stele-log/stele/internal/follow/leafindex"
@@ -32,6 +36,11 @@ type Config struct {
 	// opened: a server that cannot have its address leaves nothing behind.
 	Listener *Listener
 
+	// Admin, if it is not nil, is where health and metrics are served, too: whoever
+	// takes all connections of the other does not keep an operator out. Metrics are
+	// then served there only.
+	Admin *Listener
+
 	Engine engine.Config // its Store and Logger are those below, its Followers those of this package
 	Store  storage.Store
 	Logger *slog.Logger
@@ -43,7 +52,7 @@ type Config struct {
 	// FirstLog is the name of the log to create if the store has none.
 	FirstLog string
 
-	Version string // shown by /healthz
+	Build buildinfo.Info // shown by /healthz, its version, and /metrics
 }
 
 // A Server has logs that run and an address that it has bound.
@@ -51,6 +60,8 @@ type Server struct {
 	engine   *engine.Engine
 	listener *Listener
 	handler  http.Handler
+	admin    *Listener // nil if there is none apart
+	private  http.Handler
 	logger   *slog.Logger
 
 	stopping context.CancelFunc // makes long requests end
@@ -60,6 +71,7 @@ type Server struct {
 // Start opens the logs in the store, creating the first if there is none, and runs
 // them. Run must follow: it answers requests, and ends what Start has begun.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
+	cfg.Logger = slog.New(newAbsenceHandler(cfg.Logger.Handler()))
 	cfg.Engine.Store, cfg.Engine.Logger = cfg.Store, cfg.Logger
 	if cfg.Engine.Now == nil {
 		cfg.Engine.Now = time.Now
@@ -85,7 +97,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 				"to choose another, begin again with an empty folder and database, and with --origin-prefix", "log", l.Name, "origin", l.Origin)
 		}
 	}
-	s := &Server{engine: e, listener: cfg.Listener, logger: cfg.Logger}
+	s := &Server{engine: e, listener: cfg.Listener, admin: cfg.Admin, logger: cfg.Logger}
 	s.warnOfStrangers()
 	s.startLogs(cfg, leaves)
 	return s, nil
@@ -118,10 +130,19 @@ func (s *Server) warnOfStrangers() {
 func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
 	stopping, stop := context.WithCancel(context.Background())
 	s.stopping = stop
-	s.handler = api.New(api.Config{
+	s.handler, s.private = api.New(api.Config{
 		Engine: s.engine, Leaves: leaves, Store: cfg.Store, Logger: s.logger, Stopping: stopping,
-		OriginPrefix: cfg.OriginPrefix, Version: cfg.Version,
+		OriginPrefix: cfg.OriginPrefix, Version: cfg.Build.Version,
+		AdminApart: s.admin != nil, Collectors: []prometheus.Collector{cfg.Build.Metric(), s.listener, databaseCollector{cfg.Store}},
 	})
+	host, _, _ := strings.Cut(cfg.OriginPrefix, "/")
+	host, _, _ = strings.Cut(strings.ToLower(host), ":")
+	if s.listener.Loopback() {
+		s.handler = api.OnlyFor([]string{host}, s.handler)
+	}
+	if s.admin != nil && s.admin.Loopback() {
+		s.private = api.OnlyFor([]string{host}, s.private)
+	}
 	logs, stopLogs := context.WithCancel(context.Background())
 	s.stopLogs = stopLogs
 	go limitMemory(logs)
@@ -132,12 +153,35 @@ func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
 func (s *Server) URL() string { return s.listener.URL() }
 
 // Run answers requests until the context ends or the listener fails, and then
-// ends in order: requests first, then the logs.
+// ends in order: requests first, then the logs. Health and metrics are served until
+// the end if they have a listener of their own.
 func (s *Server) Run(ctx context.Context) error {
+	defer s.runAdmin(context.WithoutCancel(ctx))()
 	defer s.engine.Wait()
 	defer s.stopLogs()
 	return s.listener.Run(ctx, s.handler, func() {
 		s.logger.Info("stopping: accepted events are committed and published first")
 		s.stopping()
 	})
+}
+
+// runAdmin serves health and metrics on a listener of their own, if there is one, until
+// the function that it returns is called.
+func (s *Server) runAdmin(ctx context.Context) (stop func()) {
+	if s.admin == nil {
+		return func() {}
+	}
+	s.logger.Info("health and metrics are served apart", "address", s.admin.URL())
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := s.admin.Run(ctx, s.private, func() {}); err != nil {
+			s.logger.Error("health and metrics are not served any longer", "error", err)
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }

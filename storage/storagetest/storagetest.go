@@ -42,6 +42,7 @@ func Run(t *testing.T, create Create) {
 		{"tiles are read in a row", testEachTile},
 		{"what is not there is not found", testNotFound},
 		{"a log survives its store", testReopen},
+		{"connections are counted", testConnections},
 		{"a cancelled context stores nothing", testCancelled},
 		{"a lease is exclusive until released", testLease},
 		{"a lease ends with its store", testLeaseEndsWithStore},
