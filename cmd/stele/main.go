@@ -6,8 +6,8 @@
 // subcommands name the constructors of theirs.
 //
 // Exit status: 0 if all went well; 1 if something failed, was refused or does
-// not verify; 2 if the command was not understood. A command that has more
-// explains them in its help.
+// not verify; 2 if the command was not understood; 3, of a verifier, if it could not be
+// checked.
 package main
 
 import (

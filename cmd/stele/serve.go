@@ -20,7 +20,15 @@ With a witness policy, checkpoints are published once a quorum of its witnesses 
 cosigned them, and receipts are made only under such checkpoints. Events are still
 accepted while witnesses are down, and publication continues by itself when they are
 back. If a witness knows another history of a log, or more of it, the server stops
-signing that log: /readyz and the metrics show it until the server is restarted.`,
+signing that log: /readyz and the metrics show it until the server is restarted.
+
+A witness policy, as "stele witness policy" writes it, with a quorum of two of three:
+
+  witness bank bank.example/w+5ba8a9b1+BA... https://witness.bank.example
+  witness city city.example/w+0f4ba8b1+BA... https://witness.city.example
+  witness union union.example/w+77a1c0de+BA... https://witness.union.example
+  group witnesses 2 bank city union
+  quorum witnesses`,
 		Example: `  stele serve
   stele serve --data /var/lib/stele --listen 0.0.0.0:8080 --origin-prefix logs.example.com
   stele serve --listen 0.0.0.0:443 --tls-cert /etc/stele/tls.crt --tls-key /etc/stele/tls.key

@@ -42,6 +42,16 @@ func Empty(t testing.TB) string {
 	return create(t, clusterURL(t), "template0")
 }
 
+// Copy returns the URL of a copy of the database at url, which nobody may be using.
+func Copy(t testing.TB, database string) string {
+	t.Helper()
+	u, err := url.Parse(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return create(t, clusterURL(t), strings.TrimPrefix(u.Path, "/"))
+}
+
 // Connect connects to url to the end of the test.
 func Connect(t testing.TB, url string) *pgx.Conn {
 	t.Helper()
