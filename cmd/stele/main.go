@@ -2,7 +2,7 @@
 //
 // It wires packages together and has no logic of its own: a file a subcommand,
 // which has its flags, a call and what it prints. Files share what is in flags.go,
-// print.go, progress.go and exit.go, and serve and demo what is in server.go. The root and the groups of
+// trust.go, print.go, progress.go and exit.go, and serve and demo what is in server.go. The root and the groups of
 // subcommands name the constructors of theirs.
 //
 // Exit status: 0 if all went well; 1 if something failed, was refused or does
