@@ -91,7 +91,7 @@ func isUnchecked(err error) bool {
 
 // advice returns what can be done about an error that shows nothing, or "".
 func advice(err error) string {
-	_, unknown := errors.AsType[*policy.UnknownLogError](err)
+	other, unknown := errors.AsType[*policy.UnknownLogError](err)
 	_, get := errors.AsType[*url.Error](err)
 	_, dial := errors.AsType[*net.OpError](err)
 	switch {
@@ -99,7 +99,7 @@ func advice(err error) string {
 		return ""
 	case errors.Is(err, errNotALog), errors.Is(err, client.ErrNoLog):
 		return "Give the URL of a log, such as http://127.0.0.1:8080/logs/default, or the folder of a copy"
-	case unknown:
+	case unknown && other.Origin != "":
 		return "Give the key or the policy of this log, or the place of the log that they are for"
 	case get || dial:
 		return "See that the server is running and that the URL is right, and try again"

@@ -43,6 +43,7 @@ var verdictCases = []verdictCase{
 	{"check: no such key", 2, "check URL --key NOWHERE", "neither a verifier key"},
 	{"check: what it must contain is missing", 3, "check URL --key KEY --since NOWHERE", "NOT CHECKED: --since"},
 	{"check: what it must contain is of another log", 3, "check URL --key KEY --since OTHERCHECKPOINT", "NOT CHECKED: --since*this is the log log.example/other"},
+	{"check: what it must contain is no checkpoint", 3, "check URL --key KEY --since GARBAGEFILE", "NOT CHECKED: --since*this is not a checkpoint"},
 	{"check: it contains a receipt", 0, "check URL --key KEY --since RECEIPT", ""},
 
 	{"receipt: verified", 0, "verify receipt RECEIPT --event EVENT --key KEY", ""},
