@@ -137,6 +137,9 @@ type Log interface {
 	// Head returns the newest head.
 	Head(ctx context.Context) (tree.Head, error)
 
+	// Heads returns up to limit heads, by size, from those of size first on.
+	Heads(ctx context.Context, first uint64, limit int) ([]CommittedHead, error)
+
 	// Commit stores a batch. It returns ErrStale if batch.Base is not the size
 	// of the newest head, and ErrFenced if batch.Epoch is not the newest epoch.
 	Commit(ctx context.Context, batch Batch) error
@@ -241,6 +244,13 @@ type Batch struct {
 	Head   tree.Head       // the tree with the batch in it
 	Chunks []Chunk         // cover exactly [Base, Head.Size)
 	Tiles  []tree.FullTile // that became full
+}
+
+// A CommittedHead is a head as it is stored.
+type CommittedHead struct {
+	tree.Head
+	Base  uint64 // size of the head that it builds on; 0 also for the head of size 0
+	Epoch uint64 // in which it was committed; 0 for the head of size 0
 }
 
 // A Chunk is a run of consecutive entries, as one row.

@@ -22,8 +22,6 @@ import (
 	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/internal/server"
 	"github.com/stele-log/stele/pkg/client"
-	"github.com/stele-log/stele/pkg/policy"
-	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/postgres"
 	"github.com/stele-log/stele/storage/sqlite"
@@ -96,29 +94,6 @@ func openFile(name string) (io.ReadCloser, error) {
 	return os.Open(name)
 }
 
-// readFile reads a file, or standard input if it is called "-".
-func readFile(name string) ([]byte, error) {
-	if name == "-" {
-		return io.ReadAll(os.Stdin)
-	}
-	return os.ReadFile(name)
-}
-
-// openLog returns a reader of the log at a URL or in a folder, and, for a URL,
-// the client that reads it.
-func openLog(place string) (tile.Reader, *http.Client) {
-	if !strings.HasPrefix(place, "http://") && !strings.HasPrefix(place, "https://") {
-		return tile.FS(os.DirFS(place)), nil
-	}
-	c := &http.Client{Timeout: time.Minute, Transport: readTransport()}
-	return tile.HTTP(c, place), c
-}
-
-// readTransport returns a transport for many requests to the same few servers.
-func readTransport() *http.Transport {
-	return &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, DisableCompression: true}
-}
-
 // lockDir keeps two servers from using one data folder: they would sign with
 // the same keys.
 func lockDir(dir string) (unlock func(), err error) {
@@ -148,58 +123,6 @@ func warnOfOthers(logger *slog.Logger, dir string, key string) {
 	if durable.WritableByAll(dir) {
 		logger.Warn("every user can write to the data folder, and so replace keys and records: take that away with chmod o-w", "folder", dir)
 	}
-}
-
-// trustFlags are what a verifier trusts: all of it comes from outside the log.
-type trustFlags struct {
-	keys   []string
-	policy string
-}
-
-func (f *trustFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.keys, "key", nil, "the log's verifier key, or a file that holds it; can be given more than once, and a signature of any one of the keys is enough")
-	cmd.Flags().StringVar(&f.policy, "policy", "", "C2SP tlog-policy file: the witnesses that must have cosigned and, without --key, the logs to trust")
-}
-
-// load returns the policy that the flags describe.
-func (f *trustFlags) load() (*policy.Policy, error) {
-	vkeys := make([]string, len(f.keys))
-	for i, key := range f.keys {
-		var err error
-		if vkeys[i], err = loadKey(key); err != nil {
-			return nil, err
-		}
-	}
-	if f.policy == "" {
-		if len(vkeys) == 0 {
-			return nil, errors.New("say whom to trust with --key or --policy; the log's owner publishes its key")
-		}
-		return policy.ForLog(vkeys...)
-	}
-	text, err := os.ReadFile(f.policy)
-	if err != nil {
-		return nil, err
-	}
-	p, err := policy.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.policy, err)
-	}
-	if len(vkeys) > 0 {
-		return p.WithLogs(vkeys...)
-	}
-	return p, nil
-}
-
-// loadKey returns the key, which has two "+", or the one in the file.
-func loadKey(key string) (string, error) {
-	if strings.Count(key, "+") >= 2 {
-		return key, nil
-	}
-	text, err := os.ReadFile(key)
-	if err != nil {
-		return "", fmt.Errorf("--key %q is neither a verifier key (name+id+key) nor a file: %w", key, err)
-	}
-	return strings.TrimSpace(string(text)), nil
 }
 
 // storeFlags are where a server keeps its data.

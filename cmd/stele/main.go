@@ -2,12 +2,12 @@
 //
 // It wires packages together and has no logic of its own: a file a subcommand,
 // which has its flags, a call and what it prints. Files share what is in flags.go,
-// print.go, progress.go and exit.go, and serve and demo what is in server.go. The root and the groups of
+// trust.go, print.go, progress.go and exit.go, and serve and demo what is in server.go. The root and the groups of
 // subcommands name the constructors of theirs.
 //
 // Exit status: 0 if all went well; 1 if something failed, was refused or does
-// not verify; 2 if the command was not understood. A command that has more
-// explains them in its help.
+// not verify; 2 if the command was not understood; 3, of a verifier, if it could not be
+// checked.
 package main
 
 import (

@@ -4,6 +4,8 @@
 //	<dir>/logs/<name>/ed25519.key        signing key (0600)
 //	<dir>/logs/<name>/mldsa44.key        second signing key, if there is one (0600)
 //	<dir>/logs/<name>/signed.checkpoint  the last checkpoint that was signed
+//	<dir>/logs/<name>/published.checkpoint
+//	                                     the last that was published, with its number
 //	<dir>/logs/<name>/witness-policy.txt who must cosign this log's checkpoints, in
 //	                                     place of the policy for all logs
 //	<dir>/place.json                     which database the folder was last served with

@@ -65,6 +65,7 @@ func (p *Publisher) publish(ctx context.Context, head tree.Head) error {
 	p.show(made)
 	p.cfg.Logger.Debug("checkpoint published", "tree_size", made.Size, "number", made.Number,
 		"cosignatures", made.Cosignatures, "elapsed", time.Since(start))
+	p.remember(ctx, made.Checkpoint)
 	return nil
 }
 

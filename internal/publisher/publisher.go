@@ -28,7 +28,8 @@
 //     is open. One that proves that it knows another history of the log, or more of
 //     it, ends the signing as a rollback does; one that only says so has failed.
 //   - stored: every checkpoint is in the database before it is served, with a
-//     number that has no gaps.
+//     number that has no gaps. Once it is public its number is on record too. A crash
+//     before that leaves the number of the one before, which the database has as well.
 //
 // A Publisher is safe for concurrent use.
 package publisher

@@ -123,8 +123,8 @@ func TestCheckRefuses(t *testing.T) {
 		name, want string
 		msg        []byte
 	}{
-		{"nothing", "no log with the origin", nil},
-		{"unknown origin", "no log with the origin", bytes.Replace(good, []byte("one"), []byte("six"), 1)},
+		{"nothing", "this is not a checkpoint", nil},
+		{"unknown origin", "this is the log log.example/six", bytes.Replace(good, []byte("one"), []byte("six"), 1)},
 		{"signed by a stranger", "no valid signature of the log", sign(t, stranger, w1)},
 		{"signed by the witness alone", "no valid signature of the log", sign(t, w1)},
 		{"signed by another log of the policy", "no valid signature of the log", sign(t, other, w1)},
@@ -221,7 +221,7 @@ func TestForLogAndWithLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = none.Check(sign(t, l))
-	wantError(t, err, "no log with the origin")
+	wantError(t, err, "no key of a log was given")
 }
 
 // Random policies over Ed25519 keys mean the same to torchwood.

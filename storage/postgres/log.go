@@ -45,6 +45,24 @@ func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 	return head, nil
 }
 
+func (l *Log) Heads(ctx context.Context, first uint64, limit int) ([]storage.CommittedHead, error) {
+	rows, _ := l.store.pool.Query(ctx, sqlHeads, pgx.StrictNamedArgs{
+		"log": l.id, "first": column.Bound(first), "limit": limit,
+	})
+	heads, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (h storage.CommittedHead, err error) {
+		var root []byte
+		if err := row.Scan(&h.Size, &root, &h.Base, &h.Epoch); err != nil {
+			return h, err
+		}
+		h.Root, err = column.ToHash(root)
+		return h, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read heads of log %q from size %d on: %w", l.info.Name, first, err)
+	}
+	return heads, nil
+}
+
 // Commit runs sqlCommit, and nothing else, so a crash of the server or of the
 // database leaves the whole batch or none of it. There is no BEGIN, so no transaction
 // stays open, with its locks, if this process stops between two statements.

@@ -86,6 +86,11 @@ RETURNING epoch`
 const sqlHead = `
 SELECT size, root FROM stele.heads WHERE log_id = @log ORDER BY size DESC LIMIT 1`
 
+// sqlHeads gives the head of size 0, which has no base, the base 0.
+const sqlHeads = `
+SELECT size, root, coalesce(base, 0), epoch FROM stele.heads
+WHERE log_id = @log AND size >= @first ORDER BY size LIMIT @limit`
+
 // sqlCommit is one statement, so one transaction in one round trip. The head
 // goes in first: one that is stale is refused before anything is written. The
 // arrays of chunks and of tiles are unnested in step, a row at a time.

@@ -42,6 +42,21 @@ func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 	return head, nil
 }
 
+func (l *Log) Heads(ctx context.Context, first uint64, limit int) ([]storage.CommittedHead, error) {
+	heads, err := collect(ctx, l.store.reader, func(row row) (h storage.CommittedHead, err error) {
+		var root []byte
+		if err := row.Scan(&h.Size, &root, &h.Base, &h.Epoch); err != nil {
+			return h, err
+		}
+		h.Root, err = column.ToHash(root)
+		return h, err
+	}, sqlHeads, arg("log", l.id), arg("first", column.Bound(first)), arg("limit", limit))
+	if err != nil {
+		return nil, fmt.Errorf("read heads of log %q from size %d on: %w", l.info.Name, first, err)
+	}
+	return heads, nil
+}
+
 // Commit stores a batch in one transaction. A crash before its end leaves frames in the
 // write-ahead log that SQLite ignores when the file is opened again. The outcome is
 // known: unless Commit returns nil, or the disk has failed, nothing was stored.

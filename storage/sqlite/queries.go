@@ -42,6 +42,11 @@ RETURNING epoch`
 const sqlHead = `
 SELECT size, root FROM heads WHERE log_id = @log ORDER BY size DESC LIMIT 1`
 
+// sqlHeads gives the head of size 0, which has no base, the base 0.
+const sqlHeads = `
+SELECT size, root, coalesce(base, 0), epoch FROM heads
+WHERE log_id = @log AND size >= @first ORDER BY size LIMIT @limit`
+
 // sqlNewest reads what a commit must build on and be of.
 const sqlNewest = `
 SELECT

@@ -31,6 +31,7 @@ func Run(t *testing.T, create Create) {
 		{"concurrent creation makes one log", testCreateLogRace},
 		{"logs do not see one another", testSeparateLogs},
 		{"a commit is read back", testCommit},
+		{"heads are read back in order", testHeads},
 		{"batches of any size give the same log", testBatchSizes},
 		{"a commit on a base that is not the newest is stale", testStale},
 		{"of racing commits exactly one wins", testRace},
