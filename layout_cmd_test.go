@@ -17,7 +17,7 @@ import (
 
 // sharedFiles are those of cmd/stele that its other files may use. server.go is for
 // serve and demo.
-var sharedFiles = []string{"flags.go", "print.go", "progress.go", "exit.go", "server.go"}
+var sharedFiles = []string{"flags.go", "trust.go", "print.go", "progress.go", "exit.go", "server.go"}
 
 // constructor is what a group of commands may use of its commands' files.
 var constructor = regexp.MustCompile(`^new(Root|.*Cmd)$`)

@@ -5,21 +5,24 @@
 //
 // A request walks through
 //
-//	observe   times it, by route and status, and counts clients that leave
+//	observe   times it, by route and status, counts clients that leave, and logs it
+//	          at debug
 //	recover   turns a panic into a 500
-//	secure    sets the headers that keep browsers from rendering entries
+//	secure    sets the headers that keep browsers from rendering entries; share those
+//	          that let other sites' pages read what proves itself
 //	route     chi; where the database is asked, maxTime bounds the request
 //	withLog   finds the log that the path names
 //	decode    parses path, query, headers and body, within bounds
 //	ask       calls the log's sequencer, publisher, reader or leaf index
 //	encode    writes headers and body; an error becomes a problem document
 //
-// The first three are middleware in this file, and so are routes and withLog.
+// The first three are middleware, in this file and in browsers.go; routes and withLog
+// are in this file.
 // Decode, ask and encode make up a handler, and handlers are in a file for each
 // resource: append.go (a request with events) and stream.go (a stream of them),
 // entries.go (entries and receipts), tiles.go (checkpoint, tiles and bundles),
 // checkpoints.go (their history), proofs.go, logs.go, health.go. They decode
-// events with intake.go and lines.go, and encode with reply.go, results.go and
+// events with body.go, intake.go and lines.go, and encode with reply.go, results.go and
 // problem.go.
 //
 // Invariants:
@@ -28,10 +31,11 @@
 //     checkpoint, so nothing unsigned is served as if it were proven;
 //   - errors are problem documents (RFC 9457) with a remedy; one table, in
 //     problem.go, gives each error its status;
-//   - bodies, headers and waiting are bounded.
+//   - bodies, headers and waiting are bounded, and so is the memory that all
+//     requests take together, see memory.go.
 //
-// The handler is safe for concurrent use. It keeps no state of its own but
-// metrics: all else belongs to the engine.
+// The handler is safe for concurrent use. It keeps no state of its own but metrics
+// and what requests have claimed of the memory: all else belongs to the engine.
 package api
 
 import (
@@ -39,11 +43,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"time"
 
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/stele-log/stele/internal/engine"
@@ -64,6 +70,12 @@ type Config struct {
 
 	// Version is the server's version as /healthz and /readyz show it.
 	Version string
+
+	// AdminApart is true if /metrics is served by the admin handler only.
+	AdminApart bool
+
+	// Collectors are collected for /metrics, beside what the API and the engine count.
+	Collectors []prometheus.Collector
 
 	// Stopping ends once the server has begun to stop: streams then end, and
 	// waiting for receipts is cut short. If it is nil, that never happens.
@@ -88,13 +100,15 @@ const (
 	// Streams have deadlines of their own.
 	maxTime = MaxWait + 30*time.Second
 
-	// maxBodyTime bounds how long a body with events may take to arrive. One that
-	// stalls is given up sooner, after maxStall.
+	// maxBodyTime bounds how long a body with events may take to arrive.
 	maxBodyTime = 5 * time.Minute
 
-	// maxReplyTime bounds how long a client may take to read the results of a
-	// batch.
-	maxReplyTime = 2 * time.Minute
+	// maxStall bounds how long the next bytes of a body may take, or, in a stream, the
+	// rest of a line, and how long a client may read nothing of a long reply.
+	maxStall = 30 * time.Second
+
+	// maxReplyTime bounds how long a client may take to read a long reply.
+	maxReplyTime = 3 * time.Minute
 
 	// defaultWait is the wait for a receipt that is asked for without a time.
 	defaultWait = 30 * time.Second
@@ -107,40 +121,61 @@ const (
 // A server is what the handlers share. It is not changed after New.
 type server struct {
 	Config
-	metrics *metrics
+	metrics  *metrics
+	memory   *budget
+	decoding chan struct{} // holds a token for each body that is being decoded
 }
 
-// New returns the handler of all paths. The engine need not run yet: until it
-// does, writes are answered with 503.
-func New(cfg Config) http.Handler {
+// New returns the handler of all paths, and one of those that an operator may want
+// apart: /healthz, /readyz, which there names files and addresses, and /metrics. The
+// engine need not run yet: until it does,
+// writes are answered with 503.
+func New(cfg Config) (public, admin http.Handler) {
 	if cfg.Stopping == nil {
 		cfg.Stopping = context.Background()
 	}
-	s := &server{Config: cfg, metrics: newMetrics(cfg.Engine)}
+	s := &server{Config: cfg, memory: new(budget), decoding: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	s.metrics = newMetrics(s)
+	metrics := promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})
+
+	private := s.router()
+	private.Get("/healthz", s.healthz)
+	private.With(inTime).Get("/readyz", s.readyz(error.Error))
+	private.Method(http.MethodGet, "/metrics", metrics)
+
+	r := s.router()
+	r.Get("/healthz", s.healthz)
+	r.Get("/openapi.yaml", s.openAPI)
+	if !cfg.AdminApart {
+		r.Method(http.MethodGet, "/metrics", metrics)
+	}
+	r.Post("/logs/{log}/events", s.withLog(s.appendEvents))
+
+	timed := r.With(inTime)
+	timed.Get("/readyz", s.readyz(publicText))
+	timed.Get("/logs", s.listLogs)
+	timed.Post("/logs", s.createLog)
+	timed.Get("/logs/{log}", s.withLog(s.showLog))
+
+	shared := timed.With(share)
+	shared.Get("/logs/{log}/events/{index}", s.withLog(s.getEvent))
+	shared.Get("/logs/{log}/events/{index}/receipt", s.withLog(s.getReceipt))
+	shared.Get("/logs/{log}/checkpoint", s.withLog(s.getCheckpoint))
+	shared.Get("/logs/{log}/checkpoints", s.withLog(s.listCheckpoints))
+	shared.Get("/logs/{log}/tile/*", s.withLog(s.getTile))
+	shared.Get("/logs/{log}/proofs/inclusion", s.withLog(s.proveInclusion))
+	shared.Get("/logs/{log}/proofs/consistency", s.withLog(s.proveConsistency))
+	return r, private
+}
+
+// router returns a router without paths, with the middleware of every request.
+func (s *server) router() *chi.Mux {
 	r := chi.NewRouter()
-	r.Use(s.metrics.observe, s.recover, secure, middleware.GetHead)
+	r.Use(s.observe, s.recover, secure, middleware.GetHead)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, statusError{http.StatusNotFound, "there is nothing at this path; /openapi.yaml lists the paths that exist"})
 	})
 	r.MethodNotAllowed(s.methodNotAllowed(r))
-
-	r.Get("/healthz", s.healthz)
-	r.Method(http.MethodGet, "/metrics", promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}))
-	r.Get("/openapi.yaml", s.openAPI)
-	r.Post("/logs/{log}/events", s.withLog(s.appendEvents))
-
-	timed := r.With(inTime)
-	timed.Get("/readyz", s.readyz)
-	timed.Get("/logs", s.listLogs)
-	timed.Post("/logs", s.createLog)
-	timed.Get("/logs/{log}", s.withLog(s.showLog))
-	timed.Get("/logs/{log}/events/{index}", s.withLog(s.getEvent))
-	timed.Get("/logs/{log}/events/{index}/receipt", s.withLog(s.getReceipt))
-	timed.Get("/logs/{log}/checkpoint", s.withLog(s.getCheckpoint))
-	timed.Get("/logs/{log}/checkpoints", s.withLog(s.listCheckpoints))
-	timed.Get("/logs/{log}/tile/*", s.withLog(s.getTile))
-	timed.Get("/logs/{log}/proofs/inclusion", s.withLog(s.proveInclusion))
-	timed.Get("/logs/{log}/proofs/consistency", s.withLog(s.proveConsistency))
 	return r
 }
 
@@ -212,16 +247,6 @@ func (s *server) recover(next http.Handler) http.Handler {
 				panic(v)
 			}
 		}()
-		next.ServeHTTP(w, r)
-	})
-}
-
-// secure stops browsers from rendering entries as HTML: senders choose their
-// content, and a page served from here would act for the operator.
-func secure(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 		next.ServeHTTP(w, r)
 	})
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/pkg/event"
 )
 
@@ -19,7 +21,8 @@ import (
 //
 // Append returns once the events are durable. Waiting is for a checkpoint that
 // covers them; when it is over without one, the reply is 202, not an error, since
-// the events are stored all the same.
+// the events are stored all the same. All receipts of a batch are made under one
+// checkpoint, which the reply has once.
 
 // appendEvents answers a request with events. A single event has the status that
 // became of it; a batch has 200, and a status for each of its events.
@@ -31,7 +34,12 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	if err != nil {
 		return err
 	}
-	items, single, err := readEvents(w, r)
+	memory := s.memory.claim()
+	defer memory.release()
+	items, single, err := s.readEvents(w, r, memory)
+	// Reading the body may have used up most of the listener's write timeout, which
+	// runs from the request's header on.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxTime + maxStall))
 	if err != nil {
 		return err
 	}
@@ -44,19 +52,17 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	if single && results[0].err != nil {
 		return results[0].err
 	}
-	pending := false
+	c := coverage{log: l}
 	if wait > 0 {
-		pending = s.addReceipts(ctx, l, results, wait)
+		waiting, cancel := s.waiting(ctx, wait)
+		defer cancel()
+		c.await(waiting, results)
 	}
-	// Reading the body may have used up most of the listener's write timeout, which
-	// runs from the request's header on.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxReplyTime))
 	if single {
-		replySingle(w, l, &results[0], pending)
-	} else {
-		replyBatch(w, results, pending)
+		c.replySingle(ctx, w, &results[0])
+		return nil
 	}
-	return nil
+	return c.replyBatch(r.Context(), w, results)
 }
 
 // store appends the events among the items of a request, together, and returns
@@ -73,12 +79,16 @@ func store(ctx context.Context, l *engine.Log, items []event.Item) ([]appended, 
 	return outcomes(make([]appended, 0, len(items)), items, stored), nil
 }
 
-// addReceipts waits until every accepted event is published and adds receipts,
-// all under one checkpoint. It reports whether any receipt is still pending; the
-// result of that event then has the reason.
-func (s *server) addReceipts(ctx context.Context, l *engine.Log, results []appended, wait time.Duration) (pending bool) {
-	ctx, cancel := s.waiting(ctx, wait)
-	defer cancel()
+// A coverage is the checkpoint under which a request's receipts are made, or the reason
+// why there is none. It is zero but for the log if none was waited for.
+type coverage struct {
+	log     *engine.Log
+	under   *publisher.Published
+	pending string
+}
+
+// await waits for a checkpoint that covers every accepted event.
+func (c *coverage) await(ctx context.Context, results []appended) {
 	size := uint64(0)
 	for i := range results {
 		if results[i].err == nil {
@@ -86,23 +96,25 @@ func (s *server) addReceipts(ctx context.Context, l *engine.Log, results []appen
 		}
 	}
 	if size == 0 {
-		return false
+		return
 	}
-	published, err := l.Publisher.Wait(ctx, size)
-	for i := range results {
-		a := &results[i]
-		if a.err != nil {
-			continue
-		}
-		if err == nil {
-			a.receipt, err = makeReceipt(ctx, l, a.result.Index, published)
-		}
-		if err != nil {
-			pending = true
-			a.pending = whyPending(l, err)
-		}
+	var err error
+	if c.under, err = c.log.Publisher.Wait(ctx, size); err != nil {
+		c.pending = whyPending(c.log, err)
 	}
-	return pending
+}
+
+// prove adds to the outcome of an accepted event its proof, or the reason why there is
+// none.
+func (c *coverage) prove(ctx context.Context, a *appended) {
+	a.pending = c.pending
+	if c.under == nil {
+		return
+	}
+	var err error
+	if a.proof, err = proofOf(ctx, c.log, a.result.Index, c.under); err != nil {
+		a.pending = whyPending(c.log, err)
+	}
 }
 
 // waiting returns a context for waiting: it ends after the given time, or
@@ -116,7 +128,7 @@ func (s *server) waiting(ctx context.Context, wait time.Duration) (context.Conte
 // whyPending explains a receipt that is missing although it was waited for.
 func whyPending(l *engine.Log, err error) string {
 	if stalled := l.Publisher.Stalled(); stalled != nil && errors.Is(err, context.DeadlineExceeded) {
-		return "the event is stored; ask for the receipt later, once enough witnesses have cosigned: " + stalled.Error()
+		return "the event is stored; ask for the receipt later, once enough witnesses have cosigned: " + publicText(stalled)
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "the event is stored; no checkpoint covers it yet, ask for the receipt later"
@@ -127,24 +139,54 @@ func whyPending(l *engine.Log, err error) string {
 
 // replySingle answers a request with one event: 201, 200 for a duplicate, or 202
 // if its receipt is pending.
-func replySingle(w http.ResponseWriter, l *engine.Log, a *appended, pending bool) {
+func (c *coverage) replySingle(ctx context.Context, w http.ResponseWriter, a *appended) {
 	status := a.status()
-	w.Header().Set("Location", "/logs/"+l.Name+"/events/"+strconv.FormatUint(a.result.Index, 10))
-	if pending {
+	w.Header().Set("Location", "/logs/"+c.log.Name+"/events/"+strconv.FormatUint(a.result.Index, 10))
+	c.prove(ctx, a)
+	if a.pending != "" {
 		status = http.StatusAccepted
 		setRetryAfter(w.Header(), again)
+	}
+	if a.proof != nil {
+		a.receipt, a.proof = append(a.proof, c.under.Note...), nil
 	}
 	send(w, status, jsonType, func(b []byte) []byte { return appendSingle(b, a) })
 }
 
-// replyBatch answers a batch: 200, or 202 if any receipt is pending.
-func replyBatch(w http.ResponseWriter, results []appended, pending bool) {
+// replyBatch answers a batch: 200, or 202 if receipts are pending. Each proof is made
+// when its result is written. Should that fail, the result says so instead, since
+// the status has been sent by then. The error is errClientLeft, or nil.
+func (c *coverage) replyBatch(ctx context.Context, w http.ResponseWriter, results []appended) error {
 	status := http.StatusOK
-	if pending {
+	if c.pending != "" {
 		status = http.StatusAccepted
 		setRetryAfter(w.Header(), again)
 	}
-	send(w, status, jsonType, func(b []byte) []byte { return appendBatch(b, results) })
+	w.Header().Set("Content-Type", jsonType)
+	w.WriteHeader(status)
+	ctx, cancel := context.WithTimeout(ctx, maxReplyTime)
+	defer cancel()
+	out := bufio.NewWriterSize(newLongReply(w), replyBuffer)
+	_, _ = out.Write(appendSummary(out.AvailableBuffer(), results, c.under))
+	for i := range results {
+		a := &results[i]
+		if a.err == nil {
+			c.prove(ctx, a)
+		}
+		line := out.AvailableBuffer()
+		if i > 0 {
+			line = append(line, ',')
+		}
+		if _, err := out.Write(a.appendObject(line)); err != nil {
+			return errClientLeft
+		}
+		a.proof = nil
+	}
+	_, _ = out.WriteString("]}\n")
+	if out.Flush() != nil {
+		return errClientLeft
+	}
+	return nil
 }
 
 // waitTime returns how long to wait for receipts, at most MaxWait; 0 means not at

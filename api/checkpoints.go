@@ -48,6 +48,8 @@ func (s *server) listCheckpoints(w http.ResponseWriter, r *http.Request, l *engi
 			return badRequest(fmt.Sprintf("limit must be from 1 to %d", maxPage))
 		}
 	}
+	memory := s.memory.claim()
+	defer memory.release()
 	// One more than asked for shows whether there is a next page.
 	stored, err := l.Stored.Checkpoints(r.Context(), first, int(limit)+1)
 	if err != nil {
@@ -59,6 +61,10 @@ func (s *server) listCheckpoints(w http.ResponseWriter, r *http.Request, l *engi
 			page.Next = &c.Number
 			w.Header().Set("Link", fmt.Sprintf(`<?first=%d&limit=%d>; rel="next"`, c.Number, limit))
 			break
+		}
+		// The note is in the page and in the JSON of it.
+		if err := memory.take(2 * len(c.Note)); err != nil {
+			return err
 		}
 		page.Checkpoints = append(page.Checkpoints, pastCheckpoint{c.Number, c.Size, c.Published, string(c.Note)})
 	}

@@ -60,13 +60,13 @@ func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *engine.Lo
 	if err != nil {
 		return err
 	}
-	receipt, err := makeReceipt(r.Context(), l, index, published)
+	receipt, err := proofOf(r.Context(), l, index, published)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", plainText)
 	w.Header().Set("Content-Disposition", `attachment; filename="`+l.Name+"-"+strconv.FormatUint(index, 10)+`.tlog-proof"`)
-	sendBytes(w, http.StatusOK, receipt)
+	sendBytes(w, http.StatusOK, append(receipt, published.Note...))
 	return nil
 }
 
@@ -89,7 +89,7 @@ func (s *server) covering(ctx context.Context, l *engine.Log, index uint64, wait
 	}
 	if stalled := l.Publisher.Stalled(); wait == 0 && stalled != nil {
 		return nil, statusError{http.StatusNotFound, fmt.Sprintf("entry %d is stored, but no checkpoint that "+
-			"enough witnesses have cosigned covers it yet; ask again later: %v", index, stalled)}
+			"enough witnesses have cosigned covers it yet; ask again later: %s", index, publicText(stalled))}
 	}
 	if wait == 0 {
 		return nil, statusError{http.StatusNotFound, fmt.Sprintf(
@@ -104,15 +104,16 @@ func noEntry(index uint64) error {
 	return statusError{http.StatusNotFound, fmt.Sprintf("there is no entry %d: the log is not that long", index)}
 }
 
-// makeReceipt returns the tlog-proof of an entry under a checkpoint that covers it.
+// proofOf returns the receipt of an entry up to the checkpoint, which covers it and
+// has to follow.
 //
 // SPEC: https://c2sp.org/tlog-proof
-func makeReceipt(ctx context.Context, l *engine.Log, index uint64, p *publisher.Published) ([]byte, error) {
+func proofOf(ctx context.Context, l *engine.Log, index uint64, p *publisher.Published) ([]byte, error) {
 	hashes, err := proof.Inclusion(ctx, l.Reader, index, p.Size)
 	if err != nil {
 		return nil, err
 	}
-	return proof.Receipt{Index: index, Hashes: hashes, Checkpoint: p.Note}.Format(), nil
+	return proof.Receipt{Index: index, Hashes: hashes}.Format(), nil
 }
 
 // parseNumber parses an index, a size or another number: decimal, without sign or

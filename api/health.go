@@ -1,9 +1,13 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/stele-log/stele/internal/engine"
 )
 
 // This file serves GET /healthz and GET /readyz, for whatever starts, restarts and
@@ -13,7 +17,8 @@ import (
 type health struct {
 	Status  string            `json:"status"` // "ok" or "unavailable"
 	Version string            `json:"version,omitempty"`
-	Logs    map[string]string `json:"logs,omitempty"` // by name: what keeps a log from being written, signed or cosigned
+	Logs    map[string]string `json:"logs,omitempty"`   // by name: what keeps a log from being written, signed or cosigned
+	Guards  string            `json:"guards,omitempty"` // of the database: "present" or "missing"
 	Reason  string            `json:"reason,omitempty"`
 }
 
@@ -22,35 +27,75 @@ func (s *server) healthz(w http.ResponseWriter, _ *http.Request) {
 	_ = reply(w, http.StatusOK, health{Status: "ok", Version: s.Version})
 }
 
-// readyz answers 200 if the database answers, 503 if it does not. A log that has a
-// problem is named, and does not make the server unready: the other logs still
-// need it.
-func (s *server) readyz(w http.ResponseWriter, r *http.Request) {
-	if err := s.Store.Ping(r.Context()); err != nil {
-		if r.Context().Err() == nil {
-			s.Logger.Error("database does not answer", "error", err)
-		}
-		_ = reply(w, http.StatusServiceUnavailable, health{Status: "unavailable", Reason: "the database does not answer"})
-		return
-	}
-	h := health{Status: "ok", Version: s.Version, Logs: map[string]string{}}
-	for _, l := range s.Engine.Logs() {
-		switch {
-		case l.Broken != nil:
-			h.Logs[l.Name] = l.Broken.Error()
-		case l.Publisher.Refusal() != nil:
-			h.Logs[l.Name] = l.Publisher.Refusal().Error()
-		case l.Sequencer.Stalled():
-			h.Logs[l.Name] = fmt.Sprintf("a commit has been under way for %v, and new events are refused until it ends",
-				l.Sequencer.CommitAge().Round(time.Second))
-		case !l.Sequencer.Leading():
-			h.Logs[l.Name] = "this server is not writing to the log"
-			if url := l.Sequencer.Writer(); url != "" {
-				h.Logs[l.Name] += "; " + url + " holds its lease"
+// readyz returns a handler that answers 200 if the database answers and events can be
+// appended, to any log or to the one that the query names, and 503 if not. A log
+// that has a problem is named; text puts the problem into words.
+func (s *server) readyz(text func(error) string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		logs := s.Engine.Logs()
+		if r.URL.Query().Has("log") {
+			l, err := s.Engine.Log(r.URL.Query().Get("log"))
+			if err != nil {
+				s.fail(w, r, err)
+				return
 			}
-		case l.Publisher.Stalled() != nil:
-			h.Logs[l.Name] = "waiting for witnesses: " + l.Publisher.Stalled().Error()
+			logs = []*engine.Log{l}
 		}
+		if err := s.Store.Ping(r.Context()); err != nil {
+			if errors.Is(r.Context().Err(), context.Canceled) {
+				s.fail(w, r, r.Context().Err())
+				return
+			}
+			s.Logger.Error("database does not answer", "error", err)
+			_ = reply(w, http.StatusServiceUnavailable, health{Status: "unavailable", Reason: "the database does not answer"})
+			return
+		}
+		h := health{Status: "ok", Version: s.Version, Logs: map[string]string{}, Guards: "present"}
+		if len(s.Engine.GuardsMissing()) > 0 {
+			h.Guards = "missing" // the server's log has which; strangers need not know
+		}
+		writable := 0
+		for _, l := range logs {
+			problem, written := problemOfLog(l)
+			if problem != nil {
+				h.Logs[l.Name] = text(problem)
+			}
+			if written {
+				writable++
+			}
+		}
+		status := http.StatusOK
+		if writable == 0 && len(logs) > 0 {
+			status, h.Status, h.Reason = http.StatusServiceUnavailable, "unavailable", "this server can write to none of the logs"
+		}
+		_ = reply(w, status, h)
 	}
-	_ = reply(w, http.StatusOK, h)
+}
+
+// problemOfLog returns what keeps a log from being written, signed or cosigned, or nil;
+// and whether this server writes to it.
+func problemOfLog(l *engine.Log) (problem error, written bool) {
+	if l.Broken != nil {
+		return brokenError{l.Broken}, false
+	}
+	if refusal := l.Publisher.Refusal(); refusal != nil {
+		return refusal, false
+	}
+	if l.Sequencer.Stalled() {
+		return fmt.Errorf("a commit has been under way for %v, and new events are refused until it ends",
+			l.Sequencer.CommitAge().Round(time.Second)), false
+	}
+	if !l.Sequencer.Leading() {
+		if url := l.Sequencer.Writer(); url != "" {
+			return fmt.Errorf("this server is not writing to the log; %s holds its lease", url), false
+		}
+		return errors.New("this server is not writing to the log"), false
+	}
+	if stalled := l.Publisher.Stalled(); stalled != nil {
+		return waitingError{stalled}, true
+	}
+	if claims := l.Publisher.Claims(); claims != nil {
+		return claims, true
+	}
+	return nil, true
 }

@@ -2,70 +2,39 @@ package api
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/stele-log/stele/pkg/event"
 )
 
-// This file reads events from the body of a request that is not a stream: it reads
-// the body, at most MaxBody bytes within maxBodyTime, and parses it by its content
-// type. An event that is invalid is an item with an error, and leaves the others
-// alone; a body that cannot be taken apart into events is an error as a whole.
+// This file parses the events in the body of a request that is not a stream, at most
+// MaxBody bytes, by its content type. An event that is invalid is an item with an
+// error, and leaves the others alone; a body that cannot be taken apart into events is
+// an error as a whole.
 
 // anonymous is the sender of every event, since senders are not authenticated.
 var anonymous = event.Sender{Name: "anonymous"}
 
 // readEvents reads the events of a request, by its content type. single means that
-// the body was one event by itself, so that the reply is about it alone.
+// the body was one event by itself, so that the reply is about it alone. The claim
+// covers the events.
 //
 // SPEC: CloudEvents HTTP protocol binding 1.0.2, section 3.
-func readEvents(w http.ResponseWriter, r *http.Request) (items []event.Item, single bool, err error) {
-	body := buffers.Get().(*bytes.Buffer)
-	defer release(body) // events are copies
-	if err := readBody(w, r, body); err != nil {
+func (s *server) readEvents(w http.ResponseWriter, r *http.Request, memory *claim) (items []event.Item, single bool, err error) {
+	body, err := s.readBody(w, r, MaxBody, memory)
+	if err != nil {
 		return nil, false, err
 	}
-	return parseEvents(r.Header, body.Bytes())
-}
-
-// readBody reads a body to its end. The error is a [*http.MaxBytesError] if it is
-// larger than MaxBody, and a bad request if it breaks off or stalls.
-func readBody(w http.ResponseWriter, r *http.Request, to *bytes.Buffer) error {
-	if r.ContentLength > 0 {
-		// A length costs nothing to announce, so it buys no more than a kept buffer.
-		to.Grow(int(min(r.ContentLength, keptBuffer-bytes.MinRead)) + bytes.MinRead)
+	defer release(body) // events are copies, for which its claim stands
+	items, single, err = parseEvents(r.Header, *body)
+	if err == nil {
+		err = memory.take(len(items) * eventMemory)
 	}
-	_, err := to.ReadFrom(&timedBody{http.MaxBytesReader(w, r.Body, MaxBody), http.NewResponseController(w), time.Now()})
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err != nil && !tooLarge {
-		return badRequest("the body ended early: " + err.Error())
-	}
-	return err
-}
-
-// A timedBody is a body that may take up to maxBodyTime, but must bring something
-// every maxStall. A fixed deadline would cut off slow links, or let a stalled
-// client hold a connection for minutes.
-type timedBody struct {
-	from    io.Reader
-	control *http.ResponseController
-	began   time.Time
-}
-
-func (b *timedBody) Read(p []byte) (int, error) {
-	now := time.Now()
-	deadline := now.Add(maxStall)
-	if last := b.began.Add(maxBodyTime); deadline.After(last) {
-		deadline = last
-	}
-	_ = b.control.SetReadDeadline(deadline) // if it fails so does reading
-	return b.from.Read(p)
+	return items, single, err
 }
 
 // parseEvents parses a body by its Content-Type. The types of CloudEvents and of
@@ -75,6 +44,11 @@ func parseEvents(h http.Header, body []byte) (items []event.Item, single bool, e
 	contentType, err := mediaType(h.Get("Content-Type"))
 	if err != nil {
 		return nil, false, err
+	}
+	if isStructured(contentType) {
+		if err := unmark(body); err != nil {
+			return nil, false, err
+		}
 	}
 	switch {
 	case contentType == eventType:
@@ -106,6 +80,9 @@ const (
 // linesTypes are the names that JSON lines go by.
 var linesTypes = []string{linesType, "application/ndjson", "application/jsonl"}
 
+// charsets are the names of UTF-8 and of its subset that senders give.
+var charsets = []string{"", "utf-8", "utf8", "us-ascii", "ascii"}
+
 // mediaType returns a Content-Type without its parameters, of which only a
 // charset other than UTF-8 matters.
 func mediaType(header string) (string, error) {
@@ -116,7 +93,7 @@ func mediaType(header string) (string, error) {
 	if err != nil {
 		return "", statusError{http.StatusUnsupportedMediaType, "the Content-Type cannot be read: " + err.Error()}
 	}
-	if cs := params["charset"]; cs != "" && !strings.EqualFold(cs, "utf-8") && isStructured(mediaType) {
+	if cs := params["charset"]; !slices.Contains(charsets, strings.ToLower(cs)) && isStructured(mediaType) {
 		return "", statusError{http.StatusUnsupportedMediaType, "events are JSON in UTF-8, not " + cs}
 	}
 	return mediaType, nil
@@ -136,7 +113,8 @@ func isBinary(h http.Header) bool {
 // isStructured reports whether a body of that type is JSON, which must be in
 // UTF-8. Other data, in binary mode, may be in any charset.
 func isStructured(contentType string) bool {
-	return strings.HasPrefix(contentType, "application/cloudevents") || strings.HasSuffix(contentType, "json")
+	return strings.HasPrefix(contentType, "application/cloudevents") || strings.HasSuffix(contentType, "json") ||
+		slices.Contains(linesTypes, contentType)
 }
 
 func parseOne(body []byte) ([]event.Item, bool, error) {

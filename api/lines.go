@@ -14,8 +14,9 @@ import (
 
 // This file reads a stream's lines: deadlineReader bounds how long the client may
 // take, lineReader cuts what has arrived at its last newline, and parseFrom turns
-// whole lines into events with their line numbers. Memory is bounded by maxLine
-// and readAhead, whatever the client sends.
+// whole lines into events with their line numbers. A buffer is bounded by maxLine
+// and readAhead, whatever the client sends, and the memory of all streams by the
+// budget in memory.go.
 
 const (
 	// readAhead is how many bytes of a stream are read at once.
@@ -30,6 +31,7 @@ const (
 // are parsed and committed together. It belongs to one goroutine.
 type lineReader struct {
 	from    *deadlineReader
+	memory  *claim
 	buf     []byte // read; buf[done:] has not been returned
 	done    int
 	skips   bool  // the rest of a line that is too long
@@ -56,7 +58,11 @@ func (l *lineReader) next() ([]byte, error) {
 		}
 		start := len(l.buf)
 		if cap(l.buf)-start < readAhead/2 {
-			l.buf = append(make([]byte, 0, 2*cap(l.buf)+readAhead), l.buf...)
+			size := 2*cap(l.buf) + readAhead
+			if l.failure = l.memory.take(size - cap(l.buf)); l.failure != nil {
+				break
+			}
+			l.buf = append(make([]byte, 0, size), l.buf...)
 		}
 		var n int
 		n, l.failure = l.from.read(l.buf[start:cap(l.buf)], l.partial())
@@ -171,6 +177,12 @@ func parseFrom(lines []byte, n int) []event.Item {
 		}
 	}
 	return items
+}
+
+// memoryOf returns the bytes to claim for the events on lines. No line with an event is
+// shorter than two bytes.
+func memoryOf(lines []byte) int {
+	return len(lines) + (min(countLines(lines), len(lines)/2)+1)*eventMemory
 }
 
 func countLines(text []byte) int { return bytes.Count(text, []byte{'\n'}) }

@@ -72,7 +72,7 @@ func describe(r *http.Request, l *engine.Log) (logInfo, error) {
 		info.VKey = l.VKeys[0]
 	}
 	if l.Broken != nil {
-		info.Problem = l.Broken.Error()
+		info.Problem = publicText(brokenError{l.Broken})
 		return info, nil
 	}
 	head, err := l.Stored.Head(r.Context())
@@ -85,7 +85,7 @@ func describe(r *http.Request, l *engine.Log) (logInfo, error) {
 		info.Published = published.Size
 	}
 	if err := cmp.Or(l.Publisher.Refusal(), l.Publisher.Stalled()); err != nil {
-		info.Problem = err.Error()
+		info.Problem = publicText(err)
 	}
 	return info, nil
 }
@@ -102,7 +102,7 @@ type newLog struct {
 // createLog creates a log, and answers with 201 once it can be written to or is
 // known not to be. It cannot be undone: a log is never deleted or renamed.
 func (s *server) createLog(w http.ResponseWriter, r *http.Request) {
-	n, err := readNewLog(w, r)
+	n, err := s.readNewLog(w, r)
 	if err != nil {
 		s.fail(w, r, err)
 		return
@@ -127,17 +127,25 @@ func (s *server) createLog(w http.ResponseWriter, r *http.Request) {
 // readNewLog reads the body of a request to create a log. It insists on a
 // Content-Type that a page of another site cannot make a browser send without
 // asking the server first, so that no such page can create logs.
-func readNewLog(w http.ResponseWriter, r *http.Request) (n newLog, err error) {
+func (s *server) readNewLog(w http.ResponseWriter, r *http.Request) (n newLog, err error) {
 	contentType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if contentType != "application/json" {
 		return n, statusError{http.StatusUnsupportedMediaType, "send Content-Type application/json"}
 	}
-	body := http.MaxBytesReader(w, r.Body, maxNewLog)
-	err = json.UnmarshalRead(body, &n, json.RejectUnknownMembers(true))
-	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); err != nil && !tooLarge {
-		err = badNewLog(err)
+	memory := s.memory.claim()
+	defer memory.release()
+	body, err := s.readBody(w, r, maxNewLog, memory)
+	if err != nil {
+		return n, err
 	}
-	return n, err
+	defer release(body)
+	if err := unmark(*body); err != nil {
+		return n, err
+	}
+	if err := json.Unmarshal(*body, &n, json.RejectUnknownMembers(true)); err != nil {
+		return n, badNewLog(err)
+	}
+	return n, nil
 }
 
 // badNewLog turns an error of decoding into one that names the place, as errors in

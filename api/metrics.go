@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net/http"
 	"strconv"
 	"time"
@@ -10,8 +12,6 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-
-	"github.com/stele-log/stele/internal/engine"
 )
 
 // metrics are the metrics of requests and streams. Those of logs are kept where
@@ -24,7 +24,7 @@ type metrics struct {
 	streamed *prometheus.CounterVec
 }
 
-func newMetrics(e *engine.Engine) *metrics {
+func newMetrics(s *server) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -45,30 +45,40 @@ func newMetrics(e *engine.Engine) *metrics {
 			Help: "Streams of events that have ended, by status: 499 if the client left without ending its stream.",
 		}, []string{"code"}),
 	}
-	m.registry.MustRegister(m.requests, m.inFlight, m.streams, m.streamed, e,
+	claimed := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "stele_http_claimed_bytes",
+		Help: fmt.Sprintf("Memory claimed by bodies, their events and long replies, of at most %d bytes; beyond that, requests are answered with 503.", maxMemory),
+	}, func() float64 { return float64(s.memory.claimed.Load()) })
+	m.registry.MustRegister(m.requests, m.inFlight, m.streams, m.streamed, claimed, s.Engine,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(s.Collectors...)
 	return m
 }
 
 // observe times requests by the route that answers them, of which there are few,
 // not by path. Streams are counted apart: their duration is the client's choice
 // and would drown the times of the others.
-func (m *metrics) observe(next http.Handler) http.Handler {
+func (s *server) observe(next http.Handler) http.Handler {
+	m := s.metrics
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		m.inFlight.Inc()
 		defer m.inFlight.Dec()
 		ww := &statusWriter{ResponseWriter: w}
 		next.ServeHTTP(ww, r)
-		if errors.Is(r.Context().Err(), context.Canceled) {
+		if errors.Is(r.Context().Err(), context.Canceled) && ww.status < 400 {
 			ww.status = statusClientLeft
+		}
+		elapsed := time.Since(start)
+		if s.Logger.Enabled(r.Context(), slog.LevelDebug) {
+			s.Logger.Debug("request", "method", r.Method, "path", r.URL.Path, "status", ww.status, "elapsed", elapsed, "from", r.RemoteAddr)
 		}
 		if ww.Header().Get("Content-Type") == linesType {
 			m.streamed.WithLabelValues(strconv.Itoa(ww.status)).Inc()
 			return
 		}
 		route := chi.RouteContext(r.Context()).RoutePattern()
-		m.requests.WithLabelValues(methodLabel(r.Method), route, strconv.Itoa(ww.status)).Observe(time.Since(start).Seconds())
+		m.requests.WithLabelValues(methodLabel(r.Method), route, strconv.Itoa(ww.status)).Observe(elapsed.Seconds())
 	})
 }
 

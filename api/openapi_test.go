@@ -25,7 +25,8 @@ func TestTheDocumentHasTheRoutesOfTheServer(t *testing.T) {
 		documented = append(documented, op.method+" "+strings.Replace(op.path, "{tile}", "*", 1))
 	}
 	var routes []string
-	err := chi.Walk(api.New(api.Config{Engine: &engine.Engine{}}).(chi.Routes),
+	public, _ := api.New(api.Config{Engine: &engine.Engine{}})
+	err := chi.Walk(public.(chi.Routes),
 		func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
 			routes = append(routes, method+" "+route)
 			return nil

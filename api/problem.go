@@ -14,6 +14,7 @@ import (
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/pkg/event"
+	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/storage"
 )
 
@@ -54,6 +55,31 @@ func badRequest(detail string) error { return statusError{http.StatusBadRequest,
 // A brokenError is the reason why the server could not open the log.
 type brokenError struct{ error }
 
+func (e brokenError) Unwrap() error { return e.error }
+
+// A waitingError is the reason why a log's newest checkpoint is not cosigned.
+type waitingError struct{ error }
+
+func (e waitingError) Error() string { return "waiting for witnesses: " + e.error.Error() }
+func (e waitingError) Unwrap() error { return e.error }
+
+// publicText returns the text of an error for whoever asks. Paths of files, and
+// addresses of the database and of witnesses, are for the operator, who finds them in
+// the server's output.
+func publicText(err error) string {
+	if _, ok := errors.AsType[brokenError](err); ok {
+		return "the log cannot be opened; the cause is in the server's output"
+	}
+	missing, ok := errors.AsType[*policy.QuorumError](err)
+	if !ok {
+		return err.Error()
+	}
+	if _, ok := errors.AsType[waitingError](err); ok {
+		return waitingError{missing}.Error()
+	}
+	return missing.Error()
+}
+
 // again is the usual Retry-After: queues empty and leases change hands within
 // about a second.
 const again = time.Second
@@ -69,10 +95,14 @@ var statuses = []struct {
 }{
 	{engine.ErrUnknown, http.StatusNotFound, 0, ""},
 	{engine.ErrBadName, http.StatusBadRequest, 0, ""},
+	{engine.ErrTooMany, http.StatusForbidden, 0,
+		"this server has as many logs as it may have; its operator decides how many, with --max-logs"},
 	{storage.ErrExists, http.StatusConflict, 0,
 		"a log with this name or this origin exists already; choose another"},
 	{sequencer.ErrBusy, http.StatusServiceUnavailable, again,
 		"the queue of this log is full and nothing was stored; send the events again in a second or so"},
+	{errNoMemory, http.StatusServiceUnavailable, again,
+		"the server holds as much of other requests as it may; try again in a second or so"},
 	{sequencer.ErrNotLeading, http.StatusServiceUnavailable, again,
 		"this server is not writing to the log and nothing was stored; send the events again in a second or so"},
 	{sequencer.ErrStalled, http.StatusServiceUnavailable, again,
@@ -116,7 +146,7 @@ func problemOf(err error) (p problem, ok bool) {
 		p.Status = http.StatusRequestEntityTooLarge
 		p.Detail = "the body is larger than " + strconv.FormatInt(tooLarge.Limit, 10) + " bytes; send it in parts"
 	case errors.As(err, &refused), errors.As(err, &broken):
-		p.Status = http.StatusServiceUnavailable
+		p.Status, p.Detail = http.StatusServiceUnavailable, publicText(err)
 	default:
 		for _, s := range statuses {
 			if errors.Is(err, s.err) {
@@ -153,13 +183,21 @@ func invalidEvent(e *event.Error) problem {
 	return p
 }
 
-// fail answers a request with an error. It logs those that an operator should look
-// into, and answers nothing if the client has left.
+// fail answers a request with an error, unless the client has left in the middle of a
+// reply. It logs those that an operator should look into.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p, known := problemOf(err)
-	if errors.Is(err, errClientLeft) || errors.Is(r.Context().Err(), context.Canceled) {
+	if errors.Is(err, errClientLeft) {
 		noteClientLeft(w)
 		return
+	}
+	if errors.Is(r.Context().Err(), context.Canceled) && (!known || errors.Is(err, context.Canceled)) {
+		// The client may only have closed its own side of the connection. Without a
+		// reply net/http would send it an empty 200.
+		defer noteClientLeft(w)
+		err = badRequest("the connection was closed for sending before the request was answered; " +
+			"send it again, and keep the connection open until it is")
+		p, known = problemOf(err)
 	}
 	if !known || p.Status == http.StatusInternalServerError {
 		s.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
+	"time"
 )
 
 // This file writes replies. Bodies are put together in pooled buffers before
 // anything is sent, so that an error can still be answered, and a Content-Length
-// be given.
+// be given; the results of a batch, which can be very long, are sent as they are
+// made. A client may not stall while it reads a long reply.
 
 const (
 	jsonType    = "application/json"
@@ -19,20 +22,55 @@ const (
 	binaryType  = "application/octet-stream"
 )
 
-// buffers holds buffers into which bodies are read and in which replies are put
+// buffers holds empty buffers into which bodies are read and in which replies are put
 // together.
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// keptBuffer is the size of the largest buffer that is kept, in bytes: a few large
-// batches must not pin 16 MiB each.
-const keptBuffer = 1 << 20
+// keptBuffer is the size of the largest buffer that is kept, in bytes: large bodies
+// must not pin their buffers.
+const keptBuffer = 64 << 10
 
 // release gives a buffer back. The caller must not keep its bytes.
-func release(b *bytes.Buffer) {
-	if b.Cap() <= keptBuffer {
-		b.Reset()
+func release(b *[]byte) {
+	if cap(*b) <= keptBuffer {
+		*b = (*b)[:0]
 		buffers.Put(b)
 	}
+}
+
+// replyBuffer is how many bytes of a long reply are put together, and written, at a
+// time.
+const replyBuffer = 32 << 10
+
+// A longReply writes a reply piece by piece. The client must take each within maxStall,
+// and all of them within maxReplyTime.
+type longReply struct {
+	to      http.ResponseWriter
+	control *http.ResponseController
+	began   time.Time
+}
+
+func newLongReply(w http.ResponseWriter) *longReply {
+	return &longReply{w, http.NewResponseController(w), time.Now()}
+}
+
+func (r *longReply) Write(b []byte) (n int, err error) {
+	for piece := range slices.Chunk(b, replyBuffer) {
+		_ = r.control.SetWriteDeadline(earlier(time.Now().Add(maxStall), r.began.Add(maxReplyTime))) // if it fails so does writing
+		written, err := r.to.Write(piece)
+		n += written
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // reply answers a request with JSON. It returns nil, so that handlers can end with
@@ -44,11 +82,11 @@ func reply(w http.ResponseWriter, status int, v any) error {
 
 // send answers a request with a body that is appended to a buffer.
 func send(w http.ResponseWriter, status int, contentType string, body func([]byte) []byte) {
-	buf := buffers.Get().(*bytes.Buffer)
+	buf := buffers.Get().(*[]byte)
 	defer release(buf)
-	buf.Write(body(buf.AvailableBuffer()))
+	*buf = body(*buf)
 	w.Header().Set("Content-Type", contentType)
-	sendBytes(w, status, buf.Bytes())
+	sendBytes(w, status, *buf)
 }
 
 // sendBytes answers a request with a body. A failure to write it is ignored: the
@@ -60,6 +98,10 @@ func sendBytes(w http.ResponseWriter, status int, body []byte) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	w.WriteHeader(status)
+	if len(body) > replyBuffer {
+		_, _ = newLongReply(w).Write(body)
+		return
+	}
 	_, _ = w.Write(body)
 }
 

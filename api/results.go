@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/pkg/event"
 )
@@ -20,6 +21,7 @@ type appended struct {
 	event   *event.Event     // nil if it could not be parsed
 	result  sequencer.Result // if it is in the log
 	receipt []byte           // a tlog-proof
+	proof   []byte           // a tlog-proof without its checkpoint, which the reply has once
 	pending string           // why there is no receipt yet
 	err     error            // why it was refused
 	item    int              // position among those of the request; -1 in a stream, which has none
@@ -88,6 +90,9 @@ func (a *appended) appendMembers(b []byte) []byte {
 	if len(a.receipt) > 0 {
 		b = appendString(append(b, `,"receipt":`...), a.receipt)
 	}
+	if len(a.proof) > 0 {
+		b = appendString(append(b, `,"proof":`...), a.proof)
+	}
 	if a.pending != "" {
 		b = appendString(append(b, `,"pending":`...), a.pending)
 	}
@@ -124,9 +129,10 @@ func appendSingle(b []byte, a *appended) []byte {
 	return append(b, "}\n"...)
 }
 
-// appendBatch appends the reply to a batch: how many events are newly stored, were
-// stored before, or were refused, and then the result of each, in their order.
-func appendBatch(b []byte, results []appended) []byte {
+// appendSummary appends the beginning of the reply to a batch, up to its results: how
+// many events are newly stored, were stored before, or were refused, and the checkpoint
+// under which proofs are made, if there is one.
+func appendSummary(b []byte, results []appended, under *publisher.Published) []byte {
 	accepted, duplicates, rejected := 0, 0, 0
 	for i := range results {
 		switch a := &results[i]; {
@@ -144,12 +150,8 @@ func appendBatch(b []byte, results []appended) []byte {
 	b = strconv.AppendInt(b, int64(duplicates), 10)
 	b = append(b, `,"rejected":`...)
 	b = strconv.AppendInt(b, int64(rejected), 10)
-	b = append(b, `,"results":[`...)
-	for i := range results {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = results[i].appendObject(b)
+	if under != nil {
+		b = appendString(append(b, `,"checkpoint":`...), under.Note)
 	}
-	return append(b, "]}\n"...)
+	return append(b, `,"results":[`...)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,6 +47,7 @@ type settings struct {
 	store    storage.Store // by default a new one in SQLite
 	dir      string        // of keys and records, by default a new one
 	maxQueue int
+	maxLogs  int
 	seen     *sightings // takes down each exchange, if not nil
 }
 
@@ -58,6 +60,7 @@ type rig struct {
 	log     string // url of the log "default"
 	client  *http.Client
 	handler http.Handler
+	admin   http.Handler
 	engine  *engine.Engine
 	dir     string
 	stop    func() // stops the server, and waits
@@ -75,7 +78,7 @@ func newRig(t testing.TB, s settings) *rig {
 	logger := slog.New(slog.NewTextHandler(t.Output(), nil))
 	leaves := leafindex.New()
 	h, err := engine.Open(t.Context(), engine.Config{
-		Store: s.store, Dir: s.dir, Interval: time.Hour, Cache: 1 << 20, MaxQueue: s.maxQueue, Logger: logger,
+		Store: s.store, Dir: s.dir, Interval: time.Hour, Cache: 1 << 20, MaxQueue: s.maxQueue, MaxLogs: s.maxLogs, Logger: logger,
 		Now:       func() time.Time { return time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC) },
 		Followers: []follow.Follower{leaves},
 	})
@@ -88,7 +91,7 @@ func newRig(t testing.TB, s settings) *rig {
 		}
 	}
 	stop, stopping := context.WithCancel(context.Background())
-	handler := api.New(api.Config{
+	handler, admin := api.New(api.Config{
 		Engine: h, Leaves: leaves, Store: s.store, Logger: logger, Stopping: stop, OriginPrefix: "logs.example.com", Version: "test",
 	})
 	listener, err := server.Listen(server.ListenConfig{Address: "127.0.0.1:0", Logger: logger})
@@ -100,7 +103,7 @@ func newRig(t testing.TB, s settings) *rig {
 	go func() { served <- listener.Run(serving, handler, stopping) }()
 	url := listener.URL()
 	transport := &http.Transport{DisableCompression: true}
-	r := &rig{TB: t, url: url, log: url + "/logs/default", handler: handler, engine: h, dir: s.dir,
+	r := &rig{TB: t, url: url, log: url + "/logs/default", handler: handler, admin: admin, engine: h, dir: s.dir,
 		client: &http.Client{Transport: checked{t, transport, s.seen}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.Start(ctx)
@@ -190,6 +193,14 @@ func (r *rig) get(path string) []byte {
 	return got.body
 }
 
+// ready returns the status and the body of /readyz as the operator gets them.
+func (r *rig) ready() (int, string) {
+	r.Helper()
+	w := httptest.NewRecorder()
+	r.admin.ServeHTTP(w, httptest.NewRequestWithContext(r.Context(), "GET", "/readyz", nil))
+	return w.Code, w.Body.String()
+}
+
 // post sends JSON, or lines of it.
 func (r *rig) post(path, body string) reply {
 	r.Helper()
@@ -208,6 +219,7 @@ type appended struct {
 	LeafHash  string `json:"leaf_hash"`
 	Duplicate bool
 	Receipt   string
+	Proof     string // a receipt without the checkpoint, which a batch's reply has once
 	Pending   string
 	Problem   json.RawMessage
 }
@@ -223,14 +235,22 @@ func (r *rig) appended(got reply, status int) (a appended) {
 	return a
 }
 
-// results decodes the reply to a batch.
+// results decodes the reply to a batch, whose proofs become receipts.
 func (r *rig) results(got reply) []appended {
 	r.Helper()
 	if got.status != http.StatusOK {
 		r.Fatalf("status %d, want 200: %s", got.status, got.body)
 	}
-	var b struct{ Results []appended }
+	var b struct {
+		Checkpoint string
+		Results    []appended
+	}
 	r.decode(got.body, &b)
+	for i, a := range b.Results {
+		if a.Proof != "" {
+			b.Results[i].Receipt = a.Proof + b.Checkpoint
+		}
+	}
 	return b.Results
 }
 

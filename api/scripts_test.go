@@ -63,7 +63,7 @@ func TestScripts(t *testing.T) {
 				t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
 					t.Parallel()
 					script := readScript(t, file)
-					r := newRig(t, settings{store: db.make(t)(), seen: seen})
+					r := newRig(t, settings{store: db.make(t)(), seen: seen, maxLogs: 3})
 					kept := map[string]string{}
 					for _, e := range script {
 						e.run(r, kept)

@@ -36,16 +36,12 @@ const (
 	// longer ends with status 408 in its last line.
 	maxIdle = 10 * time.Minute
 
-	// maxStall bounds how long the rest of a line, or the client's reading of its
-	// results, may take.
-	maxStall = 30 * time.Second
-
 	// maxInFlight bounds the groups of a stream that are read and not answered.
 	// Beyond it nothing more is read, so TCP slows the sender down.
 	maxInFlight = 8
 
-	// busyPause is how long a stream waits for room in the log's queue before it
-	// tries again.
+	// busyPause is how long a stream waits for room in the log's queue, or for memory,
+	// before it tries again.
 	busyPause = 20 * time.Millisecond
 )
 
@@ -63,10 +59,12 @@ const (
 // client leaves instead, the writer fails, closes gone, and the reader follows.
 type stream struct {
 	log      *engine.Log
+	memory   *claim // of buffers, and of groups until they are answered
 	body     *deadlineReader
 	lines    *lineReader
-	groups   chan *group   // read, in order; closed when reading has ended
-	gone     chan struct{} // closed when the writer has returned
+	groups   chan *group     // read, in order; closed when reading has ended
+	gone     chan struct{}   // closed when the writer has returned
+	ctx      context.Context // of the request
 	stopping context.Context
 
 	end error // why reading ended, once groups is closed
@@ -81,6 +79,7 @@ type stream struct {
 // so their indexes are adjacent.
 type group struct {
 	items   []event.Item
+	memory  int                // claimed for them, in bytes
 	pending *sequencer.Pending // of those that are events; nil if there are none
 	err     error              // why the events were not taken; it ends the stream
 }
@@ -106,17 +105,25 @@ func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	if r.URL.Query().Has("wait") {
 		return badRequest("a stream does not wait for receipts; ask for them by index, at events/{index}/receipt?wait=published")
 	}
+	if _, err := contentCoding(w, r, streamCodings); err != nil {
+		return err
+	}
 	control := http.NewResponseController(w)
 	if err := control.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
+	memory := s.memory.claim()
+	defer memory.release()
+	if err := memory.take(replyBuffer); err != nil {
+		return err
+	}
 	st := &stream{
-		log: l, stopping: s.Stopping, control: control,
+		log: l, memory: memory, ctx: r.Context(), stopping: s.Stopping, control: control,
 		body:   &deadlineReader{from: r.Body, control: control},
 		groups: make(chan *group, maxInFlight), gone: make(chan struct{}),
-		out: bufio.NewWriterSize(w, 32<<10), beat: time.NewTicker(heartbeatEvery),
+		out: bufio.NewWriterSize(w, replyBuffer), beat: time.NewTicker(heartbeatEvery),
 	}
-	st.lines = &lineReader{from: st.body}
+	st.lines = &lineReader{from: st.body, memory: memory}
 	defer st.beat.Stop()
 	startStream(w, r)
 	defer s.metrics.streams.Dec()
@@ -179,7 +186,18 @@ func (st *stream) read() {
 	defer close(st.groups)
 	for first := 1; ; {
 		text, err := st.lines.next()
-		g := &group{items: parseFrom(text, first)}
+		if first == 1 {
+			if marked := unmark(text); marked != nil {
+				st.end = marked
+				return
+			}
+		}
+		g := &group{memory: memoryOf(text)}
+		if !st.makeRoom(g.memory) {
+			st.end = st.explain(errNoMemory, first)
+			return
+		}
+		g.items = parseFrom(text, first)
 		first += countLines(text)
 		if tooLong, ok := errors.AsType[*event.Error](err); ok {
 			tooLong.Line = first
@@ -197,6 +215,8 @@ func (st *stream) read() {
 			if g.err != nil {
 				return
 			}
+		} else {
+			st.memory.give(g.memory)
 		}
 		if err != nil {
 			st.end = st.explain(err, first)
@@ -214,18 +234,33 @@ func (st *stream) submit(items []event.Item) (*sequencer.Pending, error) {
 		return nil, nil
 	}
 	for {
-		pending, err := st.log.Sequencer.Submit(events)
-		if !errors.Is(err, sequencer.ErrBusy) {
+		pending, err := st.log.Sequencer.Submit(st.ctx, events)
+		if !errors.Is(err, sequencer.ErrBusy) || !st.pause() {
 			return pending, err
 		}
-		select {
-		case <-time.After(busyPause):
-		case <-st.gone:
-			return nil, err
-		case <-st.stopping.Done():
-			return nil, err
+	}
+}
+
+// makeRoom claims memory for a group. While there is none it waits, as submit does for
+// the queue. It reports false if the stream has ended before.
+func (st *stream) makeRoom(n int) bool {
+	for st.memory.take(n) != nil {
+		if !st.pause() {
+			return false
 		}
 	}
+	return true
+}
+
+// pause waits for busyPause, and reports false if the stream has ended before.
+func (st *stream) pause() bool {
+	select {
+	case <-time.After(busyPause):
+		return true
+	case <-st.gone:
+	case <-st.stopping.Done():
+	}
+	return false
 }
 
 var (
@@ -242,6 +277,8 @@ func (st *stream) explain(err error, n int) error {
 		return nil
 	case st.stopping.Err() != nil:
 		return errStopping
+	case errors.Is(err, errNoMemory):
+		return err
 	case errors.Is(err, os.ErrDeadlineExceeded) && st.lines.partial():
 		return statusError{http.StatusRequestTimeout, fmt.Sprintf("the rest of line %d has not come within %v", n, maxStall)}
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -274,6 +311,7 @@ func (st *stream) write() error {
 		if err := st.writeResults(g.items, stored); err != nil {
 			return err
 		}
+		st.memory.give(g.memory)
 	}
 }
 

@@ -56,7 +56,7 @@ func (s *server) getTile(w http.ResponseWriter, r *http.Request, l *engine.Log) 
 			"%s is not in the published tree of %d entries; a tile exists once the checkpoint covers it", t, published.Size)}
 	}
 	if t.Level == tile.Entries {
-		return serveBundle(w, r, l, t)
+		return s.serveBundle(w, r, l, t)
 	}
 	data, err := l.Reader.ReadTile(r.Context(), t)
 	if err != nil {
@@ -78,8 +78,11 @@ func setTileHeaders(h http.Header) {
 // they are stored, one a chunk: frames in a row are one zstd stream (RFC 8878
 // section 3.1). That is not possible where the bundle's end is not a chunk's;
 // then, and for other clients, the bundle is decoded, and compressed with gzip if
-// the client accepts that.
-func serveBundle(w http.ResponseWriter, r *http.Request, l *engine.Log, t tile.Tile) error {
+// the client accepts that. A bundle may have 16 MiB, which is claimed until the client
+// has read it.
+func (s *server) serveBundle(w http.ResponseWriter, r *http.Request, l *engine.Log, t tile.Tile) error {
+	memory := s.memory.claim()
+	defer memory.release()
 	w.Header().Set("Vary", "Accept-Encoding")
 	if accepts(r.Header["Accept-Encoding"], "zstd") {
 		frames, whole, err := l.Reader.Frames(r.Context(), t)
@@ -87,15 +90,24 @@ func serveBundle(w http.ResponseWriter, r *http.Request, l *engine.Log, t tile.T
 			return err
 		}
 		if whole {
+			for _, f := range frames {
+				if err := memory.take(len(f)); err != nil {
+					return err
+				}
+			}
 			setTileHeaders(w.Header())
 			w.Header().Set("Content-Encoding", "zstd")
+			out := newLongReply(w)
 			for _, f := range frames {
-				_, _ = w.Write(f)
+				_, _ = out.Write(f)
 			}
 			return nil
 		}
 	}
 	data, err := l.Reader.ReadTile(r.Context(), t)
+	if err == nil {
+		err = memory.take(len(data))
+	}
 	if err != nil {
 		return err
 	}
@@ -105,7 +117,7 @@ func serveBundle(w http.ResponseWriter, r *http.Request, l *engine.Log, t tile.T
 		return nil
 	}
 	w.Header().Set("Content-Encoding", "gzip")
-	z, err := gzip.NewWriterLevel(w, gzip.BestSpeed)
+	z, err := gzip.NewWriterLevel(newLongReply(w), gzip.BestSpeed)
 	if err != nil {
 		return err
 	}

@@ -27,7 +27,7 @@ func TestABrokenLogDoesNotKeepOthersFromWorking(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.stop()
-		if err := os.WriteFile(filepath.Join(r.dir, "logs", "doors", "ed25519.key"), []byte("not a key"), 0o600); err != nil {
+		if err := os.WriteFile(keyOf(r.dir, "doors"), []byte("not a key"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 
@@ -41,16 +41,44 @@ func TestABrokenLogDoesNotKeepOthersFromWorking(t *testing.T) {
 		if got := r.post("/logs/doors/events", `{"type":"a"}`); got.status != 503 {
 			t.Errorf("status %d, want 503: %s", got.status, got.body)
 		}
-		for _, path := range []string{"/logs", "/readyz"} {
-			if got := r.get(path); !strings.Contains(string(got), "ed25519.key") {
-				t.Errorf("%s does not say what is wrong: %s", path, got)
+		// What is wrong the operator finds out; others, that something is.
+		for path, status := range map[string]int{"/logs": 200, "/readyz": 200, "/readyz?log=doors": 503,
+			"/readyz?log=default": 200, "/logs/doors/events/0": 503} {
+			got := r.do("GET", path, "")
+			if said := strings.Contains(string(got.body), "cannot be opened"); got.status != status || said != (path != "/readyz?log=default") ||
+				strings.Contains(string(got.body), r.dir) || strings.Contains(string(got.body), ".key") {
+				t.Errorf("%s: status %d, want %d: %s", path, got.status, status, got.body)
 			}
+		}
+		if status, body := r.ready(); status != 200 || !strings.Contains(body, keyOf(r.dir, "doors")) {
+			t.Errorf("the operator is not told what is wrong: %d: %s", status, body)
 		}
 		if got := r.get("/metrics"); !strings.Contains(string(got), `stele_log_broken{log="doors"} 1`) {
 			t.Error("the metrics do not say that the log is broken")
 		}
 		r.appended(r.post("/logs/default/events?wait=published", `{"type":"a"}`), 201)
 	})
+}
+
+func keyOf(dir, name string) string { return filepath.Join(dir, "logs", name, "ed25519.key") }
+
+func TestAServerThatCanWriteToNoLogIsNotReady(t *testing.T) {
+	t.Parallel()
+	store := dbtest.SQLite(t)()
+	r := newRig(t, settings{store: store})
+	standby := newRig(t, settings{store: store, dir: r.dir})
+	if got := standby.do("GET", "/readyz", ""); got.status != 503 || !strings.Contains(string(got.body), "not writing to the log") {
+		t.Errorf("while another server writes: status %d: %s", got.status, got.body)
+	}
+	standby.stop()
+	r.stop()
+	if err := os.WriteFile(keyOf(r.dir, "default"), []byte("not a key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r = newRig(t, settings{store: store, dir: r.dir})
+	if got := r.do("GET", "/readyz", ""); got.status != 503 || !strings.Contains(string(got.body), `"default":`) {
+		t.Errorf("without a key: status %d: %s", got.status, got.body)
+	}
 }
 
 func TestReadyzSaysThatTheDatabaseIsGone(t *testing.T) {
@@ -114,10 +142,10 @@ func copyDatabase(t *testing.T, from, to string) {
 	}
 }
 
-// TestADatabaseThatWasRolledBackIsNotSigned stops a server, puts an older copy
-// of its database back, and starts it again: what it has signed it remembers
-// elsewhere.
-func TestADatabaseThatWasRolledBackIsNotSigned(t *testing.T) {
+// TestADatabaseThatWasRolledBackIsNeitherSignedNorWritten stops a server, puts an
+// older copy of its database back, and starts it again: what it has signed it
+// remembers elsewhere.
+func TestADatabaseThatWasRolledBackIsNeitherSignedNorWritten(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "stele.db")
 	store := openSQLite(t, path)
@@ -140,36 +168,38 @@ func TestADatabaseThatWasRolledBackIsNotSigned(t *testing.T) {
 	copyDatabase(t, filepath.Join(older, "stele.db"), path)
 
 	r = newRig(t, settings{store: openSQLite(t, path), dir: r.dir})
-	a := r.appended(r.post("/logs/default/events?wait=published", `{"type":"c","id":"3"}`), 202)
-	if *a.Index != 3 || a.Receipt != "" || !strings.Contains(a.Pending, "rolled back") {
-		t.Errorf("index %d, receipt %q, pending %q: want 3, none, and the reason", *a.Index, a.Receipt, a.Pending)
+	for _, body := range []string{`{"type":"c","id":"3"}`, `{"type":"a","id":"0"}`, `{"type":"c"}` + "\n" + `{"type":"c"}` + "\n"} {
+		for _, path := range []string{"/logs/default/events", "/logs/default/events?wait=published"} {
+			got := r.post(path, body)
+			if got.status != 503 || !strings.Contains(string(got.body), "nothing was stored") ||
+				!strings.Contains(string(got.body), "rolled back") || got.header.Get("Retry-After") != "" {
+				t.Errorf("POST %s of %s: status %d, want 503, for good and with the reason: %s", path, body, got.status, got.body)
+			}
+		}
 	}
-	got := r.post("/logs/default/events?wait=published", `{"type":"c"}`+"\n"+`{"type":"c"}`+"\n")
-	if got.status != 202 || strings.Count(string(got.body), "rolled back") != 2 {
-		t.Errorf("a batch: status %d: %s", got.status, got.body)
+	stream := r.do("POST", "/logs/default/events", `{"type":"c"}`+"\n",
+		"Content-Type", "application/x-ndjson", "Accept", "application/x-ndjson")
+	if !strings.Contains(string(stream.body), `{"end":`) || !strings.Contains(string(stream.body), "rolled back") {
+		t.Errorf("a stream does not end with the reason: %s", stream.body)
+	}
+	if size := r.sizes()["default"]; size != 3 {
+		t.Errorf("the log has %d entries, want the 3 that were there", size)
 	}
 	for _, path := range []string{"/logs/default", "/logs", "/readyz"} {
-		if body := r.get(path); !strings.Contains(string(body), "rolled back") {
-			t.Errorf("%s does not say why nothing is signed: %s", path, body)
+		if got := r.do("GET", path, ""); !strings.Contains(string(got.body), "rolled back") {
+			t.Errorf("%s does not say why nothing is signed: %s", path, got.body)
 		}
 	}
-	for _, path := range []string{"/logs/default/events/3/receipt", "/logs/default/events/3/receipt?wait=published"} {
-		if got := r.do("GET", path, ""); got.status != 503 || !strings.Contains(string(got.body), "rolled back") {
-			t.Errorf("%s: status %d, want 503 and the reason: %s", path, got.status, got.body)
-		}
-	}
-	if got := r.get("/metrics"); !strings.Contains(string(got), `stele_log_signing_refused{log="default"} 1`) {
-		t.Error("the metrics do not say that nothing is signed")
+	if got := string(r.get("/metrics")); !strings.Contains(got, `stele_log_signing_refused{log="default"} 1`) ||
+		!strings.Contains(got, `stele_log_leading{log="default"} 0`) {
+		t.Error("the metrics do not say that nothing is signed or written")
 	}
 	// What was published before is served as ever.
 	if _, err := proof.ParseReceipt(r.get("/logs/default/events/2/receipt")); err != nil {
 		t.Error(err)
 	}
-	for _, path := range []string{"/logs/default/events/3", "/logs/default/checkpoint", "/logs/default/tile/0/000.p/3"} {
+	for _, path := range []string{"/logs/default/events/2", "/logs/default/checkpoint", "/logs/default/tile/0/000.p/3"} {
 		r.get(path)
-	}
-	if got := r.do("GET", "/logs/default/tile/0/000.p/4", ""); got.status != 404 {
-		t.Errorf("what is not signed is served: status %d", got.status)
 	}
 }
 

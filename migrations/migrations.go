@@ -33,14 +33,15 @@ type Schema struct {
 	folder  string
 	table   string
 
-	name string // of the schema in PostgreSQL
-	lock int32  // first half of the advisory lock under which it changes
+	name     string // of the schema in PostgreSQL
+	lock     int32  // first half of the advisory lock under which it changes
+	withRole bool   // whether the files name the server's role; see role.go
 }
 
 // The schemas of a server's database, and of a witness's.
 var (
 	Postgres = Schema{dialect: goose.DialectPostgres, folder: "postgres",
-		name: "stele", table: "stele.migrations", lock: 0x53544c4d} // "STLM"
+		name: "stele", table: "stele.migrations", lock: 0x53544c4d, withRole: true} // "STLM"
 	SQLite = Schema{dialect: goose.DialectSQLite3, folder: "sqlite", table: "migrations"}
 
 	WitnessPostgres = Schema{dialect: goose.DialectPostgres, folder: "witness/postgres",
@@ -96,7 +97,11 @@ func (s Schema) Check(have int64) error {
 // Up applies the files that are missing, and returns the version before, 0 if there
 // was none, and after.
 func (s Schema) Up(ctx context.Context, db *sql.DB) (from, to int64, err error) {
-	provider, err := goose.NewProvider(s.dialect, db, s.Files(),
+	return s.up(ctx, db, s.Files())
+}
+
+func (s Schema) up(ctx context.Context, db *sql.DB, files fs.FS) (from, to int64, err error) {
+	provider, err := goose.NewProvider(s.dialect, db, files,
 		goose.WithTableName(s.table), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return 0, 0, err

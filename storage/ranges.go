@@ -14,9 +14,26 @@ import (
 // hashes them, so the checksums of chunks are not compared: of a chunk that was changed
 // and still decompresses, f is given what it has become.
 func (r *Reader) ReadTiles(ctx context.Context, level int, start, end uint64, f func(data []byte) error) error {
-	if level == tile.Entries {
-		return r.readBundles(ctx, start*tile.Width, end*tile.Width, f)
+	var failed error
+	keep := func(data []byte) error {
+		failed = f(data)
+		return failed
 	}
+	var err error
+	if level == tile.Entries {
+		err = r.readBundles(ctx, start*tile.Width, end*tile.Width, keep)
+	} else {
+		err = r.readTiles(ctx, level, start, end, keep)
+	}
+	if failed != nil {
+		return failed
+	}
+	return readError(err)
+}
+
+// readTiles calls f with the full tiles of a level from index start up to but not
+// including end.
+func (r *Reader) readTiles(ctx context.Context, level int, start, end uint64, f func(data []byte) error) error {
 	next := start
 	err := r.log.EachTile(ctx, level, start, end, func(index uint64, data []byte) error {
 		if index != next {

@@ -58,17 +58,18 @@ func (r *Reader) Log() Log { return r.log }
 // ReadCheckpoint returns the newest published checkpoint, or fs.ErrNotExist.
 func (r *Reader) ReadCheckpoint(ctx context.Context) ([]byte, error) {
 	c, err := r.log.LastCheckpoint(ctx)
-	return c.Note, asNotExist(err)
+	return c.Note, readError(asNotExist(err))
 }
 
 // ReadTile returns the bytes of a tile or entry bundle, full or partial.
 func (r *Reader) ReadTile(ctx context.Context, t tile.Tile) ([]byte, error) {
 	if t.Level == tile.Entries {
-		return r.readBundle(ctx, t)
+		bundle, err := r.readBundle(ctx, t)
+		return bundle, readError(err)
 	}
 	nodes, err := r.ReadNodes(ctx, t)
 	if err != nil {
-		return nil, asNotExist(err)
+		return nil, readError(asNotExist(err))
 	}
 	end := t.Width * tree.HashSize
 	return nodes.Tile()[:end:end], nil

@@ -103,12 +103,33 @@ type Store interface {
 	// Logs returns what is known of each log, by name.
 	Logs(ctx context.Context) ([]Info, error)
 
+	// Identity tells this database from all others, also from what was restored from
+	// a backup of it. It is empty if that cannot be told. A failover may change it.
+	Identity(ctx context.Context) (string, error)
+
+	// Guards returns how well the database itself keeps the core insert-only now.
+	Guards(ctx context.Context) (Guards, error)
+
 	// Ping returns an error if the database does not answer.
 	Ping(ctx context.Context) error
+
+	// Connections counts the connections to the database.
+	Connections() Connections
 
 	// Close releases the database. It waits for what is under way, but not for long
 	// where the database does not answer.
 	Close() error
+}
+
+// Guards are what a database itself does to keep the core insert-only, as it is now.
+type Guards struct {
+	// Missing has a sentence for each guard that is not as the schema was made, and for
+	// each log with rows that no commit has made.
+	Missing []string
+
+	// Excess is why the database's user could take the guards off, such as "user postgres
+	// is a superuser", or empty if it could not.
+	Excess string
 }
 
 // Info is what a log was created with.
@@ -130,6 +151,9 @@ type Log interface {
 	// Head returns the newest head.
 	Head(ctx context.Context) (tree.Head, error)
 
+	// Heads returns up to limit heads, by size, from those of size first on.
+	Heads(ctx context.Context, first uint64, limit int) ([]CommittedHead, error)
+
 	// Commit stores a batch. It returns ErrStale if batch.Base is not the size
 	// of the newest head, and ErrFenced if batch.Epoch is not the newest epoch.
 	Commit(ctx context.Context, batch Batch) error
@@ -140,6 +164,10 @@ type Log interface {
 	// f's only until f returns. An error of f ends it and is returned as it is. A
 	// connection is kept meanwhile, so f must not call the Log. See also [Chunks].
 	EachChunk(ctx context.Context, start, end uint64, f func(Chunk) error) error
+
+	// EachChunkOf calls f, as EachChunk does, with the chunks of the entry bundles
+	// with those numbers, in any order: one query reads from many places.
+	EachChunkOf(ctx context.Context, bundles []uint64, f func(Chunk) error) error
 
 	// Tile returns the 8192 bytes of a full tile, or ErrNotFound.
 	Tile(ctx context.Context, level int, index uint64) ([]byte, error)
@@ -175,6 +203,11 @@ type Log interface {
 // Runs are the key indexes of one log, as sorted runs of pages. They are derived
 // from the entries: not part of the truth, and dropped and built again at will.
 type Runs interface {
+	// Secret returns what the keys of a kind are hashed with. Where there is no
+	// secret yet it stores the one proposed and removes all runs of the kind, in one
+	// transaction: nothing would be found in runs made with another, or with none.
+	Secret(ctx context.Context, kind string, proposed Secret) (Secret, error)
+
 	// List returns the runs of a kind by their start, without their filters.
 	List(ctx context.Context, kind string) ([]Run, error)
 
@@ -203,6 +236,9 @@ type Runs interface {
 	Drop(ctx context.Context, kind string, move Move) error
 }
 
+// A Secret makes the keys of one log's index unknown to those who send events.
+type Secret [16]byte
+
 // A Lease is the right to append to a log. It ends when it is released, when its store is
 // closed, or, where servers share a database, when the holder has not been able to renew
 // it for a few seconds and another has taken it. As long as nobody has, the holder goes
@@ -228,6 +264,13 @@ type Batch struct {
 	Tiles  []tree.FullTile // that became full
 }
 
+// A CommittedHead is a head as it is stored.
+type CommittedHead struct {
+	tree.Head
+	Base  uint64 // size of the head that it builds on; 0 also for the head of size 0
+	Epoch uint64 // in which it was committed; 0 for the head of size 0
+}
+
 // A Chunk is a run of consecutive entries, as one row.
 type Chunk struct {
 	Start uint64 // index of the first entry
@@ -248,7 +291,7 @@ type Checkpoint struct {
 
 // A Run is a sorted part of the key index, over the entries in [Start, End).
 type Run struct {
-	Kind       string // which key: "event" or "leaf"
+	Kind       string // which key; package keyindex names them
 	Start, End uint64
 	Filter     []byte // tells most keys that are not in the run; may be empty
 }

@@ -25,9 +25,9 @@ const pausedRetry = 5 * time.Minute
 //
 // SPEC: https://c2sp.org/tlog-witness#add-checkpoint
 func (s *Server) addCheckpoint(ctx context.Context, body []byte) answer {
-	sub, err := parseSubmission(body)
-	if err != nil {
-		return refuse(http.StatusBadRequest, "%v", err)
+	sub, malformed := parseSubmission(body)
+	if malformed != nil && !errors.Is(malformed, checkpoint.ErrRepeated) {
+		return refuse(http.StatusBadRequest, "%v", malformed)
 	}
 	l, err := s.cfg.Store.Log(ctx, sub.Origin)
 	if err != nil {
@@ -38,7 +38,13 @@ func (s *Server) addCheckpoint(ctx context.Context, body []byte) answer {
 		return s.internal("read the log's keys", err, "origin", sub.Origin)
 	}
 	// SPEC: if none of the signatures verify against a trusted public key, the
-	// witness MUST respond with 403.
+	// witness MUST respond with 403. So it does if any signature of such a key fails.
+	if malformed != nil {
+		if err := sub.checkRepeated(keys); err != nil {
+			return refuse(http.StatusForbidden, "%v", err)
+		}
+		return refuse(http.StatusBadRequest, "%v", malformed)
+	}
 	logLines, err := sub.verify(keys)
 	if err != nil {
 		return refuse(http.StatusForbidden, "%v", err)
@@ -92,7 +98,7 @@ func (s *Server) advance(ctx context.Context, sub submission, logLines string) a
 // readFailed returns the answer after the store has returned an error and no log.
 func (s *Server) readFailed(origin string, err error) answer {
 	if errors.Is(err, ErrUnknownLog) {
-		return refuse(http.StatusNotFound, "the witness does not follow a log of the origin %q", origin)
+		return refuse(http.StatusNotFound, "the witness does not follow a log of the origin %.255q", origin)
 	}
 	return s.internal("read the log's state", err, "origin", origin)
 }

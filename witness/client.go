@@ -129,24 +129,24 @@ func (c *Client) AddCheckpoint(ctx context.Context, old uint64, hashes []tree.Ha
 }
 
 // Checkpoint returns the checkpoint of a log that the witness has cosigned last,
-// from its monitoring endpoint. It must be signed by one of the log's keys and by
-// one of the witness's. The error is a [*StatusError] with status 404 if there is
-// no checkpoint; many witnesses have no such endpoint.
-func (c *Client) Checkpoint(ctx context.Context, origin string, log []note.Verifier, keys []*cosignature.Verifier) (checkpoint.Checkpoint, error) {
+// from its monitoring endpoint, and the note itself. It must be signed by one of the
+// log's keys and by one of the witness's. The error is a [*StatusError] with status
+// 404 if there is no checkpoint; many witnesses have no such endpoint.
+func (c *Client) Checkpoint(ctx context.Context, origin string, log []note.Verifier, keys []*cosignature.Verifier) (seen checkpoint.Checkpoint, msg []byte, err error) {
 	resp, err := c.do(ctx, http.MethodGet, "/"+OriginHash(origin)+"/checkpoint", nil)
 	if err != nil {
-		return checkpoint.Checkpoint{}, err
+		return seen, nil, err
 	}
 	if resp.status != http.StatusOK {
-		return checkpoint.Checkpoint{}, resp.statusError()
+		return seen, nil, resp.statusError()
 	}
 	seen, n, err := checkpoint.Open(resp.body, origin, log...)
 	if err != nil {
-		return checkpoint.Checkpoint{}, err
+		return seen, nil, err
 	}
 	lines := resp.body[len(n.Text)+1:]
 	if len(verifiedSignatures(n.Text, lines, keys)) == 0 {
-		return checkpoint.Checkpoint{}, ErrNoCosignature
+		return checkpoint.Checkpoint{}, nil, ErrNoCosignature
 	}
-	return seen, nil
+	return seen, resp.body, nil
 }

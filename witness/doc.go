@@ -30,7 +30,10 @@
 //     this order. Extension lines are cosigned with Ed25519 alone: ML-DSA-44
 //     signatures do not cover them, so a verifier that relied on one would take
 //     lines that anybody may have added for witnessed ones;
-//   - a log's origin is the name of its keys;
+//   - a log's origin is the name of its keys, of 255 bytes at most. A longer one is
+//     unknown, like any other that no log has;
+//   - two signature lines of one key make a request malformed (400), if one of the
+//     log's keys fails in them not signed by the log (403);
 //   - the order of checks is: syntax (400), origin (404), the log's signature
 //     (403), paused (503), old size above the new one (400), old size not the
 //     recorded one (409), root of the empty tree, proof and root (422), quota

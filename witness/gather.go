@@ -21,10 +21,12 @@ type GathererConfig struct {
 	Log    []string        // verifier keys of the log, all of one origin
 	Nodes  tree.NodeReader // of the log
 
-	// Contradicted is called when a witness has another history of the log on
-	// record, even if its answer comes after the quorum was met. It may be called
-	// more than once, and concurrently.
+	// Contradicted is called when a witness proves that it has another history of the
+	// log on record, and Claimed when it says so without proof, even if its answer
+	// comes after the quorum was met. Both may be nil, and may be called more than
+	// once, and concurrently.
 	Contradicted func(*ContradictionError)
+	Claimed      func(*ClaimError)
 }
 
 // A Gatherer has the checkpoints of one log cosigned by the witnesses of a policy.
@@ -35,7 +37,9 @@ type GathererConfig struct {
 //   - a log has one exchange with a witness at a time, bounded by the pool's
 //     timeout. After a failure the witness is not asked for a while, which doubles
 //     with each further failure;
-//   - a log never waits for a witness that the quorum does not need.
+//   - a log never waits for a witness that the quorum does not need;
+//   - a witness that contradicts the log without proof has failed, like one that
+//     does not answer, so that no single one of them can stop a log.
 //
 // Gather is for one caller at a time; all other methods are safe for concurrent
 // use.
@@ -108,7 +112,7 @@ func (e *GatherError) Unwrap() error { return e.Quorum }
 // If the policy is not met when each witness has answered, or when the context
 // ends, it returns the checkpoint with what cosignatures there are, and a
 // [*GatherError]. It returns a [*ContradictionError] as soon as any witness
-// has another history of the log on record. Late answers are remembered: the next
+// proves that it has another history of the log on record. Late answers are remembered: the next
 // call for a checkpoint of the same text does not repeat the requests.
 func (g *Gatherer) Gather(ctx context.Context, msg []byte) ([]byte, error) {
 	c, n, err := checkpoint.Open(msg, g.origin, g.verifiers...)
@@ -176,7 +180,7 @@ func (g *Gatherer) unmet(quorum error, got map[*witnessClient]response) *GatherE
 		if resp.err == nil {
 			continue
 		}
-		e.Failures = append(e.Failures, fmt.Errorf("%s: %w", w.names, resp.err))
+		e.Failures = append(e.Failures, fmt.Errorf("%s: %w", strings.Join(w.names, "+"), resp.err))
 		if e.Again.IsZero() || resp.again.Before(e.Again) {
 			e.Again = resp.again
 		}
@@ -187,20 +191,26 @@ func (g *Gatherer) unmet(quorum error, got map[*witnessClient]response) *GatherE
 // Probe reads the newest checkpoint that each witness has cosigned, if it has a
 // monitoring endpoint, and returns a [*ContradictionError] if one of them is not
 // of the history with the given head. Witnesses that do not answer before the
-// context ends are ignored.
+// context ends are ignored, and so are those that have not answered once a quorum
+// has: any two quorums of a policy that is worth having share a witness.
 //
 // It detects that the database and the record of the signed head were both rolled
 // back, which leaves no trace on this server.
 func (g *Gatherer) Probe(ctx context.Context, head tree.Head) error {
-	found := make(chan error, len(g.clients))
+	found := make(chan probed, len(g.clients))
 	for _, w := range g.clients {
 		if !g.cfg.Pool.start(func() { found <- w.probe(ctx, head) }) {
 			return errors.New("ask witnesses: the server is stopping")
 		}
 	}
+	var agreed []string
 	for range g.clients {
-		if err := <-found; err != nil {
-			return err
+		p := <-found
+		if p.err != nil {
+			return p.err
+		}
+		if agreed = append(agreed, p.agreed...); g.policy.MetBy(agreed...) {
+			return nil
 		}
 	}
 	return nil
@@ -208,15 +218,16 @@ func (g *Gatherer) Probe(ctx context.Context, head tree.Head) error {
 
 // WitnessStats are about one witness and the log of a Gatherer.
 type WitnessStats struct {
-	URL  string
-	Size uint64 // of the tree that the witness has on record; 0 if that is not known
+	URL   string
+	Size  uint64      // of the tree that the witness has on record; 0 if that is not known
+	Claim *ClaimError // its last answer, if that contradicted the log without proof, or nil
 }
 
 // Stats returns the stats of each witness, in the policy's order.
 func (g *Gatherer) Stats() []WitnessStats {
 	stats := make([]WitnessStats, len(g.clients))
 	for i, w := range g.clients {
-		stats[i] = WitnessStats{w.client.url, w.seen.Load()}
+		stats[i] = WitnessStats{w.client.url, w.seen.Load(), w.claim.Load()}
 	}
 	return stats
 }

@@ -15,7 +15,6 @@ import (
 
 	"github.com/stele-log/stele/internal/test/witnesstest"
 	"github.com/stele-log/stele/pkg/policy"
-	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/witness"
 )
 
@@ -39,7 +38,7 @@ func newGatherRig(t testing.TB) *gatherRig {
 		r.w = append(r.w, w)
 	}
 	r.policy = witnesstest.Policy(t, 2, r.w)
-	r.pool = witness.NewPool(witness.PoolConfig{Timeout: time.Second, MinBackoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond})
+	r.pool = witness.NewPool(witness.PoolConfig{Timeout: 5 * time.Second, MinBackoff: time.Millisecond, MaxBackoff: 2 * time.Millisecond})
 	t.Cleanup(r.pool.Close)
 	return r
 }
@@ -302,134 +301,6 @@ func spoiled(lines string) string {
 		b.WriteString(line[:i] + string(c) + line[i+1:])
 	}
 	return b.String()
-}
-
-func TestWitnessOfAnotherHistoryIsAContradiction(t *testing.T) {
-	t.Parallel()
-	fork := newBranch("fork", 3, 64)
-	cases := []struct {
-		name         string
-		known, asked uint64 // sizes
-		of           branch // that the witness has cosigned
-		act          witnesstest.Act
-		says         string
-	}{
-		{"larger, of the same history", 20, 10, newBranch("honest", 3, 64), nil, "a larger tree"},
-		{"larger, of another", 20, 10, fork, nil, "a larger tree"},
-		{"a fork at the same size", 20, 20, fork, nil, "not a part of ours"},
-		{"a fork at a smaller size", 20, 30, fork, nil, "not a part of ours"},
-		{"a fork at the same size, told by 409 without a size", 20, 20, fork, oldConflict, "not a part of ours"},
-		{"lies about the size", 0, 10, fork, func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-			conflict("9223372036854775807\n")(w, nil)
-		}, "a larger tree"},
-	}
-	for _, c := range cases {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			r := newGatherRig(t)
-			all := r.w
-			if c.known > 0 {
-				forked := &gatherRig{TB: t, log: r.log, history: c.of, w: r.w, pool: r.pool, policy: r.policy}
-				forked.only(1)
-				forked.mustGather(forked.gatherer(), c.known)
-			}
-			if c.act != nil {
-				all[1].Do(c.act)
-			}
-			heard := make(chan *witness.ContradictionError, 9)
-			g, err := witness.NewGatherer(witness.GathererConfig{Pool: r.pool, Policy: witnesstest.Policy(t, 3, all),
-				Log: r.log.vkeys, Nodes: r.history, Contradicted: func(e *witness.ContradictionError) { heard <- e }})
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = g.Gather(t.Context(), r.sign(c.asked))
-			var contradiction *witness.ContradictionError
-			if !errors.As(err, &contradiction) || !strings.Contains(err.Error(), c.says) ||
-				!strings.Contains(err.Error(), "w2 ("+all[1].URL+")") {
-				t.Fatalf("got %v, want a contradiction by w2 that says %q", err, c.says)
-			}
-			if larger := c.says == "a larger tree"; contradiction.Larger() != larger {
-				t.Errorf("larger: %t, want %t", contradiction.Larger(), larger)
-			}
-			if e := <-heard; e != contradiction {
-				t.Errorf("heard of %v", e)
-			}
-		})
-	}
-}
-
-// oldConflict answers as witnesses did before 422 was said of another root at
-// the same size.
-func oldConflict(w http.ResponseWriter, req *http.Request, honest http.Handler) {
-	got := httptest.NewRecorder()
-	honest.ServeHTTP(got, req)
-	if got.Code == http.StatusUnprocessableEntity {
-		http.Error(w, "root mismatch", http.StatusConflict)
-		return
-	}
-	w.Header().Set("Content-Type", got.Header().Get("Content-Type"))
-	w.WriteHeader(got.Code)
-	_, _ = w.Write(got.Body.Bytes())
-}
-
-func TestContradictionAfterTheQuorumIsHeardOf(t *testing.T) {
-	t.Parallel()
-	r := newGatherRig(t)
-	released := make(chan struct{})
-	release := sync.OnceFunc(func() { close(released) })
-	t.Cleanup(release) // the witness's server ends only then, also if the test fails
-	r.w[2].Do(func(w http.ResponseWriter, _ *http.Request, _ http.Handler) {
-		<-released
-		conflict("1000\n")(w, nil)
-	})
-	heard := make(chan *witness.ContradictionError, 1)
-	g, err := witness.NewGatherer(witness.GathererConfig{Pool: r.pool, Policy: r.policy, Log: r.log.vkeys,
-		Nodes: r.history, Contradicted: func(e *witness.ContradictionError) { heard <- e }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.mustGather(g, 5)
-	release()
-	if e := <-heard; e.Size != 1000 || !e.Larger() {
-		t.Errorf("heard of %v", e)
-	}
-}
-
-func TestProbeFindsWhatTheServerForgot(t *testing.T) {
-	t.Parallel()
-	r := newGatherRig(t)
-	r.policy = witnesstest.Policy(t, 3, r.w)
-	r.mustGather(r.gatherer(), 20)
-	r.w[0].Kill()
-	r.w[1].Say(http.StatusNotFound, "text/plain", "there is no such thing here")
-	forked := &gatherRig{TB: t, log: r.log, history: newBranch("fork", 3, 64), w: r.w, pool: r.pool, policy: r.policy}
-	forged := func(head tree.Head) string { // by who has no key of the log
-		return string(signText(t, fmt.Sprintf("%s\n%d\n%s\n", logOrigin, head.Size, head.Root), r.w[2].Signers[0]))
-	}
-	for _, c := range []struct {
-		name string
-		rig  *gatherRig
-		size uint64
-		says string
-		act  func()
-	}{
-		{"same", r, 20, "", nil},
-		{"grown", r, 30, "", nil},
-		{"rolled back", r, 19, "larger tree", nil},
-		{"rolled back to nothing", r, 0, "larger tree", nil},
-		{"forked", forked, 30, "not a part of ours", nil},
-		{"not signed by the log", r, 19, "", func() { r.w[2].Say(200, "text/plain", forged(r.history.head(20))) }},
-		{"not signed by the witness", r, 19, "", func() { r.w[2].Say(200, "text/plain", string(r.sign(20))) }},
-		{"garbage", r, 19, "", func() { r.w[2].Say(200, "text/plain", "\n\n\n") }},
-	} {
-		if c.act != nil {
-			c.act()
-		}
-		err := c.rig.gatherer().Probe(t.Context(), c.rig.history.head(c.size))
-		if c.says == "" && err != nil || c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)) {
-			t.Errorf("%s: %v, want %q", c.name, err, c.says)
-		}
-	}
 }
 
 // TestWitnessThatHangsSlowsNobody has 200 logs share three witnesses, one of

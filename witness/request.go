@@ -84,8 +84,11 @@ type submission struct {
 	wrongEmpty bool
 }
 
+// maxOrigin is the size of the longest origin that a log can have, in bytes.
+const maxOrigin = 255
+
 // parseSubmission parses a request and the checkpoint in it, and verifies no
-// signature.
+// signature. If the error is [checkpoint.ErrRepeated], all else is well-formed.
 func parseSubmission(body []byte) (s submission, err error) {
 	if s.AddCheckpoint, err = ParseAddCheckpoint(body); err != nil {
 		return s, err
@@ -95,9 +98,15 @@ func parseSubmission(body []byte) (s submission, err error) {
 	if repaired, ok := repairEmpty(text); ok {
 		s.wrongEmpty, text = true, repaired
 	}
+	// An origin that is too long for a log is one that no log has, not a malformed one.
+	origin, rest, _ := strings.Cut(text, "\n")
+	if len(origin) > maxOrigin {
+		text = strings.ToValidUTF8(origin[:maxOrigin], "") + "\n" + rest
+	}
 	if s.Checkpoint, err = checkpoint.Parse(text); err != nil {
 		return s, err
 	}
+	s.Origin = origin
 	// The note is well-formed if all that it lacks is a signature that verifies
 	// with one of no keys.
 	_, _, err = checkpoint.Open(s.Note, s.Origin)
@@ -122,6 +131,21 @@ func (s submission) verify(keys []note.Verifier) (lines string, err error) {
 		lines += fmt.Sprintf("— %s %s\n", sig.Name, sig.Base64)
 	}
 	return lines, nil
+}
+
+// checkRepeated returns an error if a line of one of the keys is not a signature of
+// the text. Of a note with repeated lines, nothing else has looked at them.
+func (s submission) checkRepeated(keys []note.Verifier) error {
+	text, _ := splitText(s.Note)
+	for line := range strings.Lines(string(s.Note[len(text)+1:])) {
+		sig, raw, ok := parseSignature(line)
+		for _, k := range keys {
+			if ok && k.Name() == sig.Name && k.KeyHash() == sig.Hash && !k.Verify([]byte(text), raw) {
+				return fmt.Errorf("a signature by the log's key %s+%08x is not valid", sig.Name, sig.Hash)
+			}
+		}
+	}
+	return nil
 }
 
 // repairEmpty returns the text of a checkpoint of size 0 with the root of the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -46,7 +47,7 @@ func good(old, to uint64) func(*statusRig) string {
 }
 
 func statusCases() []statusCase {
-	return append(orderCases(), []statusCase{
+	return slices.Concat(orderCases(), signatureCases(), []statusCase{
 		{"first checkpoint", 0, good(0, 5), 200, "— " + witnessName + " "},
 		{"first checkpoint of an empty tree", 0, good(0, 0), 200, "— " + witnessName + " "},
 		{"growth", 5, good(5, 8), 200, "— " + witnessName + " "},
@@ -61,16 +62,8 @@ func statusCases() []statusCase {
 		{"unknown origin", 0, func(r *statusRig) string {
 			return newSigningLog(r, "log.example/other").request(r, r.honest, 0, 5)
 		}, 404, `"log.example/other"`},
-
-		{"signed by a stranger", 0, func(r *statusRig) string { return r.stranger.request(r, r.honest, 0, 5) }, 403, "no valid signature"},
-		{"signature of the log over another root", 0, func(r *statusRig) string {
-			body := r.log.request(r, r.honest, 0, 5)
-			return strings.Replace(body, r.honest.head(5).Root.String(), r.honest.head(6).Root.String(), 1)
-		}, 403, "no valid signature"},
-		{"extension lines that only ML-DSA-44 signs", 0, func(r *statusRig) string {
-			c := checkpoint.Checkpoint{Origin: r.log.origin, Head: r.honest.head(5), Extensions: "x\n"}
-			return r.raw(0, nil, signText(r, c.String(), r.log.signers[1]))
-		}, 403, "do not cover them"},
+		{"unknown origin of 256 bytes", 0, unknownOrigin(strings.Repeat("o", 256)), 404, "does not follow"},
+		{"unknown origin of 100 KB", 0, unknownOrigin(strings.Repeat("oö€", 100_000/6)), 404, "does not follow"},
 
 		{"old size above that of the checkpoint", 5, good(6, 5), 400, "old size 6 is larger"},
 
@@ -102,7 +95,28 @@ func statusCases() []statusCase {
 		{"oversized", 0, func(r *statusRig) string {
 			return r.log.request(r, r.honest, 0, 5) + strings.Repeat("x", witness.MaxRequest)
 		}, 413, "more than 262144 bytes"},
-	}...)
+	})
+}
+
+// signatureCases are requests that the log has not signed, or not in all its lines.
+func signatureCases() []statusCase {
+	return []statusCase{
+		{"signed by a stranger", 0, func(r *statusRig) string { return r.stranger.request(r, r.honest, 0, 5) }, 403, "no valid signature"},
+		{"signature of the log over another root", 0, func(r *statusRig) string {
+			body := r.log.request(r, r.honest, 0, 5)
+			return strings.Replace(body, r.honest.head(5).Root.String(), r.honest.head(6).Root.String(), 1)
+		}, 403, "no valid signature"},
+		{"a line of the log's key that fails, behind one that does not", 5, func(r *statusRig) string {
+			return r.log.request(r, r.honest, 5, 8) + r.log.spoiledLine(r, 8)
+		}, 403, "is not valid"},
+		{"a line of the log's key that fails, before one that does not", 5, func(r *statusRig) string {
+			return strings.Replace(r.log.request(r, r.honest, 5, 8), "\n\n— ", "\n\n"+r.log.spoiledLine(r, 8)+"— ", 1)
+		}, 403, "is not valid"},
+		{"extension lines that only ML-DSA-44 signs", 0, func(r *statusRig) string {
+			c := checkpoint.Checkpoint{Origin: r.log.origin, Head: r.honest.head(5), Extensions: "x\n"}
+			return r.raw(0, nil, signText(r, c.String(), r.log.signers[1]))
+		}, 403, "do not cover them"},
+	}
 }
 
 // orderCases are requests that are wrong in more than one way.
@@ -127,6 +141,22 @@ func orderCases() []statusCase {
 			return r.raw(0, nil, signText(r, wrongEmpty(r.log.origin), r.stranger.signers[0]))
 		}, 403, "no valid signature"},
 	}
+}
+
+// unknownOrigin returns a request for a log that nobody can have.
+func unknownOrigin(origin string) func(*statusRig) string {
+	return func(r *statusRig) string {
+		text := strings.Replace(string(r.log.checkpoint(r, r.honest.head(5), "")), r.log.origin, origin, 1)
+		return r.raw(0, nil, []byte(text))
+	}
+}
+
+// spoiledLine returns the signature line of one of the log's keys for the tree of a
+// size, with another signature.
+func (l signingLog) spoiledLine(r *statusRig, size uint64) string {
+	_, lines, _ := strings.Cut(string(l.checkpoint(r, r.honest.head(size), "")), "\n\n")
+	first, _, _ := strings.Cut(lines, "\n")
+	return spoiled(first + "\n")
 }
 
 func wrongEmpty(origin string) string { return origin + "\n0\n" + tree.LeafHash(nil).String() + "\n" }

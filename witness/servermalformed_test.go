@@ -47,6 +47,13 @@ func malformedCases() []statusCase {
 			lines := strangerLines(1, 64)
 			return r.log.request(r, r.honest, 5, 8) + lines + lines
 		}, 400, "two signatures by the key"},
+		{"signature line of the log's twice", known, func(r *statusRig) string {
+			body := r.log.request(r, r.honest, 5, 8)
+			return body + body[strings.LastIndex(body, "— "):]
+		}, 400, "two signatures by the key"},
+		{"origin of 256 bytes, one of them a control character", known, unknownOrigin(strings.Repeat("o", 255) + "\r"), 400, ""},
+		{"origin of 256 bytes, one of them not UTF-8", known, unknownOrigin(strings.Repeat("o", 255) + "\xff"), 400, ""},
+		{"no origin", known, unknownOrigin(""), 400, "origin"},
 		{"signature that is not base64", known, func(r *statusRig) string {
 			return r.log.request(r, r.honest, 5, 8) + "— a.example AAAA*AAA\n"
 		}, 400, "malformed"},

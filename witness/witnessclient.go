@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -16,26 +17,6 @@ import (
 	"github.com/stele-log/stele/pkg/proof"
 	"github.com/stele-log/stele/pkg/tree"
 )
-
-// A ContradictionError means that a witness has another history of the log on
-// record than this server, or a larger tree: the database was rolled back or
-// rewritten, another server signs with the same key, or the witness lies. Nothing
-// more may be signed before a person has found out which.
-type ContradictionError struct {
-	Witness string    // names in the policy, and URL
-	Ours    tree.Head // the head that the witness was asked to cosign
-	Size    uint64    // of the tree that the witness has on record
-	Reason  string
-}
-
-func (e *ContradictionError) Error() string {
-	return fmt.Sprintf("witness %s contradicts this server: %s; it has size %d on record, ours is %v",
-		e.Witness, e.Reason, e.Size, e.Ours)
-}
-
-// Larger reports whether the witness has a larger size on record than ours. Then
-// ours may only be out of date: another server of this log may have signed more.
-func (e *ContradictionError) Larger() bool { return e.Size > e.Ours.Size }
 
 // A request is one checkpoint to be cosigned.
 type request struct {
@@ -59,10 +40,11 @@ type response struct {
 type witnessClient struct {
 	g      *Gatherer
 	client *Client
-	names  string // in the policy
+	names  []string // in the policy
 	keys   []*cosignature.Verifier
 
-	seen atomic.Uint64 // size that the witness has on record, for Stats; 0 if unknown
+	seen  atomic.Uint64              // size that the witness has on record, for Stats; 0 if unknown
+	claim atomic.Pointer[ClaimError] // its last answer, for Stats, if that was a claim
 
 	turn chan struct{}    // holds a token while an exchange is under way; it guards:
 	size uint64           // that the witness has on record; 0 if unknown
@@ -92,14 +74,18 @@ func (g *Gatherer) addWitness(w policy.Witness) error {
 	}
 	for _, known := range g.clients {
 		if known.client == client {
-			known.names += "+" + w.Name
+			known.names = append(known.names, w.Name)
 			known.keys = append(known.keys, key)
 			return nil
 		}
 	}
-	g.clients = append(g.clients, &witnessClient{g: g, client: client, names: w.Name,
+	g.clients = append(g.clients, &witnessClient{g: g, client: client, names: []string{w.Name},
 		keys: []*cosignature.Verifier{key}, turn: make(chan struct{}, 1)})
 	return nil
+}
+
+func (w *witnessClient) String() string {
+	return fmt.Sprintf("%s (%s)", strings.Join(w.names, "+"), w.client.url)
 }
 
 // ask returns the witness's cosignatures of a checkpoint: those it remembers, or
@@ -134,6 +120,11 @@ func (w *witnessClient) ask(ctx context.Context, r request) response {
 	ctx, cancel := context.WithTimeout(w.g.cfg.Pool.run, w.g.cfg.Pool.cfg.Timeout)
 	defer cancel()
 	sigs, err := w.exchange(ctx, r)
+	claim, _ := errors.AsType[*ClaimError](err)
+	w.claim.Store(claim)
+	if claim != nil && w.g.cfg.Claimed != nil {
+		w.g.cfg.Claimed(claim)
+	}
 	if err != nil {
 		w.fail(err)
 		return response{from: w, err: err, again: w.again}
@@ -155,12 +146,11 @@ func (w *witnessClient) exchange(ctx context.Context, r request) ([]note.Signatu
 		}
 		size, ok := errors.AsType[*SizeError](err)
 		if !ok {
-			return nil, w.explainRefusal(r, err)
+			return nil, w.explainRefusal(ctx, r, err)
 		}
 		// SPEC: https://c2sp.org/tlog-witness#add-checkpoint
 		if size.Size > r.head.Size {
-			return nil, w.reportContradiction(r.head, size.Size, "it knows a larger tree: "+
-				"this log's database was rolled back or restored, or another server signs with its key")
+			return nil, w.dispute(ctx, r.head, size.Size, "it knows a larger tree")
 		}
 		if try > 0 {
 			w.setSize(0)
@@ -178,14 +168,14 @@ func (w *witnessClient) send(ctx context.Context, r request) ([]note.Signature, 
 	return w.client.AddCheckpoint(ctx, w.size, hashes, r.msg, w.keys)
 }
 
-// explainRefusal returns a [*ContradictionError] if an error means that the witness
+// explainRefusal returns the error of a dispute if an error means that the witness
 // has another history on record, or else the error itself. It means that if the
 // witness rejects a proof (422) from the size that it has on record: for any other
 // size it would have answered 409.
 //
 // Older witnesses answer 409 without a size where the document requires 422 now,
 // to another root of the same size.
-func (w *witnessClient) explainRefusal(r request, err error) error {
+func (w *witnessClient) explainRefusal(ctx context.Context, r request, err error) error {
 	status, ok := errors.AsType[*StatusError](err)
 	if !ok || w.size == 0 {
 		return err
@@ -193,21 +183,11 @@ func (w *witnessClient) explainRefusal(r request, err error) error {
 	switch {
 	case status.Status == http.StatusUnprocessableEntity,
 		status.Status == http.StatusConflict && w.size == r.head.Size:
-		return w.reportContradiction(r.head, w.size, "the tree that it knows is not a part of ours: "+status.Error())
+		return w.dispute(ctx, r.head, w.size, "the tree that it knows is not a part of ours ("+status.Error()+")")
 	case status.Status == http.StatusConflict:
 		w.setSize(0)
 	}
 	return err
-}
-
-// reportContradiction calls the Gatherer's Contradicted, and returns the error.
-func (w *witnessClient) reportContradiction(ours tree.Head, size uint64, reason string) error {
-	w.seen.Store(size)
-	e := &ContradictionError{fmt.Sprintf("%s (%s)", w.names, w.client.url), ours, size, reason}
-	if w.g.cfg.Contradicted != nil {
-		w.g.cfg.Contradicted(e)
-	}
-	return e
 }
 
 // setSize records the size that the witness has on record, or 0 to find out.
@@ -234,34 +214,30 @@ func (w *witnessClient) fail(err error) {
 	w.failed, w.again = err, time.Now().Add(wait)
 }
 
-// probe returns a [*ContradictionError] if the newest checkpoint that the witness
-// has cosigned is not of the history with that head. It returns nil if the witness
-// cannot be asked.
-func (w *witnessClient) probe(ctx context.Context, head tree.Head) error {
+// probed is the result of probing one witness.
+type probed struct {
+	agreed []string // the witness's names, if it knows the history
+	err    error
+}
+
+// probe compares the newest checkpoint that the witness has cosigned with a head. It
+// returns neither error nor names if the witness cannot be asked.
+func (w *witnessClient) probe(ctx context.Context, head tree.Head) probed {
 	ctx, cancel := context.WithTimeout(ctx, w.g.cfg.Pool.cfg.Timeout)
 	defer cancel()
 	stop := context.AfterFunc(w.g.cfg.Pool.run, cancel)
 	defer stop()
 	release, err := w.client.acquire(ctx)
 	if err != nil {
-		return nil
+		return probed{}
 	}
 	defer release()
-	seen, err := w.client.Checkpoint(ctx, w.g.origin, w.g.verifiers, w.keys)
+	err = w.compare(ctx, head)
+	if errors.Is(err, errNotServed) {
+		return probed{}
+	}
 	if err != nil {
-		return nil // most witnesses have no monitoring endpoint
+		return probed{err: err}
 	}
-	if seen.Size > head.Size {
-		return w.reportContradiction(head, seen.Size, "it has cosigned a larger tree, signed by this log's key: "+
-			"this log's database was rolled back or restored, or another server signs with its key")
-	}
-	hashes, err := proof.Consistency(ctx, w.g.cfg.Nodes, seen.Size, head.Size)
-	if err != nil {
-		return err
-	}
-	if err := proof.VerifyConsistency(seen.Head, head, hashes); err != nil {
-		return w.reportContradiction(head, seen.Size, "it has cosigned a tree, signed by this log's key, "+
-			"that is not a part of ours: "+err.Error())
-	}
-	return nil
+	return probed{agreed: w.names}
 }

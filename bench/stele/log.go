@@ -89,7 +89,7 @@ func Open(ctx context.Context, cfg Config) (_ *Log, err error) {
 
 func openStore(ctx context.Context, cfg Config) (storage.Store, error) {
 	if cfg.Database != "" {
-		if _, _, err := postgres.Migrate(ctx, cfg.Database); err != nil {
+		if _, _, err := postgres.Migrate(ctx, cfg.Database, ""); err != nil {
 			return nil, err
 		}
 		return postgres.Open(ctx, cfg.Database)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/internal/watch/auditor"
+	"github.com/stele-log/stele/pkg/tile"
 )
 
 // auditFlags are what to follow, and what to do with what is found.
@@ -51,19 +52,20 @@ It trusts only the keys that it is given. The state folder is its memory: keep i
 Exit status: 0 if all is well, or it was stopped; 1 if a log contradicts itself; 2
 if the command was not understood, or no key can be used; 3 if it could not be
 finished: a log cannot be reached or a head not proven (with --once), or the state
-folder is damaged.`,
+folder is damaged. With --json the last line of a run that does not end well is an
+object with verdict, contradicted or unchecked, and a reason.`,
 		Example: `  stele audit https://logs.example.com/logs/default --key log.vkey --state ./audit
   stele audit https://a.example/log https://b.example/log --policy policy.txt --state ./audit \
       --on-contradiction continue --webhook https://alerts.example/hook --metrics 127.0.0.1:9100
   stele audit https://logs.example.com/logs/default --policy policy.txt --state ./audit --once`,
 		Args: cobra.MinimumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: verify("CONTRADICTION", &f.json, func(cmd *cobra.Command, args []string) error {
 			err := f.run(cmd, args)
-			if _, ok := errors.AsType[exitError](err); ok || err == nil || errors.Is(err, auditor.ErrContradiction) {
+			if errors.Is(err, auditor.ErrContradiction) {
 				return err
 			}
-			return exitError{err, exitUnfinished}
-		},
+			return tile.Unchecked(err)
+		}),
 	}
 	f.trust.register(cmd)
 	flags := cmd.Flags()
@@ -113,7 +115,7 @@ func (f *auditFlags) run(cmd *cobra.Command, urls []string) error {
 	defer unlock()
 	a, err := auditor.New(cmd.Context(), auditor.Config{
 		URLs: urls, Policy: p, Dir: f.state, Interval: f.interval, Webhook: f.webhook,
-		HTTP:     &http.Client{Timeout: time.Minute, Transport: readTransport()},
+		HTTP:     tile.StayOnHost(&http.Client{Timeout: time.Minute, Transport: readTransport()}),
 		Continue: f.onContradiction == "continue",
 		Logger:   slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), Now: time.Now,
 		Report: func(r auditor.Report) { f.print(cmd.OutOrStdout(), r) },

@@ -132,7 +132,7 @@ func TestAuditSaysByItsStatusWhatIsWrong(t *testing.T) {
 		args   []string
 		status int
 	}{
-		{"nobody there", []string{"http://127.0.0.1:1/", "--key", vkey, "--once"}, exitUnfinished},
+		{"nobody there", []string{"http://127.0.0.1:1/", "--key", vkey, "--once"}, exitUnchecked},
 		{"no URL", []string{"here", "--key", vkey, "--once"}, exitUsage},
 		{"no key", []string{url, "--once"}, exitUsage},
 		{"not a key", []string{url, "--once", "--key", "a+b+c"}, exitUsage},

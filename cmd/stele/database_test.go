@@ -3,6 +3,8 @@ package main_test
 import (
 	"database/sql"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -98,5 +100,49 @@ func (d database) dropTriggers(t *testing.T, db *sql.DB, table string) {
 		if _, err := db.Exec("DROP TRIGGER " + name); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// copy returns a copy of the data folder and the database, which no server may be using.
+func (d database) copy(t *testing.T) database {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.CopyFS(dir, os.DirFS(d.dir)); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		return os.Chmod(path, 0o600) // some are keys
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.dir, d.flags = dir, []string{"--data", dir}
+	if d.url != "" {
+		d.url = pgtest.Copy(t, d.url)
+		d.flags = append(d.flags, "--database", d.url)
+	}
+	return d
+}
+
+// rewrite runs a statement, in which {heads} stands for the table heads, {log} for the
+// number of the log default, and {zeros} for 32 bytes.
+func (d database) rewrite(t *testing.T, db *sql.DB, statement string) {
+	t.Helper()
+	schema, zeros := "", "zeroblob(32)"
+	if d.url != "" {
+		schema, zeros = "stele.", "decode(repeat('00', 32), 'hex')"
+	}
+	statement = strings.ReplaceAll(statement, "{log}", "(SELECT log_id FROM {logs} WHERE name = 'default')")
+	statement = strings.ReplaceAll(statement, "{zeros}", zeros)
+	for _, table := range []string{"checkpoints", "heads", "chunks", "tiles", "logs"} {
+		statement = strings.ReplaceAll(statement, "{"+table+"}", schema+table)
+	}
+	if res, err := db.Exec(statement); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	} else if n, err := res.RowsAffected(); n == 0 || err != nil {
+		t.Fatalf("%s: %d rows, %v", statement, n, err)
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,6 +49,7 @@ Without --data, everything is kept in a temporary folder and removed at the end.
 				defer os.RemoveAll(dir)
 				f.data = dir
 			}
+			f.originPrefix = cmp.Or(f.originPrefix, "localhost/demo")
 			return runDemo(cmd.Context(), f, demo{out: cmd.OutOrStdout(), rate: rate, left: events}, cmd.ErrOrStderr())
 		},
 	}

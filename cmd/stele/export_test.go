@@ -57,14 +57,17 @@ func TestExportAndVerifyHeadsSayWhatIsWrong(t *testing.T) {
 	key := fill(t, s)
 	prefix := s.url + "/logs/default"
 	file := filepath.Join(t.TempDir(), "heads")
-	for _, test := range []struct{ flags, want string }{
-		{"--from yesterday", `--from "yesterday" is not a size`},
-		{"--from 901", "no checkpoint in this period"},
-		{"--from 2999-01-01", "no checkpoint in this period"},
-		{"--from 300 --to 400", "no checkpoint in this period"},
-		{"--to 2020-01-01", "no checkpoint in this period"},
+	for _, test := range []struct {
+		status      int
+		flags, want string
+	}{
+		{2, "--from yesterday", `--from "yesterday" is not a size`},
+		{3, "--from 901", "no checkpoint in this period"},
+		{3, "--from 2999-01-01", "no checkpoint in this period"},
+		{3, "--from 300 --to 400", "no checkpoint in this period"},
+		{3, "--to 2020-01-01", "no checkpoint in this period"},
 	} {
-		_, stderr := run(t, 1, append([]string{"export", "heads", prefix, "--key", key, "-o", file}, strings.Fields(test.flags)...)...)
+		_, stderr := run(t, test.status, append([]string{"export", "heads", prefix, "--key", key, "-o", file}, strings.Fields(test.flags)...)...)
 		if !strings.Contains(stderr, test.want) {
 			t.Errorf("%s: it says %q, want %q", test.flags, stderr, test.want)
 		}
@@ -83,7 +86,7 @@ func TestExportAndVerifyHeadsSayWhatIsWrong(t *testing.T) {
 	if _, stderr := run(t, 1, "verify", "heads", file, "--key", key); !strings.Contains(stderr, "NOT verified: checkpoint 2") {
 		t.Errorf("verify says %q of a changed archive", stderr)
 	}
-	if _, stderr := run(t, 1, "verify", "heads", file); !strings.Contains(stderr, "say whom to trust") {
+	if _, stderr := run(t, 2, "verify", "heads", file); !strings.Contains(stderr, "say whom to trust") {
 		t.Errorf("verify says %q without a key", stderr)
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -20,8 +22,6 @@ import (
 	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/internal/server"
 	"github.com/stele-log/stele/pkg/client"
-	"github.com/stele-log/stele/pkg/policy"
-	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/postgres"
 	"github.com/stele-log/stele/storage/sqlite"
@@ -94,29 +94,6 @@ func openFile(name string) (io.ReadCloser, error) {
 	return os.Open(name)
 }
 
-// readFile reads a file, or standard input if it is called "-".
-func readFile(name string) ([]byte, error) {
-	if name == "-" {
-		return io.ReadAll(os.Stdin)
-	}
-	return os.ReadFile(name)
-}
-
-// openLog returns a reader of the log at a URL or in a folder, and, for a URL,
-// the client that reads it.
-func openLog(place string) (tile.Reader, *http.Client) {
-	if !strings.HasPrefix(place, "http://") && !strings.HasPrefix(place, "https://") {
-		return tile.FS(os.DirFS(place)), nil
-	}
-	c := &http.Client{Timeout: time.Minute, Transport: readTransport()}
-	return tile.HTTP(c, place), c
-}
-
-// readTransport returns a transport for many requests to the same few servers.
-func readTransport() *http.Transport {
-	return &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConnsPerHost: 64, DisableCompression: true}
-}
-
 // lockDir keeps two servers from using one data folder: they would sign with
 // the same keys.
 func lockDir(dir string) (unlock func(), err error) {
@@ -130,67 +107,39 @@ func lockDir(dir string) (unlock func(), err error) {
 	return unlock, nil
 }
 
-// trustFlags are what a verifier trusts: all of it comes from outside the log.
-type trustFlags struct {
-	keys   []string
-	policy string
-}
-
-func (f *trustFlags) register(cmd *cobra.Command) {
-	cmd.Flags().StringArrayVar(&f.keys, "key", nil, "the log's verifier key, or a file that holds it; can be given more than once, and a signature of any one of the keys is enough")
-	cmd.Flags().StringVar(&f.policy, "policy", "", "C2SP tlog-policy file: the witnesses that must have cosigned and, without --key, the logs to trust")
-}
-
-// load returns the policy that the flags describe.
-func (f *trustFlags) load() (*policy.Policy, error) {
-	vkeys := make([]string, len(f.keys))
-	for i, key := range f.keys {
-		var err error
-		if vkeys[i], err = loadKey(key); err != nil {
-			return nil, err
+// warnOfOthers logs a warning for each key file, in a data folder or by itself, that
+// other users can read, and for a data folder to which all can write.
+func warnOfOthers(logger *slog.Logger, dir string, key string) {
+	keys := []string{key}
+	for _, pattern := range []string{"*.key", "logs/*/*.key"} {
+		found, _ := fs.Glob(os.DirFS(dir), pattern) // the patterns are not malformed
+		for _, name := range found {
+			keys = append(keys, filepath.Join(dir, name))
 		}
 	}
-	if f.policy == "" {
-		if len(vkeys) == 0 {
-			return nil, errors.New("say whom to trust with --key or --policy; the log's owner publishes its key")
-		}
-		return policy.ForLog(vkeys...)
+	for _, key := range durable.KeysOpenToOthers(keys...) {
+		logger.Warn("other users can read this key: take their permissions away with chmod 600", "file", key)
 	}
-	text, err := os.ReadFile(f.policy)
-	if err != nil {
-		return nil, err
+	if durable.WritableByAll(dir) {
+		logger.Warn("every user can write to the data folder, and so replace keys and records: take that away with chmod o-w", "folder", dir)
 	}
-	p, err := policy.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.policy, err)
-	}
-	if len(vkeys) > 0 {
-		return p.WithLogs(vkeys...)
-	}
-	return p, nil
-}
-
-// loadKey returns the key, which has two "+", or the one in the file.
-func loadKey(key string) (string, error) {
-	if strings.Count(key, "+") >= 2 {
-		return key, nil
-	}
-	text, err := os.ReadFile(key)
-	if err != nil {
-		return "", fmt.Errorf("--key %q is neither a verifier key (name+id+key) nor a file: %w", key, err)
-	}
-	return strings.TrimSpace(string(text)), nil
 }
 
 // storeFlags are where a server keeps its data.
 type storeFlags struct {
 	data     string
 	database string
+	role     string
 }
 
 func (f *storeFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.data, "data", "./stele-data", "folder for keys and, without --database, for the log itself")
 	cmd.Flags().StringVar(&f.database, "database", "", "PostgreSQL to keep logs in, such as postgres://user@host/db (default: SQLite in the data folder)")
+}
+
+// registerRole registers the flag of commands that may create the schema.
+func (f *storeFlags) registerRole(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.role, "role", "", "role that servers work as in a new PostgreSQL database, which is to be that database's own (default: stele_server_ and the database's name)")
 }
 
 // makeDataDir makes the data folder, which only its owner may read.
@@ -215,16 +164,25 @@ func (f *storeFlags) sqlitePath() string { return filepath.Join(f.data, "stele.d
 // migrate brings the database's schema up to date.
 func (f *storeFlags) migrate(ctx context.Context) (from, to int64, err error) {
 	if f.isPostgres() {
-		return postgres.Migrate(ctx, f.database)
+		return postgres.Migrate(ctx, f.database, f.role)
 	}
 	return sqlite.Migrate(ctx, f.sqlitePath())
 }
 
 func (f *storeFlags) open(ctx context.Context) (storage.Store, error) {
 	if f.isPostgres() {
-		return postgres.Open(ctx, f.database)
+		return opened(postgres.Open(ctx, f.database))
 	}
-	return sqlite.Open(ctx, f.sqlitePath())
+	return opened(sqlite.Open(ctx, f.sqlitePath()))
+}
+
+// opened returns what a driver has opened. After an error that is nil: a driver's nil
+// pointer in an interface would not be, and would be closed like a store.
+func opened[S storage.Store](s S, err error) (storage.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // witnessStoreFlags are where a witness keeps its data.
@@ -266,6 +224,15 @@ func registerListen(flags *pflag.FlagSet, l *server.ListenConfig, address string
 	flags.StringVar(&l.TLSKey, "tls-key", "", "private key of the certificate, in PEM")
 }
 
+// bind takes the address of a listener, which a flag has given.
+func bind(cfg server.ListenConfig, flag string) (*server.Listener, error) {
+	l, err := server.Listen(cfg)
+	if _, ok := errors.AsType[*net.OpError](err); ok {
+		err = fmt.Errorf("%w; choose another address with --%s", err, flag)
+	}
+	return l, err
+}
+
 // logFlags are how a server logs.
 type logFlags struct {
 	format string
@@ -278,7 +245,7 @@ func (f *logFlags) register(cmd *cobra.Command) {
 }
 
 func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
-	o := &slog.HandlerOptions{Level: f.level}
+	o := &slog.HandlerOptions{Level: f.level, ReplaceAttr: withUnit}
 	switch f.format {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, o)), nil
@@ -286,6 +253,15 @@ func (f *logFlags) logger(w io.Writer) (*slog.Logger, error) {
 		return slog.New(slog.NewJSONHandler(w, o)), nil
 	}
 	return nil, fmt.Errorf("--log-format must be text or json, not %q", f.format)
+}
+
+// withUnit has durations printed like "1.5s" in JSON too, where they would be
+// nanoseconds.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // clientFlags are which server to talk to, and how to print its answers.

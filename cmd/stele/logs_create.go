@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"github.com/stele-log/stele/pkg/client"
@@ -28,6 +30,9 @@ keys; the URL it will be found at, without scheme, is best. It prints the same a
 			info, err := c.CreateLog(cmd.Context(), n)
 			if err != nil {
 				return f.explain(err)
+			}
+			if n.Origin == "" {
+				fmt.Fprintf(cmd.ErrOrStderr(), "the origin %s is permanent; --origin chooses another when a log is created\n", info.Origin)
 			}
 			return printLog(cmd.OutOrStdout(), info, f.json)
 		},

@@ -2,12 +2,12 @@
 //
 // It wires packages together and has no logic of its own: a file a subcommand,
 // which has its flags, a call and what it prints. Files share what is in flags.go,
-// print.go, progress.go and exit.go, and serve and demo what is in server.go. The root and the groups of
+// trust.go, print.go, progress.go and exit.go, and serve and demo what is in server.go. The root and the groups of
 // subcommands name the constructors of theirs.
 //
 // Exit status: 0 if all went well; 1 if something failed, was refused or does
-// not verify; 2 if the command was not understood. A command that has more
-// explains them in its help.
+// not verify; 2 if the command was not understood; 3, of a verifier, if it could not be
+// checked.
 package main
 
 import (
@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -32,10 +34,18 @@ func run(ctx context.Context) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(os.Stderr, "stele:", err)
+	fmt.Fprintln(os.Stderr, "stele:", oneLine(err))
 	if !understood {
 		fmt.Fprintf(os.Stderr, "Usage: %s\nRun \"%s --help\" for more.\n", cmd.UseLine(), cmd.CommandPath())
 		return exitUsage
 	}
 	return exitStatus(err)
+}
+
+// oneLine returns the text of an error of connecting to PostgreSQL without line breaks:
+// it has a line for each address and way that was tried, often the same one twice. The
+// lines of other errors are meant to be lines.
+func oneLine(err error) string {
+	tried := strings.Split(err.Error(), "\n\t")
+	return strings.Join(slices.Compact(tried), " ")
 }

@@ -73,7 +73,7 @@ func serveScript(ts *testscript.TestScript, neg bool, args []string) {
 func testFlags(store storeFlags) serveFlags {
 	return serveFlags{
 		storeFlags: store, listen: server.ListenConfig{Address: "127.0.0.1:0"}, interval: minInterval, originPrefix: "log.example",
-		cacheMiB: 1, migrateFirst: true, witness: witnessFlags{mode: modeQuorum, timeout: time.Second},
+		cacheMiB: 1, maxLogs: 100, migrateFirst: true, witness: witnessFlags{mode: modeQuorum, timeout: time.Second},
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/stele-log/stele/internal/watch/mirror"
+	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
 )
 
@@ -28,13 +29,19 @@ follows a checkpoint only if it is proven consistent with the one before. If it 
 not, the log has signed two histories: the copy stays as it is, both checkpoints are
 printed, and the exit status is 1.
 
-Whenever it is stopped, the copy is complete for the checkpoint that it shows.`,
+Whenever it is stopped, the copy is complete for the checkpoint that it shows.
+
+Exit status: 0 if the copy is up to date, or mirror was stopped; 1 if the log contradicts
+itself, or what it shows is damaged; 2 if the command was not understood, or no key can
+be used; 3 if the copy could not be brought up to date for another reason. With --json a
+run that does not end well prints an object with verdict, contradicted or unchecked, and
+a reason.`,
 		Example: `  stele mirror http://127.0.0.1:8080/logs/default ./copy --key "$VKEY"
   stele mirror https://logs.example.com/logs/audit /srv/audit --policy policy.txt --once`,
 		Args: cobra.ExactArgs(2),
-		RunE: func(cmd *cobra.Command, args []string) error {
+		RunE: verify("NOT copied", &f.json, func(cmd *cobra.Command, args []string) error {
 			return f.run(cmd, args[0], args[1])
-		},
+		}),
 	}
 	f.trust.register(cmd)
 	flags := cmd.Flags()
@@ -57,14 +64,14 @@ func (f *mirrorFlags) run(cmd *cobra.Command, from, dir string) error {
 		return err
 	}
 	if f.interval <= 0 {
-		return errors.New("--interval must be more than 0")
+		return exitError{errors.New("--interval must be more than 0"), exitUsage}
 	}
 	reader, _ := openLog(from)
 	bar := &progress{w: cmd.ErrOrStderr(), unit: "entries"}
 	m, err := mirror.Open(mirror.Config{Log: reader, Dir: dir, Policy: p,
 		Progress: func(done, total uint64) { bar.set("mirroring", done, total) }})
 	if err != nil {
-		return err
+		return tile.Unchecked(err)
 	}
 	defer m.Close()
 	defer bar.finish()
@@ -72,7 +79,7 @@ func (f *mirrorFlags) run(cmd *cobra.Command, from, dir string) error {
 		u, err := m.Update(cmd.Context())
 		bar.finish()
 		if err != nil {
-			return explainMirror(err)
+			return explainMirror(notALog(err, from))
 		}
 		return f.print(cmd.OutOrStdout(), u)
 	}
@@ -90,11 +97,11 @@ func (f *mirrorFlags) run(cmd *cobra.Command, from, dir string) error {
 // explainMirror adds to an error the checkpoints that prove it.
 func explainMirror(err error) error {
 	if forked, ok := errors.AsType[*mirror.InconsistentError](err); ok {
-		return fmt.Errorf("NOT consistent: %w\n\nBoth are signed by the log; keep them, they are the proof. That of the copy:\n\n%s\nand that of the log:\n\n%s",
+		return fmt.Errorf("%w\n\nBoth are signed by the log; keep them, they are the proof. That of the copy:\n\n%s\nand that of the log:\n\n%s",
 			err, forked.CopyNote, forked.LogNote)
 	}
 	if errors.Is(err, context.Canceled) {
-		return errors.New("interrupted; what was fetched is used by the next run")
+		return tile.Unchecked(errors.New("interrupted; what was fetched is used by the next run"))
 	}
 	return err
 }

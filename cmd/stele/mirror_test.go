@@ -37,7 +37,7 @@ func TestMirrorFollowsUntilItIsStopped(t *testing.T) {
 	web := httptest.NewServer(http.FileServer(http.Dir(dir)))
 	defer web.Close()
 	run(t, 0, "check", web.URL, "--key", key)
-	if _, stderr := run(t, 1, "mirror", web.URL, dir, "--key", key, "--once"); !strings.Contains(stderr, "another mirror") {
+	if _, stderr := run(t, 3, "mirror", web.URL, dir, "--key", key, "--once"); !strings.Contains(stderr, "another mirror") {
 		t.Errorf("a second mirror says %q", stderr)
 	}
 

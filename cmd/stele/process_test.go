@@ -40,8 +40,9 @@ func run(t *testing.T, status int, args ...string) (stdout, stderr string) {
 
 // A served is a server in a process of its own.
 type served struct {
-	cmd *exec.Cmd
-	url string
+	cmd  *exec.Cmd
+	url  string
+	errs bytes.Buffer // what it has printed to standard error; to be read when it has ended
 }
 
 // serve starts a server, in a folder of its own, and waits until it is ready. It
@@ -50,8 +51,7 @@ func serve(t *testing.T, args ...string) *served {
 	t.Helper()
 	s := &served{cmd: stele(t, append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)}
 	s.cmd.Dir = t.TempDir()
-	var errs bytes.Buffer
-	s.cmd.Stderr = &errs
+	s.cmd.Stderr = &s.errs
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +64,7 @@ func serve(t *testing.T, args ...string) *served {
 	var ok bool
 	if _, s.url, ok = strings.Cut(strings.TrimSpace(line), "ready at "); !ok {
 		s.end(syscall.SIGKILL)
-		t.Fatalf("server printed %q, %v\n%s", line, err, errs.String())
+		t.Fatalf("server printed %q, %v\n%s", line, err, s.errs.String())
 	}
 	return s
 }

@@ -23,10 +23,14 @@ func newRestoreCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "restore DIR",
 		Short: "Rebuild a lost log from a mirror",
-		Long: `Restore rebuilds a log, whose database is lost, from the folder of a mirror. It
-verifies the whole copy first. Then it writes all entries, byte for byte, and the
-copy's checkpoint to the database; "stele serve" continues from there. Stop the
-server first. If restore is interrupted, run it again.
+		Long: `Restore rebuilds a log, whose database is lost or was rolled back, from the folder
+of a mirror. It verifies the whole copy first. Then it writes all entries that the
+database lacks, byte for byte, and the copy's checkpoint; "stele serve" continues from
+there. Stop the server first. If restore is interrupted, run it again.
+
+A log that is there already must be the beginning of the copy: so it is after a
+rollback, since a server takes no events for a log that it does not sign. If the
+log has other entries, restore into an empty database.
 
 It needs the log's signing key where it was, in --data: logs/NAME/ed25519.key
 (and mldsa44.key, if the log has one). If logs/NAME/signed.checkpoint is there, it
@@ -46,6 +50,7 @@ senders can send them again.`,
 		},
 	}
 	f.store.register(cmd)
+	f.store.registerRole(cmd)
 	f.trust.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.log, "log", defaultLog, "name of the log")
@@ -98,6 +103,9 @@ func (f *restoreFlags) run(cmd *cobra.Command, from string) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := engine.LeavePlace(f.store.data); err != nil {
+		return err
+	}
 	return f.print(cmd.OutOrStdout(), restored)
 }
 
@@ -117,7 +125,7 @@ func (f *restoreFlags) restore(ctx context.Context, cfg restore.Config) (r resto
 func (f *restoreFlags) readKeys() ([]note.Verifier, error) {
 	keys, err := engine.KeysOf(f.store.data, f.log)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w\nThe log's signing key must be there: put back the data folder's backup, without stele.db. "+
+		err = fmt.Errorf("%w\nThe log's signing key must be there: put back the data folder's backup, without stele.db and signed.checkpoint. "+
 			"Without the key nobody can continue this log; its copy can still be served and checked, and a new log begins under another origin", err)
 	}
 	return keys, err

@@ -90,16 +90,16 @@ func TestRestoredLogGoesOn(t *testing.T) {
 					t.Errorf("restore, once more, says %s", out)
 				}
 				s = serve(t, d.flags...)
-				goesOn(t, s, dir, key)
+				goesOn(t, s, dir, key, 900)
 				run(t, 0, append(old, "--key", key)...)
 			})
 		})
 	}
 }
 
-// goesOn fails the test unless a restored log of 900 events deduplicates, gives
+// goesOn fails the test unless a restored log of size events deduplicates, gives
 // the next indexes, is whole, and is followed by its mirror.
-func goesOn(t *testing.T, s *served, dir, key string) {
+func goesOn(t *testing.T, s *served, dir, key string, size uint64) {
 	t.Helper()
 	c := newClient(t, s)
 	entry, err := c.Entry(t.Context(), 44)
@@ -115,14 +115,14 @@ func goesOn(t *testing.T, s *served, dir, key string) {
 		t.Fatal(err)
 	}
 	if !results[0].Duplicate || results[0].Index != 44 || results[0].LeafHash != tree.LeafHash(entry) ||
-		results[1].Duplicate || results[1].Index != 900 {
+		results[1].Duplicate || results[1].Index != size {
 		t.Errorf("an old and a new event are answered with %+v", results)
 	}
-	run(t, 0, append(save(t, c, 900), "--key", key)...)
+	run(t, 0, append(save(t, c, size), "--key", key)...)
 	run(t, 0, "check", c.Prefix(), "--key", key)
 	run(t, 0, "mirror", c.Prefix(), dir, "--key", key, "--once")
 	out, _ := run(t, 0, "check", dir, "--key", key)
-	if !strings.Contains(out, "has 901 entries") {
+	if !strings.Contains(out, fmt.Sprintf("has %d entries", size+1)) {
 		t.Errorf("check says %q of the mirror", out)
 	}
 }

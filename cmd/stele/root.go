@@ -30,12 +30,16 @@ Each flag can also be set in the environment: --checkpoint-interval is
 STELE_CHECKPOINT_INTERVAL.
 
 Exit status: 0 if all went well; 1 if something failed, was refused or does not
-verify; 2 if the command was not understood.`,
+verify; 2 if the command was not understood; 3, of what checks and verifies, if it
+could not be checked.`,
 		Version:       thisBuild().String(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := bindEnv(cmd.Flags()); err != nil {
+				return err
+			}
+			if err := cmd.ValidateRequiredFlags(); err != nil {
 				return err
 			}
 			*understood = true

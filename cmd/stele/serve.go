@@ -19,8 +19,19 @@ HTTPS, over HTTP/2 and HTTP/1.1.
 With a witness policy, checkpoints are published once a quorum of its witnesses has
 cosigned them, and receipts are made only under such checkpoints. Events are still
 accepted while witnesses are down, and publication continues by itself when they are
-back. If a witness knows another history of a log, or more of it, the server stops
-signing that log: /readyz and the metrics show it until the server is restarted.`,
+back. If a witness proves that it knows another history of a log, or more of it, the
+server neither signs that log any more nor takes events for it (503): /readyz and the
+metrics show it until the server is restarted. The same holds for a database that is
+not the one that was signed, because it was rolled back or rewritten; see "stele
+restore --help".
+
+A witness policy, as "stele witness policy" writes it, with a quorum of two of three:
+
+  witness bank bank.example/w+5ba8a9b1+BA... https://witness.bank.example
+  witness city city.example/w+0f4ba8b1+BA... https://witness.city.example
+  witness union union.example/w+77a1c0de+BA... https://witness.union.example
+  group witnesses 2 bank city union
+  quorum witnesses`,
 		Example: `  stele serve
   stele serve --data /var/lib/stele --listen 0.0.0.0:8080 --origin-prefix logs.example.com
   stele serve --listen 0.0.0.0:443 --tls-cert /etc/stele/tls.crt --tls-key /etc/stele/tls.key

@@ -25,22 +25,27 @@ type serveFlags struct {
 	logFlags
 	witness      witnessFlags
 	listen       server.ListenConfig
+	adminListen  string
 	interval     time.Duration
 	originPrefix string
 	cacheMiB     int
+	maxLogs      int
 	migrateFirst bool
 	now          func() time.Time // the clock of recordedtime; time.Now if nil
 }
 
 func (f *serveFlags) register(cmd *cobra.Command) {
 	f.storeFlags.register(cmd)
+	f.storeFlags.registerRole(cmd)
 	f.logFlags.register(cmd)
 	f.witness.register(cmd)
 	flags := cmd.Flags()
 	registerListen(flags, &f.listen, "127.0.0.1:8080")
+	flags.StringVar(&f.adminListen, "admin-listen", "", "address to serve /healthz, /readyz and /metrics at, over HTTP, whatever goes on at the other; /metrics is then served there only")
 	flags.DurationVar(&f.interval, "checkpoint-interval", time.Second, "minimum interval between checkpoints, 100ms or more; a request that waits for a receipt is not delayed by it")
 	flags.StringVar(&f.originPrefix, "origin-prefix", "", "what the origins of new logs begin with, such as the URL they are found at, without scheme (default: the host's name and /logs)")
 	flags.IntVar(&f.cacheMiB, "cache", 64, "MiB of tiles to keep in memory")
+	flags.IntVar(&f.maxLogs, "max-logs", 1000, "number of logs from which on no more are created")
 	flags.BoolVar(&f.migrateFirst, "migrate", true, "bring the database's schema up to date first")
 }
 
@@ -69,28 +74,42 @@ func (f *serveFlags) start(ctx context.Context, logger *slog.Logger) (s *server.
 	if f.cacheMiB < 1 {
 		return nil, nil, fmt.Errorf("--cache must be 1 or more")
 	}
-	f.listen.Logger = logger
-	listener, err := server.Listen(f.listen)
+	if f.maxLogs < 1 {
+		return nil, nil, fmt.Errorf("--max-logs must be 1 or more")
+	}
+	listener, admin, err := f.bind(logger)
 	if err != nil {
 		return nil, nil, err
 	}
 	store, release, err := f.openStore(ctx, logger)
 	if err != nil {
-		return nil, nil, errors.Join(err, listener.Close())
+		return nil, nil, errors.Join(err, listener.Close(), admin.Close())
 	}
 	s, err = server.Start(ctx, server.Config{
-		Store: store, Logger: logger, OriginPrefix: f.prefix(), FirstLog: defaultLog, Version: buildVersion(),
-		Listener: listener,
+		Store: store, Logger: logger, OriginPrefix: f.originPrefix, FirstLog: defaultLog, Build: thisBuild(),
+		Listener: listener, Admin: admin,
 		Engine: engine.Config{
-			Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, Now: f.now,
+			Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, MaxLogs: f.maxLogs, Now: f.now,
 			Witnesses: witnesses, WitnessPool: f.witness.pool(),
 		},
 	})
 	if err != nil {
 		release()
-		return nil, nil, errors.Join(err, listener.Close())
+		return nil, nil, errors.Join(err, listener.Close(), admin.Close())
 	}
 	return s, release, nil
+}
+
+// bind takes the server's addresses. admin is nil if there is none.
+func (f *serveFlags) bind(logger *slog.Logger) (listener, admin *server.Listener, err error) {
+	f.listen.Logger = logger
+	if listener, err = bind(f.listen, "listen"); err != nil || f.adminListen == "" {
+		return listener, nil, err
+	}
+	if admin, err = bind(server.ListenConfig{Address: f.adminListen, Logger: logger}, "admin-listen"); err != nil {
+		return nil, nil, errors.Join(err, listener.Close())
+	}
+	return listener, admin, nil
 }
 
 // openStore takes the data folder and opens the database, of which the schema is
@@ -99,6 +118,7 @@ func (f *serveFlags) openStore(ctx context.Context, logger *slog.Logger) (store 
 	if err := f.makeDataDir(); err != nil {
 		return nil, nil, err
 	}
+	warnOfOthers(logger, f.data, f.listen.TLSKey)
 	unlock, err := lockDir(f.data)
 	if err != nil {
 		return nil, nil, err
@@ -127,18 +147,6 @@ func (f *serveFlags) migrateAndLog(ctx context.Context, logger *slog.Logger) err
 		logger.Info("schema migrated", "from", from, "to", to)
 	}
 	return err
-}
-
-// prefix returns what the origins of new logs begin with.
-func (f *serveFlags) prefix() string {
-	if f.originPrefix != "" {
-		return f.originPrefix
-	}
-	name, err := os.Hostname()
-	if err != nil || name == "" {
-		name = "localhost"
-	}
-	return name + "/logs"
 }
 
 // witnessFlags are who must cosign what a server publishes.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,31 +23,36 @@ checkpoints must be signed by a key of one log, and the rest of the file must pr
 that no log can have had both. Witnesses do not matter for that.
 
 Exit status: 0 if the contradiction holds: then the log must not be trusted any
-more; 1 if it does not hold, and shows nothing; 2 if the command was not understood.`,
+more; 1 if it does not hold, and shows nothing; 2 if the command was not understood, or
+no key can be used; 3 if it could not be checked: the file cannot be read, or is about
+another log than the key's. With --json an object is printed whatever the outcome, with
+verdict: verified, contradicted or unchecked, and for the last two a reason.`,
 		Example: `  stele verify contradiction fork-900-900-1f3a77c0.contradiction --key log.vkey
   stele verify contradiction fork-900-900-1f3a77c0.contradiction --policy policy.txt --json`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := trust.load()
+		RunE: verify("NOT shown", &asJSON, func(cmd *cobra.Command, args []string) error {
+			policies, err := trust.loadAll()
 			if err != nil {
 				return err
 			}
-			text, err := readFile(args[0])
+			text, err := readToVerify(args[0], contradiction.MaxSize)
 			if err != nil {
 				return err
 			}
-			e, err := contradiction.Parse(text)
+			c, err := contradiction.Parse(text)
 			if err != nil {
-				return fmt.Errorf("%s: NOT shown: %w", args[0], err)
+				return fmt.Errorf("%s: %w", args[0], err)
 			}
-			result, err := e.Verify(p)
-			if err != nil {
-				return fmt.Errorf("%s: NOT shown: %w", args[0], err)
+			var result contradiction.Result
+			for _, p := range slices.Backward(policies) {
+				if result, err = c.Verify(p); err == nil {
+					return printContradiction(cmd.OutOrStdout(), c, result, asJSON)
+				}
 			}
-			return printContradiction(cmd.OutOrStdout(), e, result, asJSON)
-		},
+			return fmt.Errorf("%s: %w", args[0], err)
+		}),
 	}
-	trust.register(cmd)
+	trust.registerPast(cmd)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -63,6 +69,7 @@ var meaning = map[contradiction.Kind]string{
 
 // verifiedContradiction is what is printed as JSON.
 type verifiedContradiction struct {
+	Verdict string             `json:"verdict"`
 	Kind    contradiction.Kind `json:"kind"`
 	Origin  string             `json:"origin"`
 	Heads   []seenHead         `json:"heads"`
@@ -79,7 +86,7 @@ type seenHead struct {
 }
 
 func verifiedOf(e contradiction.Contradiction, r contradiction.Result) verifiedContradiction {
-	v := verifiedContradiction{Kind: r.Kind, Origin: r.Origin, Meaning: meaning[r.Kind],
+	v := verifiedContradiction{Verdict: verdictVerified, Kind: r.Kind, Origin: r.Origin, Meaning: meaning[r.Kind],
 		Heads: []seenHead{{r.First.Size, r.First.Root, e.First.Source, e.First.Time}}}
 	if r.Kind == contradiction.Entry {
 		v.Index = &r.Index

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 	"github.com/stele-log/stele/pkg/event"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/proof"
+	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
 )
 
@@ -24,14 +26,21 @@ func newVerifyReceiptCmd() *cobra.Command {
 		Long: `Verify receipt checks offline that an event is in a log. It hashes the event
 itself, and trusts only the key and the policy that it is given.
 
-The event is the entry as the log has it: what "stele get INDEX" prints.`,
+The event is the entry as the log has it: what "stele get INDEX" prints, byte for byte.
+With several --policy, in the order of time, one of them must trust the receipt.
+
+Exit status: 0 if the event is in the log; 1 if the receipt does not show it, or is
+damaged; 2 if the command was not understood, or no key can be used; 3 if it could not
+be checked: a file cannot be read, or the receipt is of another log than the key's. With
+--json an object is printed whatever the outcome, with verdict: verified, contradicted
+or unchecked, and for the last two a reason.`,
 		Example: `  stele get 41 > 41.json
   stele receipt 41 > 41.tlog-proof
   stele verify receipt 41.tlog-proof --event 41.json --key "$VKEY"
   stele verify receipt 41.tlog-proof --event 41.json --policy policy.txt`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			p, err := trust.load()
+		RunE: verify("NOT verified", &asJSON, func(cmd *cobra.Command, args []string) error {
+			policies, err := trust.loadAll()
 			if err != nil {
 				return err
 			}
@@ -39,20 +48,20 @@ The event is the entry as the log has it: what "stele get INDEX" prints.`,
 			if err != nil {
 				return err
 			}
-			entry, err := readFile(eventFile)
+			entry, err := readEntry(eventFile)
 			if err != nil {
 				return err
 			}
-			// An entry ends with "}": a newline was added by whatever wrote the file.
-			entry = bytes.TrimSuffix(bytes.TrimSuffix(entry, []byte("\n")), []byte("\r"))
-			result, err := receipt.Verify(entry, p)
-			if err != nil {
-				return fmt.Errorf("NOT verified: %w", err)
+			var result policy.Result
+			for _, p := range slices.Backward(policies) {
+				if result, err = receipt.Verify(entry, p); err == nil {
+					return printVerified(cmd.OutOrStdout(), verified(receipt, entry, result), asJSON)
+				}
 			}
-			return printVerified(cmd.OutOrStdout(), verified(receipt, entry, result), asJSON)
-		},
+			return err
+		}),
 	}
-	trust.register(cmd)
+	trust.registerPast(cmd)
 	cmd.Flags().StringVar(&eventFile, "event", "", `file with the entry, or "-" for standard input`)
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	if err := cmd.MarkFlagRequired("event"); err != nil {
@@ -62,7 +71,7 @@ The event is the entry as the log has it: what "stele get INDEX" prints.`,
 }
 
 func readReceipt(name string) (proof.Receipt, error) {
-	text, err := readFile(name)
+	text, err := readToVerify(name, proof.MaxReceipt)
 	if err != nil {
 		return proof.Receipt{}, err
 	}
@@ -73,8 +82,19 @@ func readReceipt(name string) (proof.Receipt, error) {
 	return r, nil
 }
 
+// readEntry reads an entry from a file. The entry ends with "}": a newline after that
+// was added by whatever wrote the file.
+func readEntry(name string) ([]byte, error) {
+	entry, err := readToVerify(name, tile.MaxEntry+len("\r\n"))
+	if bytes.HasPrefix(entry, []byte("\xff\xfe")) || bytes.HasPrefix(entry, []byte("\xfe\xff")) {
+		return nil, fmt.Errorf(`%s: it is UTF-16, as ">" in Windows PowerShell writes, and must be UTF-8: get the entry again, byte for byte`, name)
+	}
+	return bytes.TrimSuffix(bytes.TrimSuffix(entry, []byte("\n")), []byte("\r")), err
+}
+
 // A verifiedEntry is what a receipt has proven.
 type verifiedEntry struct {
+	Verdict  string            `json:"verdict"`
 	Origin   string            `json:"origin"`
 	Index    uint64            `json:"index"`
 	Size     uint64            `json:"size"`
@@ -90,7 +110,7 @@ type cosignedVerdict struct {
 }
 
 func verified(r proof.Receipt, entry []byte, result policy.Result) verifiedEntry {
-	v := verifiedEntry{Origin: result.Origin, Index: r.Index, Size: result.Size,
+	v := verifiedEntry{Verdict: verdictVerified, Origin: result.Origin, Index: r.Index, Size: result.Size,
 		LeafHash: tree.LeafHash(entry), Cosigned: []cosignedVerdict{}}
 	if e, err := event.Decode(entry); err == nil {
 		v.Recorded = &e.Recorded

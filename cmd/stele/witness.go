@@ -14,13 +14,12 @@ It speaks C2SP tlog-witness (https://c2sp.org/tlog-witness), for logs of any mak
   stele witness add-log "$(stele logs show --json | jq -r .vkey)"
   stele witness serve --name witness.example.com/w1
 
-Put the verifier keys that serve and vkeys print into the policies of logs:
-
-  witness w1 <verifier key> http://127.0.0.1:8081
+Put the verifier keys that serve and vkeys print into the policies of logs, which
+"stele witness policy" writes.
 
 Logs can be added, paused and resumed while the witness runs. A witness is worth
 most when it is not run by the operator of the logs. It must never forget what it
 has signed: do not restore its data from a backup; set up a new witness instead.`,
 	}, newWitnessServeCmd(), newWitnessAddLogCmd(), newWitnessAddListCmd(), newWitnessListCmd(),
-		newWitnessPauseCmd(), newWitnessResumeCmd(), newWitnessVKeysCmd())
+		newWitnessPauseCmd(), newWitnessResumeCmd(), newWitnessVKeysCmd(), newWitnessPolicyCmd())
 }

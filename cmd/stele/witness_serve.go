@@ -75,7 +75,7 @@ func (f *witnessServeFlags) run(cmd *cobra.Command) (err error) {
 		return errors.New("--log-list-interval must be 1s or more")
 	}
 	f.listen.Logger = logger
-	l, err := server.Listen(f.listen) // before anything is made that stays
+	l, err := bind(f.listen, "listen") // before anything is made that stays
 	if err != nil {
 		return err
 	}
@@ -83,6 +83,7 @@ func (f *witnessServeFlags) run(cmd *cobra.Command) (err error) {
 	if err := f.makeDataDir(); err != nil {
 		return err
 	}
+	warnOfOthers(logger, f.data, f.listen.TLSKey)
 	unlock, err := lockDir(f.data)
 	if err != nil {
 		return err

@@ -145,16 +145,19 @@ func TestReceiptIsVerifiedUnderAWitnessPolicy(t *testing.T) {
 		c.vkey, all[0].VKeys[0], url, all[0].VKeys[0], url)
 	member := fmt.Sprintf("log %s\nwitness a %s %s\ngroup g 2 a a\nquorum g\n", c.vkey, all[0].VKeys[0], url)
 	other := witnesstest.New(t, c.w[0].Name) // of the same name
-	for _, bad := range []struct{ name, receipt, policy, says string }{
-		{"three of three", receipt, c.policy(t, 3), "missing: w3"},
-		{"one line taken out", without, two, `quorum "g" is not met: 1 of 3`},
-		{"one line changed", poisoned, two, "invalid signature"},
-		{"one key twice", receipt, putFile(t, two+".same", same), "same public key"},
-		{"one member twice", receipt, putFile(t, two+".member", member), "group"},
-		{"another key of the same name", receipt,
+	for _, bad := range []struct {
+		status                      int
+		name, receipt, policy, says string
+	}{
+		{1, "three of three", receipt, c.policy(t, 3), "missing: w3"},
+		{1, "one line taken out", without, two, `quorum "g" is not met: 1 of 3`},
+		{1, "one line changed", poisoned, two, "invalid signature"},
+		{2, "one key twice", receipt, putFile(t, two+".same", same), "same public key"},
+		{2, "one member twice", receipt, putFile(t, two+".member", member), "group"},
+		{1, "another key of the same name", receipt,
 			putFile(t, two+".other", witnesstest.PolicyText(1, []*witnesstest.Witness{other}, c.vkey)), "is not met: 0 of 1"},
 	} {
-		_, stderr := run(t, 1, "verify", "receipt", bad.receipt, "--event", entry, "--policy", bad.policy)
+		_, stderr := run(t, bad.status, "verify", "receipt", bad.receipt, "--event", entry, "--policy", bad.policy)
 		if !strings.Contains(stderr, bad.says) {
 			t.Errorf("%s: it says %q, want %q", bad.name, stderr, bad.says)
 		}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Info describes a build. Commit and CommitTime are empty if the program was not
@@ -48,3 +50,13 @@ func Of(stored *debug.BuildInfo, release string) Info {
 
 // String returns the version, Go and the platform.
 func (i Info) String() string { return fmt.Sprintf("%s (%s, %s)", i.Version, i.Go, i.Platform) }
+
+// Metric returns stele_build_info, whose value is 1 and whose labels are the Info.
+func (i Info) Metric() prometheus.Collector {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "stele_build_info", Help: "How the program was built.",
+		ConstLabels: prometheus.Labels{"version": i.Version, "commit": i.Commit, "go": i.Go, "platform": i.Platform},
+	})
+	g.Set(1)
+	return g
+}

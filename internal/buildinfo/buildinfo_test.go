@@ -3,7 +3,10 @@ package buildinfo_test
 import (
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stele-log/stele/internal/buildinfo"
 )
@@ -35,5 +38,25 @@ func TestInfoOfABuild(t *testing.T) {
 		if got := buildinfo.Of(test.stored, test.release); got != test.want {
 			t.Errorf("%s: %+v, want %+v", test.name, got, test.want)
 		}
+	}
+}
+
+func TestMetricHasTheBuildInItsLabels(t *testing.T) {
+	t.Parallel()
+	i := buildinfo.Info{Version: "v1.2.3", Commit: "abc", Go: "go1.99", Platform: "linux/amd64"}
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(i.Metric())
+	families, err := registry.Gather()
+	if err != nil || len(families) != 1 || families[0].GetName() != "stele_build_info" {
+		t.Fatalf("gathered %v, %v", families, err)
+	}
+	m := families[0].GetMetric()[0]
+	var labels []string
+	for _, l := range m.GetLabel() {
+		labels = append(labels, l.GetName()+"="+l.GetValue())
+	}
+	want := []string{"commit=abc", "go=go1.99", "platform=linux/amd64", "version=v1.2.3"}
+	if !slices.Equal(labels, want) || m.GetGauge().GetValue() != 1 {
+		t.Errorf("labels %q, value %v", labels, m.GetGauge().GetValue())
 	}
 }

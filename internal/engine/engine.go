@@ -4,8 +4,11 @@
 //	<dir>/logs/<name>/ed25519.key        signing key (0600)
 //	<dir>/logs/<name>/mldsa44.key        second signing key, if there is one (0600)
 //	<dir>/logs/<name>/signed.checkpoint  the last checkpoint that was signed
+//	<dir>/logs/<name>/published.checkpoint
+//	                                     the last that was published, with its number
 //	<dir>/logs/<name>/witness-policy.txt who must cosign this log's checkpoints, in
 //	                                     place of the policy for all logs
+//	<dir>/place.json                     which database the folder was last served with
 //
 // Open assembles the logs that the store has; Start runs them and waits until each
 // has settled; Create adds one while they run; Wait returns when all have ended.
@@ -13,7 +16,9 @@
 // Invariants:
 //   - a log's keys exist on disk before the log does in the database, and are
 //     never replaced for a log that exists;
-//   - a log that cannot be opened does not keep the others from running.
+//   - a log that cannot be opened does not keep the others from running;
+//   - finding a log waits for nothing but memory: the lock that it takes is held
+//     neither for a file nor for the database.
 //
 // An Engine is safe for concurrent use.
 package engine
@@ -41,6 +46,9 @@ var (
 
 	// ErrBadName is the error of a name or origin that no log can have.
 	ErrBadName = errors.New("bad name")
+
+	// ErrTooMany is the error of a log too many.
+	ErrTooMany = errors.New("too many logs")
 )
 
 // Config configures an Engine.
@@ -51,6 +59,7 @@ type Config struct {
 	Interval time.Duration // between checkpoints of a log, at least; see publisher.Config
 	Cache    int           // bytes of tiles kept in memory, all logs together
 	MaxQueue int           // bytes of events that may wait for one log; see sequencer.Config
+	MaxLogs  int           // with as many none is created any more; 0 is no limit
 	Logger   *slog.Logger
 	Now      func() time.Time // the clock of entries and checkpoints
 
@@ -69,19 +78,29 @@ type Engine struct {
 	cfg       Config
 	cache     *storage.Cache
 	witnesses *witness.Pool
+	guards    guardWatch
 
-	mu   sync.RWMutex
-	logs map[string]*Log
+	// creating is held while a log is created: it has one place. mu is held only to
+	// look at the fields below it, or to change them.
+	creating chan struct{}
 
+	mu      sync.RWMutex
+	logs    map[string]*Log
 	run     context.Context // of the logs' goroutines; nil until Start
+	stopped bool            // no more logs are run
 	running sync.WaitGroup
 }
 
 // Open opens every log in the store. A log that cannot be opened is kept with the
-// reason in Broken; an error means that the store cannot be read.
+// reason in Broken; an error means that the store cannot be read, or that it and the
+// folder must not be served together, see place.
 func Open(ctx context.Context, cfg Config) (*Engine, error) {
+	if err := takePlace(ctx, cfg.Dir, cfg.Store); err != nil {
+		return nil, err
+	}
 	e := &Engine{cfg: cfg, cache: storage.NewCache(cfg.Cache), logs: map[string]*Log{},
-		witnesses: witness.NewPool(cfg.WitnessPool)}
+		witnesses: witness.NewPool(cfg.WitnessPool), creating: make(chan struct{}, 1),
+		guards: guardWatch{store: cfg.Store, logger: cfg.Logger}}
 	infos, err := cfg.Store.Logs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list logs: %w", err)
@@ -99,9 +118,16 @@ func Open(ctx context.Context, cfg Config) (*Engine, error) {
 // Start runs all logs, and those that are created meanwhile, until the context
 // ends. It returns once each log is being written to, or cannot be. It is called
 // once.
+//
+// The database's guards are looked at first: what no commit has made is removed once a
+// log is being written to.
 func (e *Engine) Start(ctx context.Context) {
+	if excess := e.guards.look(ctx); excess != "" {
+		e.cfg.Logger.Warn("the database's user could take its guards off; serve as one who may not: see docs/operations.md", "reason", excess)
+	}
 	e.mu.Lock()
 	e.run = ctx
+	e.running.Go(func() { e.guards.run(ctx) })
 	for _, l := range e.logs {
 		e.running.Go(func() { l.run(ctx, e.cfg.Interval) })
 	}
@@ -117,10 +143,10 @@ func (e *Engine) Start(ctx context.Context) {
 // then is committed and published, or a few seconds later if the database is too slow
 // for that. It is called after Start.
 func (e *Engine) Wait() {
-	// No log is added any more: Create looks at the context under the lock.
 	<-e.run.Done()
 	e.mu.Lock()
-	defer e.mu.Unlock()
+	e.stopped = true
+	e.mu.Unlock()
 	e.running.Wait()
 	e.witnesses.Close()
 }
@@ -178,8 +204,9 @@ func (n NewLog) check() error {
 	return nil
 }
 
-// Create makes a log with new keys and runs it. The error is ErrBadName, or
-// storage.ErrExists if the name or the origin is taken.
+// Create makes a log with new keys and runs it. One is created at a time; all else
+// goes on meanwhile. The error is ErrBadName or ErrTooMany, or storage.ErrExists if the
+// name or the origin is taken.
 func (e *Engine) Create(ctx context.Context, n NewLog) (*Log, error) {
 	if err := n.check(); err != nil {
 		return nil, err
@@ -191,19 +218,17 @@ func (e *Engine) Create(ctx context.Context, n NewLog) (*Log, error) {
 	return l, err
 }
 
-// create makes a log, and runs it if the engine runs. The lock is held throughout,
-// so that no two logs get the same name, and none is added once Wait has begun.
+// create makes a log, and runs it if the engine runs. The keys and the database may
+// take long.
 func (e *Engine) create(ctx context.Context, n NewLog) (l *Log, running bool, err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	// The store would refuse it too, but keys would then be left behind.
-	for _, l := range e.logs {
-		if l.Name == n.Name || l.Origin == n.Origin {
-			return nil, false, fmt.Errorf("create log %s of origin %s: %w", n.Name, n.Origin, storage.ErrExists)
-		}
+	select {
+	case e.creating <- struct{}{}:
+		defer func() { <-e.creating }()
+	case <-ctx.Done():
+		return nil, false, fmt.Errorf("create log %s: %w", n.Name, ctx.Err())
 	}
-	if e.run != nil && e.run.Err() != nil {
-		return nil, false, fmt.Errorf("create log %s: the server is stopping", n.Name)
+	if err := e.mayCreate(n); err != nil {
+		return nil, false, fmt.Errorf("create log %s of origin %s: %w", n.Name, n.Origin, err)
 	}
 	if err := e.dir(n.Name).makeKeys(n.Origin, n.MLDSA44); err != nil {
 		return nil, false, fmt.Errorf("create log %s: %w", n.Name, err)
@@ -213,9 +238,36 @@ func (e *Engine) create(ctx context.Context, n NewLog) (l *Log, running bool, er
 		return nil, false, fmt.Errorf("create log %s: %w", n.Name, err)
 	}
 	l = e.open(ctx, stored)
-	e.logs[n.Name] = l
-	if e.run != nil {
-		e.running.Go(func() { l.run(e.run, e.cfg.Interval) })
+	return l, e.add(l), nil
+}
+
+// mayCreate returns why a log cannot be created. The store would refuse a name or an
+// origin that is taken, too, but keys would then be left behind.
+func (e *Engine) mayCreate(n NewLog) error {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.run != nil && e.run.Err() != nil {
+		return e.run.Err()
 	}
-	return l, e.run != nil, nil
+	for _, l := range e.logs {
+		if l.Name == n.Name || l.Origin == n.Origin {
+			return storage.ErrExists
+		}
+	}
+	if e.cfg.MaxLogs > 0 && len(e.logs) >= e.cfg.MaxLogs {
+		return ErrTooMany
+	}
+	return nil
+}
+
+// add adds a log, and runs it if the engine runs.
+func (e *Engine) add(l *Log) (running bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.logs[l.Name] = l
+	if e.run == nil || e.stopped {
+		return false
+	}
+	e.running.Go(func() { l.run(e.run, e.cfg.Interval) })
+	return true
 }

@@ -55,8 +55,9 @@ func (e *Engine) open(ctx context.Context, stored storage.Log) *Log {
 	return l
 }
 
-// assemble builds the parts of a log around its storage. The sequencer's commits
-// wake the publisher and whatever else follows the log; nothing else connects them.
+// assemble builds the parts of a log around its storage. The sequencer has the
+// publisher prove the head it begins with, and its commits wake the publisher and
+// whatever else follows the log; the publisher ends the writing when it refuses to sign.
 func (e *Engine) assemble(ctx context.Context, l *Log) error {
 	dir := e.dir(l.Name)
 	signers, verifiers, vkeys, err := dir.readKeys(l.Origin)
@@ -76,13 +77,15 @@ func (e *Engine) assemble(ctx context.Context, l *Log) error {
 		Log: l.Stored, Nodes: l.Reader, Record: dir.record(), Logger: logger, Now: e.cfg.Now,
 		Interval: e.cfg.Interval, Signers: signers, Verifiers: verifiers, Witnesses: witnesses,
 		Pool: e.witnesses, VKeys: vkeys, Published: l.followers.Published,
+		Refused: func(reason error) { l.Sequencer.Refuse(reason) },
 	})
 	if err != nil {
 		return err
 	}
 	l.Sequencer = sequencer.New(sequencer.Config{
 		Log: l.Stored, Reader: l.Reader, Logger: logger, Now: e.cfg.Now, MaxQueue: e.cfg.MaxQueue,
-		URL: e.cfg.URL,
+		URL:   e.cfg.URL,
+		Prove: l.Publisher.Prove,
 		Committed: func(head tree.Head) {
 			l.Publisher.Committed(head)
 			l.followers.Committed(head)

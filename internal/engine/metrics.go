@@ -6,7 +6,12 @@ import (
 
 var _ prometheus.Collector = (*Engine)(nil)
 
-var broken = prometheus.NewDesc("stele_log_broken", "1 if the log cannot be opened.", []string{"log"}, nil)
+var (
+	broken = prometheus.NewDesc("stele_log_broken", "1 if the log cannot be opened.", []string{"log"}, nil)
+
+	guardsMissing = prometheus.NewDesc("stele_guards_missing",
+		"Guards with which the database keeps logs insert-only that are missing or changed; the server's log names them.", nil, nil)
+)
 
 // Describe sends nothing, which makes the Engine an unchecked collector: the registry
 // then accepts the metrics of logs that are created later.
@@ -24,5 +29,6 @@ func (e *Engine) Collect(ch chan<- prometheus.Metric) {
 			c.Collect(ch)
 		}
 	}
+	ch <- prometheus.MustNewConstMetric(guardsMissing, prometheus.GaugeValue, float64(len(e.GuardsMissing())))
 	e.witnesses.Collect(ch)
 }

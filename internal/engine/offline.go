@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,5 +35,23 @@ func KeysOf(dir, name string) ([]note.Verifier, error) {
 
 // RecordOf returns the record of what a log in a data folder has signed last.
 func RecordOf(dir, name string) publisher.Record { return dirOf(dir, name).record() }
+
+// LogsIn returns the names of the logs that have a folder in a data folder, in order.
+func LogsIn(dir string) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(dir, "logs"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() && checkName(e.Name()) == nil {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
 
 func dirOf(dir, name string) logDir { return logDir(filepath.Join(dir, "logs", name)) }

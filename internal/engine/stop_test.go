@@ -22,7 +22,7 @@ func TestStoppingDoesNotWaitForADatabaseThatHangs(t *testing.T) {
 	l := r.create(t, "one")
 	appendTo(t, l, 0, 300)
 	proxy.Stall()
-	if _, err := l.Sequencer.Submit(events(t, 300, 10)); err != nil {
+	if _, err := l.Sequencer.Submit(t.Context(), events(t, 300, 10)); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()

@@ -12,18 +12,16 @@
 //     reason, and does not stop the import. Only what keeps the rest of a file
 //     from being read ends the reading of that file, with an error.
 //
-// Files are read as a stream, plain or compressed with gzip.
+// Files are read as a stream, plain or compressed with gzip, in UTF-8 or UTF-16.
 package ingest
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"github.com/klauspost/compress/gzip"
 
 	"github.com/stele-log/stele/pkg/event"
 )
@@ -31,22 +29,6 @@ import (
 // MaxRecord is the size of the largest record that is read, in bytes. Few of
 // that size fit into an entry, but the error then says so.
 const MaxRecord = 16 << 20
-
-// Open undoes gzip, if r is compressed, and skips a byte order mark.
-func Open(r io.Reader) (*bufio.Reader, error) {
-	in := bufio.NewReaderSize(r, 64<<10)
-	if magic, _ := in.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		z, err := gzip.NewReader(in)
-		if err != nil {
-			return nil, err
-		}
-		in = bufio.NewReaderSize(z, 64<<10)
-	}
-	if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
-		in.Discard(3)
-	}
-	return in, nil
-}
 
 // Attributes are those of an event that an import gives. Empty ones are left
 // out.

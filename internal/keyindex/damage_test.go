@@ -184,9 +184,9 @@ func TestDamagedPagesAreRefused(t *testing.T) {
 		x := openIndex(t, l, keyindex.Events)
 		if name == "cut off" {
 			_, err := x.Find(t.Context(), m.keys[1:2])
-			wantDamaged(t, "find on a page that is cut off", err, "find in event index")
+			wantDamaged(t, "find on a page that is cut off", err, "find in "+keyindex.Events+" index")
 		}
-		wantDamaged(t, "merge a page that is "+name, x.Add(t.Context(), make([]uint64, run), nil), "merge runs of event index")
+		wantDamaged(t, "merge a page that is "+name, x.Add(t.Context(), make([]uint64, run), nil), "merge runs of "+keyindex.Events+" index")
 		if x.End() != 8*run {
 			t.Errorf("a page is %s: after an error the index ends at %d", name, x.End())
 		}

@@ -1,4 +1,4 @@
-// Package keyindex finds entries by a key of 40 bits: a hash of an event's source
+// Package keyindex finds entries by a key of 40 bits: a keyed hash of an event's source
 // and id, or the beginning of a leaf hash. An index holds nothing that is not in
 // the log: it can be dropped and built again from the entries, and [Index.End] is
 // how far it reaches.
@@ -27,6 +27,7 @@ package keyindex
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -39,8 +40,8 @@ import (
 
 // The kinds of key.
 const (
-	Events = "event" // keys are EventKeys
-	Leaves = "leaf"  // keys are LeafKeys
+	Events = "keyed event" // keys are EventKeys
+	Leaves = "leaf"        // keys are LeafKeys
 )
 
 const (
@@ -59,9 +60,20 @@ const (
 	keyBits = 40
 )
 
-// EventKey returns the key of the event that (source, id) identifies.
-func EventKey(source, id string) uint64 {
+// ReadSecret returns the secret of a log's EventKeys. The first call for a log makes
+// it, and removes what there is of the index of events: open that after.
+func ReadSecret(ctx context.Context, stored storage.Runs) (storage.Secret, error) {
+	var proposed storage.Secret
+	_, _ = rand.Read(proposed[:]) // never fails
+	return stored.Secret(ctx, Events, proposed)
+}
+
+// EventKey returns the key of the event that (source, id) identifies, in the log that
+// has the secret. Without the secret nobody can find events with one key, and so have
+// the sequencer compare each of them with all the others.
+func EventKey(secret storage.Secret, source, id string) uint64 {
 	b := make([]byte, 0, 256)
+	b = append(b, secret[:]...)
 	b = binary.BigEndian.AppendUint64(b, uint64(len(source)))
 	b = append(b, source...)
 	b = append(b, id...)

@@ -480,16 +480,17 @@ func TestFindTellsARunFromTheMergedOneAtItsStart(t *testing.T) {
 // TestKeysAreThoseThatAreStored pins what older indexes have in their pages.
 func TestKeysAreThoseThatAreStored(t *testing.T) {
 	t.Parallel()
+	secret := storage.Secret{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}
 	for _, test := range []struct {
 		source, id string
 		want       uint64
 	}{
-		// The first 5 bytes of SHA-256(len(source), as 8 bytes || source || id).
-		{"", "", 0xaf5570f5a1},
-		{"/a", "1", 0x7e834db7eb},
-		{"/a1", "", 0xb88a554437},
+		// The first 5 bytes of SHA-256(secret || len(source), as 8 bytes || source || id).
+		{"", "", 0xcf9c6da389},
+		{"/a", "1", 0xd10d075824},
+		{"/a1", "", 0xa9206519a1},
 	} {
-		if got := keyindex.EventKey(test.source, test.id); got != test.want {
+		if got := keyindex.EventKey(secret, test.source, test.id); got != test.want {
 			t.Errorf("the key of source %q and id %q is %#x, want %#x", test.source, test.id, got, test.want)
 		}
 	}
@@ -497,6 +498,28 @@ func TestKeysAreThoseThatAreStored(t *testing.T) {
 	if got := keyindex.LeafKey(h); got != binary.BigEndian.Uint64(h[:8])>>24 {
 		t.Errorf("the key of leaf %s is %#x", h, got)
 	}
+}
+
+func TestEachLogHasASecretOfItsOwn(t *testing.T) {
+	t.Parallel()
+	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
+		store := open()
+		secrets := map[storage.Secret]bool{{}: true}
+		for i := range 3 {
+			l, err := store.CreateLog(t.Context(), fmt.Sprint("log-", i), fmt.Sprint("log.example/", i))
+			if err != nil {
+				t.Fatal(err)
+			}
+			secret, err := keyindex.ReadSecret(t.Context(), l.Runs())
+			if err != nil || secrets[secret] {
+				t.Errorf("log %d has the secret %x, of all or nobody, error %v", i, secret, err)
+			}
+			secrets[secret] = true
+			if again, err := keyindex.ReadSecret(t.Context(), l.Runs()); err != nil || again != secret {
+				t.Errorf("log %d: read again, the secret is %x, error %v, want %x", i, again, err, secret)
+			}
+		}
+	})
 }
 
 // byStart orders runs as a database returns them.

@@ -18,6 +18,8 @@ var metrics = []struct {
 		prometheus.CounterValue, func(p *Publisher) float64 { return float64(p.published.Load()) }},
 	{desc("checkpoints_unmet_total", "Checkpoints published since the start that do not meet the log's witness policy."),
 		prometheus.CounterValue, func(p *Publisher) float64 { return float64(p.unmet.Load()) }},
+	{desc("tree_size", "Entries in the log, as far as this server knows: those that it or another has committed or published."),
+		prometheus.GaugeValue, func(p *Publisher) float64 { return float64(p.treeSize()) }},
 	{desc("published_tree_size", "Size of the newest checkpoint's tree."),
 		prometheus.GaugeValue, ofLatest(func(c *Published) float64 { return float64(c.Size) })},
 	{desc("cosignatures", "Witnesses of the log's policy that have cosigned the newest checkpoint."),
@@ -30,7 +32,12 @@ var metrics = []struct {
 		prometheus.GaugeValue, func(p *Publisher) float64 { return oneIf(p.Stalled() != nil) }},
 }
 
-var witnessSize = desc("witness_tree_size", "Size of the log's tree that a witness has on record, as far as is known.", "witness")
+var (
+	witnessSize = desc("witness_tree_size", "Size of the log's tree that a witness has on record, as far as is known.", "witness")
+
+	witnessClaim = desc("witness_unproven_claim",
+		"1 if the witness's last answer contradicts the log without proof, so that it counts as failed.", "witness")
+)
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("stele_log_"+name, help, append([]string{"log"}, labels...), nil)
@@ -44,6 +51,13 @@ func ofLatest(value func(*Published) float64) func(*Publisher) float64 {
 		}
 		return 0
 	}
+}
+
+// treeSize returns the largest size that is known of the log.
+func (p *Publisher) treeSize() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return max(p.state.committed.Size, p.state.public.Size)
 }
 
 // lag returns for how long a committed head has been waiting for a checkpoint
@@ -70,6 +84,7 @@ func (p *Publisher) Describe(ch chan<- *prometheus.Desc) {
 		ch <- m.desc
 	}
 	ch <- witnessSize
+	ch <- witnessClaim
 }
 
 // Collect sends the metrics under the log's name.
@@ -83,5 +98,6 @@ func (p *Publisher) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, w := range p.witnesses.Stats() {
 		ch <- prometheus.MustNewConstMetric(witnessSize, prometheus.GaugeValue, float64(w.Size), name, w.URL)
+		ch <- prometheus.MustNewConstMetric(witnessClaim, prometheus.GaugeValue, oneIf(w.Claim != nil), name, w.URL)
 	}
 }

@@ -21,12 +21,7 @@ func (p *Publisher) act(ctx context.Context, u urgency) {
 	p.mu.Lock()
 	head := p.state.committed
 	p.mu.Unlock()
-	var err error
-	if u == verify {
-		err = p.verify(ctx, head)
-	} else {
-		err = p.publish(ctx, head)
-	}
+	err := p.publish(ctx, head)
 	if err == nil {
 		return
 	}
@@ -47,28 +42,15 @@ func (p *Publisher) act(ctx context.Context, u urgency) {
 	}
 }
 
-// verify proves the head that is found at the start consistent with what was
-// signed last, also if that head is public and nothing is to be signed: a
-// database that was rolled back may fit its own newest checkpoint.
-func (p *Publisher) verify(ctx context.Context, head tree.Head) error {
-	if err := p.signer.mayFollow(ctx, head, p.latest.Load()); err != nil {
-		return err
-	}
-	p.change(func(s *state) { s.verified = true })
-	return nil
-}
-
 // publish takes a head through all the steps up to public.
 func (p *Publisher) publish(ctx context.Context, head tree.Head) error {
 	start := time.Now()
 	p.change(func(s *state) { s.began = start })
-	if err := p.overtaken(ctx, head); err != nil {
+	last := p.latest.Load()
+	if err := p.overtaken(ctx, head, last); err != nil {
 		return err
 	}
-	if err := p.probe(ctx, head); err != nil {
-		return err
-	}
-	msg, err := p.signer.sign(ctx, head, p.latest.Load())
+	msg, err := p.signer.sign(ctx, head, last)
 	if err != nil {
 		return err
 	}
@@ -81,8 +63,9 @@ func (p *Publisher) publish(ctx context.Context, head tree.Head) error {
 	}
 	p.published.Add(1)
 	p.show(made)
-	p.cfg.Logger.Info("checkpoint published", "tree_size", made.Size, "number", made.Number,
+	p.cfg.Logger.Debug("checkpoint published", "tree_size", made.Size, "number", made.Number,
 		"cosignatures", made.Cosignatures, "elapsed", time.Since(start))
+	p.remember(ctx, made.Checkpoint)
 	return nil
 }
 
@@ -92,8 +75,7 @@ var errOvertaken = errors.New("another server publishes the log")
 
 // overtaken returns errOvertaken if a larger tree is public than the head's, and
 // in the database too. If it is public only, the database was rolled back.
-func (p *Publisher) overtaken(ctx context.Context, head tree.Head) error {
-	last := p.latest.Load()
+func (p *Publisher) overtaken(ctx context.Context, head tree.Head, last *Published) error {
 	if last == nil || last.Size <= head.Size {
 		return nil
 	}
@@ -114,10 +96,8 @@ func (p *Publisher) store(ctx context.Context, msg []byte, head tree.Head) (*Pub
 	if err := p.Refusal(); err != nil {
 		return nil, err
 	}
-	c := storage.Checkpoint{Size: head.Size, Note: msg, Published: p.cfg.Now().UTC().Truncate(time.Microsecond)}
-	if last := p.latest.Load(); last != nil {
-		c.Number = last.Number + 1
-	}
+	c := storage.Checkpoint{Number: p.number.Load(), Size: head.Size, Note: msg,
+		Published: p.cfg.Now().UTC().Truncate(time.Microsecond)}
 	err := p.cfg.Log.AddCheckpoint(ctx, c)
 	if errors.Is(err, storage.ErrStale) {
 		err = errors.Join(err, p.Refresh(ctx))
@@ -125,6 +105,7 @@ func (p *Publisher) store(ctx context.Context, msg []byte, head tree.Head) (*Pub
 	if err != nil {
 		return nil, fmt.Errorf("store checkpoint: %w", err)
 	}
+	p.number.Store(c.Number + 1)
 	return p.judge(c, head), nil
 }
 
@@ -153,7 +134,11 @@ func (p *Publisher) refuse(err error) {
 		if s.refused {
 			return
 		}
-		p.cfg.Logger.Error("checkpoint refused; nothing more is signed for this log", "error", err)
+		p.cfg.Logger.Error("nothing more is signed for this log, or written to it", "error", err,
+			"record", p.cfg.Record)
+		if p.cfg.Refused != nil {
+			p.cfg.Refused(err)
+		}
 		s.refused, p.refusal = true, err
 		p.renew()
 	})

@@ -17,15 +17,19 @@
 //     last one signed, by a proof from what is stored now. A database that was
 //     rolled back, restored or rewritten has no such proof; then the publisher
 //     signs nothing more, for the reason in [Publisher.Refusal].
+//   - Nothing is acknowledged that can never be signed: the stored head is proven
+//     before anything is written on top of it ([Publisher.Prove]), and a refusal
+//     ends the writing too (Config.Refused). Witnesses that are away end neither.
 //   - recorded: what was signed is in the [Record], outside the database, before
 //     anybody else sees it. A crash after that, or witnesses that stay away,
 //     leave a record that is ahead of the database's checkpoints. Nothing is
 //     lost by it: what is signed next must be consistent with the record.
 //   - cosigned: witnesses are asked while nothing is locked and no transaction
-//     is open. One that knows another history of the log, or more of it, ends
-//     the signing as a rollback does.
+//     is open. One that proves that it knows another history of the log, or more of
+//     it, ends the signing as a rollback does; one that only says so has failed.
 //   - stored: every checkpoint is in the database before it is served, with a
-//     number that has no gaps.
+//     number that has no gaps. Once it is public its number is on record too. A crash
+//     before that leaves the number of the one before, which the database has as well.
 //
 // A Publisher is safe for concurrent use.
 package publisher
@@ -35,6 +39,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,6 +74,10 @@ type Config struct {
 	// Published, if it is not nil, is called with the head of each checkpoint that
 	// becomes public, also if another server has published it. It must not block.
 	Published func(tree.Head)
+
+	// Refused, if it is not nil, is called with the first [*RefusalError], before
+	// Refusal returns it. It must neither block nor call the Publisher.
+	Refused func(error)
 }
 
 // A Published is a checkpoint and its place in the log's history.
@@ -84,7 +93,8 @@ type Publisher struct {
 	cfg       Config
 	signer    signer
 	witnesses *witness.Gatherer // nil without a policy
-	probed    bool              // of Run: witnesses were asked what they know
+	probed    bool              // of Prove: witnesses were asked what they know
+	gathering sync.Mutex        // held while cosignatures are gathered
 	wake      chan struct{}     // holds a token if the urgency has changed
 
 	mu      sync.Mutex
@@ -94,6 +104,7 @@ type Publisher struct {
 	refusal error
 	stalled error // why the policy was not met last
 
+	number           atomic.Uint64             // of the next checkpoint
 	latest, cosigned atomic.Pointer[Published] // the newest, and the newest that meets the policy
 	published, unmet atomic.Uint64             // checkpoints since New, and those that do not meet it
 }
@@ -137,20 +148,53 @@ func (p *Publisher) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if last := p.latest.Load(); last != nil && last.Number >= c.Number {
+	if c.Number < p.number.Load() {
 		return nil
 	}
-	published, err := p.open(c)
+	newest, err := p.newestSigned(ctx, c.Number)
 	if err != nil {
 		return err
 	}
-	p.show(published)
+	p.number.Store(c.Number + 1)
+	if newest != nil {
+		p.show(newest)
+	}
 	return nil
+}
+
+// newestSigned returns the newest stored checkpoint, the last of which has the given
+// number, that is newer than the one that is public, or nil. Whoever has the rights of
+// the server can insert a checkpoint that the log has not signed. It stays in the
+// history, where every verifier names it, and is neither served nor built upon.
+func (p *Publisher) newestSigned(ctx context.Context, last uint64) (*Published, error) {
+	var first uint64
+	if public := p.latest.Load(); public != nil {
+		first = public.Number + 1
+	}
+	for end := last + 1; end > first; {
+		start := max(first, end-min(end, lookBack))
+		stored, err := p.cfg.Log.Checkpoints(ctx, start, int(end-start))
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range slices.Backward(stored) {
+			published, err := p.open(c)
+			if err == nil {
+				return published, nil
+			}
+			p.cfg.Logger.Warn("a checkpoint in the database was not signed by this log, and is left out", "number", c.Number, "error", err)
+		}
+		end = start
+	}
+	return nil, nil
 }
 
 // open opens a stored checkpoint.
 func (p *Publisher) open(c storage.Checkpoint) (*Published, error) {
 	opened, _, err := checkpoint.Open(c.Note, p.cfg.Log.Info().Origin, p.cfg.Verifiers...)
+	if err == nil && opened.Size != c.Size {
+		err = fmt.Errorf("it is of size %d, and stored for %d", opened.Size, c.Size)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("checkpoint %d: %w: %w", c.Number, storage.ErrDamaged, err)
 	}
@@ -176,15 +220,15 @@ func (p *Publisher) newest(c *atomic.Pointer[Published]) (*Published, error) {
 	return nil, ErrNothingPublished
 }
 
-// Refusal returns why nothing more is signed, a [*RefusalError], or nil.
+// Refusal returns why nothing more is signed or written, a [*RefusalError], or nil.
 func (p *Publisher) Refusal() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.refusal
 }
 
-// Committed takes note that the log has durably reached a head. It does not
-// block.
+// Committed takes note that the log has durably reached a head, which has grown
+// out of one that Prove was called with. It does not block.
 func (p *Publisher) Committed(head tree.Head) {
 	p.change(func(s *state) { s.committed = head })
 }

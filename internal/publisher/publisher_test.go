@@ -4,11 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -57,8 +55,8 @@ func newRig(t *testing.T, store storage.Store) *rig {
 	}}
 }
 
-// start runs a publisher until stop, or the end of the test. It is told of the
-// log's head.
+// start runs a publisher until stop, or the end of the test. As by a sequencer, it is
+// made to prove the log's head and, if it can, told of it.
 func (r *rig) start(t *testing.T) (p *publisher.Publisher, stop func()) {
 	t.Helper()
 	p, err := publisher.New(t.Context(), r.config)
@@ -74,7 +72,13 @@ func (r *rig) start(t *testing.T) (p *publisher.Publisher, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Committed(head)
+	var refused *publisher.RefusalError
+	switch err := p.Prove(t.Context(), head); {
+	case err == nil:
+		p.Committed(head)
+	case !errors.As(err, &refused):
+		t.Fatal(err)
+	}
 	return p, stop
 }
 
@@ -168,157 +172,6 @@ func TestNobodyWaitsLongerThanForTheSignature(t *testing.T) {
 			t.Errorf("published %v, %v though nobody waits", last, err)
 		}
 	})
-}
-
-// history returns the log as it was at a size, for a database that was rolled
-// back to it.
-type history struct {
-	storage.Log
-	head tree.Head
-}
-
-func (h history) Head(context.Context) (tree.Head, error) { return h.head, nil }
-
-func TestRolledBackLogIsNotSigned(t *testing.T) {
-	each(t, func(t *testing.T, r *rig) {
-		p, stop := r.start(t)
-		old := r.grow(t, p, 10)
-		r.wait(t, p, old.Size)
-		r.wait(t, p, r.grow(t, p, 10).Size)
-		stop()
-
-		r.log = history{r.log, old}
-		r.expectRefusal(t, "rolled back")
-	})
-}
-
-// A database may be rolled back to where all in it fits, the newest checkpoint
-// included. The record knows better, before anything is to be signed.
-func TestRolledBackDatabaseThatFitsItsCheckpointIsNoticedAtTheStart(t *testing.T) {
-	each(t, func(t *testing.T, r *rig) {
-		p, stop := r.start(t)
-		old := r.grow(t, p, 10)
-		r.wait(t, p, old.Size)
-		last, err := r.log.LastCheckpoint(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.wait(t, p, r.grow(t, p, 10).Size)
-		stop()
-
-		r.log = rolledBack{history{r.log, old}, last}
-		r.expectRefusal(t, "rolled back")
-	})
-}
-
-type rolledBack struct {
-	history
-	last storage.Checkpoint
-}
-
-func (r rolledBack) LastCheckpoint(context.Context) (storage.Checkpoint, error) { return r.last, nil }
-
-func TestForkedLogIsNotSigned(t *testing.T) {
-	t.Parallel()
-	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
-		store := open()
-		for _, grown := range []int{20, 21} { // a fork at the same size, and a longer one
-			r := newRig(t, dbtest.SQLite(t)())
-			p, stop := r.start(t)
-			r.wait(t, p, r.grow(t, p, 20).Size)
-			stop()
-			// The same record, another history: its entries begin at another index.
-			other, err := store.CreateLog(t.Context(), fmt.Sprint("other-", grown), fmt.Sprint(origin, grown))
-			if err != nil {
-				t.Fatal(err)
-			}
-			lease, err := other.Lead(t.Context(), "http://here")
-			if err != nil {
-				t.Fatal(err)
-			}
-			var f tree.Frontier
-			if err := other.Commit(t.Context(), storagetest.Batch(t, lease.Epoch(), &f, storagetest.Entries(1000, grown))); err != nil {
-				t.Fatal(err)
-			}
-			lease.Release()
-			r.log = renamed{other}
-			r.config.Log, r.config.Nodes = r.log, storage.NewReader(r.log, storage.NewCache(0))
-			r.expectRefusal(t, "not the one that was signed")
-		}
-	})
-}
-
-// renamed is a log that claims the tests' origin.
-type renamed struct{ storage.Log }
-
-func (renamed) Info() storage.Info { return storage.Info{Name: "test", Origin: origin} }
-
-// expectRefusal starts a publisher and fails the test unless it refuses to sign,
-// for that reason, and stores nothing.
-func (r *rig) expectRefusal(t *testing.T, reason string) {
-	t.Helper()
-	before, err := r.config.Record.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.config.Log = r.log
-	p, stop := r.start(t)
-	defer stop()
-	_, err = p.Wait(t.Context(), 1<<40)
-	var refused *publisher.RefusalError
-	if !errors.As(err, &refused) || !strings.Contains(err.Error(), reason) {
-		t.Fatalf("got %v, want a refusal that says %q", err, reason)
-	}
-	if p.Refusal() == nil {
-		t.Error("Refusal says nothing")
-	}
-	if after, err := r.config.Record.Load(); err != nil || string(after) != string(before) {
-		t.Errorf("the record has changed: %v", err)
-	}
-}
-
-func TestMissingOrForeignRecordIsRefused(t *testing.T) {
-	records := []struct {
-		name, reason string
-		change       func(t *testing.T, file string)
-	}{
-		{"missing", "is missing", func(t *testing.T, file string) {
-			if err := os.Remove(file); err != nil {
-				t.Fatal(err)
-			}
-		}},
-		{"changed by one byte", "records what was signed last", func(t *testing.T, file string) {
-			msg, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			msg[len(origin)+1] ^= 1
-			if err := os.WriteFile(file, msg, 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}},
-	}
-	for _, c := range records {
-		t.Run(c.name, func(t *testing.T) {
-			each(t, func(t *testing.T, r *rig) {
-				p, stop := r.start(t)
-				r.wait(t, p, r.grow(t, p, 10).Size)
-				stop()
-				storagetest.Grow(t, r.log, 5)
-				c.change(t, string(r.config.Record))
-				r.expectRefusalOnly(t, c.reason)
-			})
-		})
-	}
-}
-
-func (r *rig) expectRefusalOnly(t *testing.T, reason string) {
-	t.Helper()
-	p, stop := r.start(t)
-	defer stop()
-	if _, err := p.Wait(t.Context(), 1<<40); err == nil || !strings.Contains(err.Error(), reason) {
-		t.Fatalf("got %v, want a refusal that says %q", err, reason)
-	}
 }
 
 // A faulty is a real log that fails to store a checkpoint now and then.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/stele-log/stele/internal/durable"
 )
@@ -27,4 +28,5 @@ func (r Record) Store(msg []byte) error {
 	return durable.Replace(durable.System, string(r), msg, 0o600)
 }
 
-func (r Record) String() string { return string(r) }
+// name returns the file's name without its folder, which is nobody else's business.
+func (r Record) name() string { return filepath.Base(string(r)) }

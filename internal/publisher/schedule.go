@@ -16,7 +16,6 @@ type urgency int
 
 const (
 	idle      urgency = iota // nothing
-	verify                   // compare the first head with the record of what was signed
 	recosign                 // ask the missing witnesses again about the newest head, which is public
 	scheduled                // publish the newest head once the interval is over
 	immediate                // publish it now: somebody waits for it
@@ -33,7 +32,6 @@ type state struct {
 	committed tree.Head // newest; none while another server writes to the log
 	public    tree.Head // of the newest checkpoint
 	cosigned  tree.Head // of the newest checkpoint that meets the policy
-	verified  bool      // a committed head was proven consistent with the record
 	waiting   bool      // somebody waits for a checkpoint that is not there yet
 	refused   bool      // nothing more is signed
 
@@ -47,8 +45,6 @@ func (s state) urgency() urgency {
 	switch {
 	case s.refused || s.committed == tree.Head{}:
 		return idle
-	case !s.verified:
-		return verify
 	case s.committed == s.cosigned:
 		return idle
 	case s.committed == s.public:

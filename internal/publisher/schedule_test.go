@@ -13,10 +13,10 @@ func TestSchedule(t *testing.T) {
 	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	empty, one, two := tree.Empty(), tree.Head{Size: 1}, tree.Head{Size: 2}
 	started := state{committed: two}
-	published := state{committed: two, verified: true, public: two, cosigned: two}
-	behind := state{committed: two, verified: true, public: one, cosigned: one}
-	unmet := state{committed: two, verified: true, public: two, cosigned: one}
-	following := state{verified: true, public: one, cosigned: one}
+	published := state{committed: two, public: two, cosigned: two}
+	behind := state{committed: two, public: one, cosigned: one}
+	unmet := state{committed: two, public: two, cosigned: one}
+	following := state{public: one, cosigned: one}
 
 	waiting := func(s state) state { s.waiting = true; return s }
 	refused := func(s state) state { s.refused = true; return s }
@@ -35,13 +35,7 @@ func TestSchedule(t *testing.T) {
 		{"nothing is signed any more", waiting(refused(behind)), idle, forever},
 		{"nothing was signed from the start", refused(started), idle, forever},
 
-		{"start of a new log", state{committed: empty}, verify, 0},
-		{"start", started, verify, 0},
-		{"start with a head that is public", state{committed: two, public: two, cosigned: two}, verify, 0},
-		{"start, after a failure", retry(started, time.Second), verify, time.Second},
-		{"start, after a failure, and a caller waits", waiting(retry(started, time.Second)), verify, time.Second},
-
-		{"the empty tree is published too", state{committed: empty, verified: true}, scheduled, 0},
+		{"the empty tree is published too", state{committed: empty}, scheduled, 0},
 		{"all is published", published, idle, forever},
 		{"all is published, and a caller waits for more", waiting(published), idle, forever},
 
@@ -57,7 +51,7 @@ func TestSchedule(t *testing.T) {
 		{"long after a failure, and a caller waits", waiting(retry(behind, -time.Hour)), immediate, 0},
 
 		{"the policy is not met", began(unmet, time.Second), recosign, 0},
-		{"the policy was never met", state{committed: two, verified: true, public: two}, recosign, 0},
+		{"the policy was never met", state{committed: two, public: two}, recosign, 0},
 		{"the policy is not met, witnesses back off", askAgain(unmet, time.Minute), recosign, time.Minute},
 		{"the policy is not met, witnesses back off, and a caller waits", waiting(askAgain(unmet, time.Minute)), recosign, time.Minute},
 		{"the policy is not met, after a failure", retry(askAgain(unmet, time.Second), time.Minute), recosign, time.Minute},
@@ -81,12 +75,11 @@ func TestFailureDelaysWhatFailed(t *testing.T) {
 		failed         urgency
 		same, nextHead time.Duration // that the public head, and one after it, wait
 	}{
-		{verify, time.Minute, time.Minute},
 		{recosign, time.Minute, 0},
 		{scheduled, time.Minute, time.Minute},
 		{immediate, time.Minute, time.Minute},
 	} {
-		s := state{committed: public, public: public, verified: true}
+		s := state{committed: public, public: public}
 		s.failed(c.failed, now.Add(time.Minute))
 		if _, wait := next(now, s); wait != c.same {
 			t.Errorf("after urgency %d failed, the public head waits %v, want %v", c.failed, wait, c.same)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -13,8 +14,8 @@ import (
 )
 
 // A signer holds a log's keys, and signs no head that has not grown out of the
-// one on record. It keeps nothing in memory: the record is read before each
-// signature.
+// one on record and out of the newest that is public. It keeps nothing in memory: the
+// record is read before each signature.
 type signer struct {
 	origin    string
 	nodes     tree.NodeReader
@@ -24,7 +25,7 @@ type signer struct {
 }
 
 // A RefusalError gives the reason why a head must not be signed. The refusal lasts
-// until the server is started again.
+// until the server is started again. Its text is shown to clients, and names no path.
 type RefusalError struct {
 	Signed, Head tree.Head // last signed, and refused
 	Reason       error
@@ -55,7 +56,9 @@ func (s *signer) sign(ctx context.Context, head tree.Head, last *Published) ([]b
 	return msg, nil
 }
 
-// mayFollow returns nil if the head may be signed after what is on record.
+// mayFollow returns nil if the head may be signed after what is on record and after
+// the newest published checkpoint, which is another one if another server has signed
+// since.
 //
 // SPEC: https://c2sp.org/tlog-checkpoint: a log MUST NOT sign two inconsistent
 // checkpoints.
@@ -64,6 +67,15 @@ func (s *signer) mayFollow(ctx context.Context, head tree.Head, last *Published)
 	if err != nil {
 		return &RefusalError{Signed: signed, Head: head, Reason: err}
 	}
+	err = s.continues(ctx, head, signed)
+	if err == nil && last != nil && last.Head != signed {
+		err = s.continues(ctx, head, last.Head)
+	}
+	return err
+}
+
+// continues proves that a head has grown out of one that was signed.
+func (s *signer) continues(ctx context.Context, head, signed tree.Head) error {
 	if head.Size < signed.Size {
 		return &RefusalError{Signed: signed, Head: head, Reason: errRolledBack}
 	}
@@ -82,19 +94,22 @@ func (s *signer) mayFollow(ctx context.Context, head tree.Head, last *Published)
 // which counts as the empty head.
 func (s *signer) lastSigned(last *Published) (tree.Head, error) {
 	msg, err := s.record.Load()
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		err = path.Err
+	}
 	if err != nil {
-		return tree.Empty(), fmt.Errorf("read what was signed last: %w", err)
+		return tree.Empty(), fmt.Errorf("read %s, which records what was signed last: %w", s.record.name(), err)
 	}
 	if msg == nil {
 		if last != nil {
 			return last.Head, fmt.Errorf("%s is missing, which records what was signed last; if the database is "+
-				"known to be whole, put the newest checkpoint that anybody has seen there", s.record)
+				"known to be whole, put the newest checkpoint that anybody has seen there", s.record.name())
 		}
 		return tree.Empty(), nil
 	}
 	c, _, err := checkpoint.Open(msg, s.origin, s.verifiers...)
 	if err != nil {
-		return tree.Empty(), fmt.Errorf("%s, which records what was signed last: %w", s.record, err)
+		return tree.Empty(), fmt.Errorf("%s, which records what was signed last: %w", s.record.name(), err)
 	}
 	return c.Head, nil
 }

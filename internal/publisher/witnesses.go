@@ -28,8 +28,8 @@ type Witnessing struct {
 }
 
 const (
-	// probeTimeout bounds how long the first signature waits for witnesses to
-	// answer which tree they know.
+	// probeTimeout bounds how long the first event and the first signature wait for
+	// witnesses to answer which tree they know.
 	probeTimeout = 3 * time.Second
 
 	// lookBack is the number of checkpoints that are searched, at the start, for one
@@ -42,7 +42,7 @@ const (
 func (p *Publisher) openWitnesses() (err error) {
 	p.witnesses, err = witness.NewGatherer(witness.GathererConfig{
 		Pool: p.cfg.Pool, Policy: p.cfg.Witnesses.Policy, Log: p.cfg.VKeys, Nodes: p.cfg.Nodes,
-		Contradicted: p.contradicted,
+		Contradicted: p.contradicted, Claimed: p.claimed,
 	})
 	return err
 }
@@ -69,7 +69,7 @@ func (p *Publisher) findCosigned(ctx context.Context) error {
 	for i := len(stored) - 1; i >= 0; i-- {
 		published, err := p.open(stored[i])
 		if err != nil {
-			return err
+			continue // not signed by this log, see newestSigned
 		}
 		if published.QuorumMet {
 			p.change(func(s *state) {
@@ -83,7 +83,7 @@ func (p *Publisher) findCosigned(ctx context.Context) error {
 }
 
 // probe asks witnesses, once, whether they know another history than the one
-// that has the head, before anything is signed.
+// that has the head, before anything is written or signed.
 func (p *Publisher) probe(ctx context.Context, head tree.Head) error {
 	if p.witnesses == nil || p.probed {
 		return nil
@@ -104,9 +104,7 @@ func (p *Publisher) cosign(ctx context.Context, msg []byte, head tree.Head) ([]b
 	if p.witnesses == nil {
 		return msg, nil
 	}
-	gathering, cancel := context.WithTimeout(ctx, p.cfg.Pool.Timeout())
-	defer cancel()
-	full, err := p.witnesses.Gather(gathering, msg)
+	full, err := p.gather(ctx, msg)
 	missing, ok := errors.AsType[*witness.GatherError](err)
 	if !ok || ctx.Err() != nil {
 		return full, p.refusalOr(err)
@@ -125,21 +123,56 @@ func (p *Publisher) cosign(ctx context.Context, msg []byte, head tree.Head) ([]b
 	return full, nil
 }
 
-// contradicted ends the signing because a witness knows another history.
-//
-// A larger tree is no contradiction if it is in the database by now: then
-// another server publishes this log, and this one is late.
+// gather has a checkpoint cosigned. Prove and Run take turns.
+func (p *Publisher) gather(ctx context.Context, msg []byte) ([]byte, error) {
+	p.gathering.Lock()
+	defer p.gathering.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Pool.Timeout())
+	defer cancel()
+	return p.witnesses.Gather(ctx, msg)
+}
+
+// contradicted ends the signing because a witness proves that it knows another history.
 func (p *Publisher) contradicted(c *witness.ContradictionError) {
-	if c.Larger() {
-		ctx, cancel := context.WithTimeout(context.Background(), headTimeout)
-		defer cancel()
-		head, err := p.cfg.Log.Head(ctx)
-		if err != nil || head.Size >= c.Size {
-			return // the witness repeats it, if it still holds
-		}
+	if c.Larger() && p.isLate(c.Seen.Size) {
+		return
 	}
 	signed, err := p.signer.lastSigned(p.latest.Load())
 	p.refuse(&RefusalError{Signed: signed, Head: c.Ours, Reason: errors.Join(c, err)})
+}
+
+// claimed makes it known that a witness contradicts the log and proves nothing. It has
+// failed, and the quorum decides whether that matters.
+func (p *Publisher) claimed(c *witness.ClaimError) {
+	if c.Larger() && p.isLate(c.Size) {
+		return
+	}
+	p.cfg.Logger.Error("a witness contradicts this log without proof, and counts as failed", "error", c)
+}
+
+// isLate reports whether a tree of that size, larger than ours, is in the database by
+// now: then another server publishes this log. If the database cannot be read it may
+// be; the witness repeats what it says, if it still holds.
+func (p *Publisher) isLate(size uint64) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), headTimeout)
+	defer cancel()
+	head, err := p.cfg.Log.Head(ctx)
+	return err != nil || head.Size >= size
+}
+
+// Claims returns what witnesses claim at present, without proof, against the log's
+// history, or nil. They count as failed.
+func (p *Publisher) Claims() error {
+	if p.witnesses == nil {
+		return nil
+	}
+	var claims []error
+	for _, w := range p.witnesses.Stats() {
+		if w.Claim != nil {
+			claims = append(claims, w.Claim)
+		}
+	}
+	return errors.Join(claims...)
 }
 
 // refusalOr returns the refusal, if by now there is one, or else the error.

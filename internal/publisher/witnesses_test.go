@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -20,7 +18,6 @@ import (
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
-	"github.com/stele-log/stele/storage/storagetest"
 	"github.com/stele-log/stele/witness"
 )
 
@@ -256,138 +253,4 @@ func TestRestartWhileCosignaturesAreGathered(t *testing.T) {
 		p, _ = r.start(t)
 		r.waitMet(t, p, r.grow(t, p, 5))
 	})
-}
-
-// TestWitnessesFindARollbackThatLeftNoTrace restores a backup of all that the
-// server has: its database, and its record of what was signed.
-func TestWitnessesFindARollbackThatLeftNoTrace(t *testing.T) {
-	for _, c := range []struct {
-		name       string
-		monitoring bool // whether the witnesses have a monitoring endpoint
-		grown      int  // what the restored log takes in before it signs
-		says       string
-	}{
-		{"seen before it signs", true, 0, "larger tree"},
-		{"grown before it signs", true, 30, "not a part of ours"},
-		{"without monitoring endpoints", false, 0, "larger tree"},
-		{"without monitoring endpoints, grown", false, 30, "not a part of ours"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			t.Parallel()
-			r := newWitnessedRig(t, dbtest.SQLite(t)())
-			p, stop := r.start(t)
-			r.waitMet(t, p, r.grow(t, p, 10))
-			backup, err := r.config.Record.Load()
-			if err != nil {
-				t.Fatal(err)
-			}
-			r.waitMet(t, p, r.grow(t, p, 10))
-			stop()
-
-			// The same log, restored to its first 10 entries, goes on otherwise.
-			restored := newRig(t, dbtest.SQLite(t)())
-			restored.config.Signers, restored.config.Verifiers = r.config.Signers, r.config.Verifiers
-			restored.config.VKeys = r.config.VKeys
-			restored.config.Witnesses, restored.config.Pool = r.config.Witnesses, r.config.Pool
-			restored.restore(t, 10, c.grown)
-			if err := os.WriteFile(string(restored.config.Record), backup, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			if !c.monitoring {
-				for _, w := range r.w {
-					w.Do(withoutMonitoring)
-				}
-			}
-			p, stop = restored.start(t)
-			defer stop()
-			_, err = p.Wait(t.Context(), 1<<40)
-			var refused *publisher.RefusalError
-			var contradiction *witness.ContradictionError
-			if !errors.As(err, &refused) || !errors.As(err, &contradiction) || !strings.Contains(err.Error(), c.says) {
-				t.Fatalf("got %v, want a refusal because of a witness that says %q", err, c.says)
-			}
-			if last, err := p.Latest(); err == nil {
-				t.Errorf("published %v", last)
-			}
-			for _, w := range r.w {
-				if size := w.Size(t, origin); size != 20 {
-					t.Errorf("a witness has cosigned size %d of the restored log", size)
-				}
-			}
-		})
-	}
-}
-
-func withoutMonitoring(w http.ResponseWriter, r *http.Request, honest http.Handler) {
-	if r.Method == http.MethodGet {
-		http.NotFound(w, r)
-		return
-	}
-	honest.ServeHTTP(w, r)
-}
-
-func TestLyingWitnessStopsTheLogAndSaysSo(t *testing.T) {
-	eachWitnessed(t, func(t *testing.T, r *witnessedRig) {
-		p, _ := r.start(t)
-		r.waitMet(t, p, r.grow(t, p, 10))
-		r.w[1].Say(http.StatusConflict, "text/x.tlog.size", "11000\n")
-		r.grow(t, p, 10)
-		eventually(t, "the log is not signed any more", func() bool { return p.Refusal() != nil })
-		if says := p.Refusal().Error(); !strings.Contains(says, "w2") || !strings.Contains(says, "11000") {
-			t.Errorf("it says %q", says)
-		}
-	})
-}
-
-// TestAnotherServersPublicationIsNoContradiction has a server that is late ask
-// for cosignatures after another has published more.
-func TestAnotherServersPublicationIsNoContradiction(t *testing.T) {
-	eachWitnessed(t, func(t *testing.T, r *witnessedRig) {
-		first, _ := r.start(t)
-		r.waitMet(t, first, r.grow(t, first, 10))
-		record, err := r.config.Record.Load()
-		if err != nil {
-			t.Fatal(err)
-		}
-		late := storagetest.Grow(t, r.log, 10)
-
-		r.config.Record += ".other"
-		if err := r.config.Record.Store(record); err != nil {
-			t.Fatal(err)
-		}
-		second, _ := r.start(t)
-		last := r.grow(t, second, 10)
-		r.waitMet(t, second, last)
-		asked := r.w[0].Asked()
-		first.Committed(late)
-		eventually(t, "the late server has asked a witness", func() bool { return r.w[0].Asked() > asked })
-		time.Sleep(50 * time.Millisecond)
-		if err := first.Refusal(); err != nil {
-			t.Errorf("the late server refuses: %v", err)
-		}
-		if err := first.Refresh(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		r.waitMet(t, first, last)
-	})
-}
-
-// restore fills the log with the first entries that any rig's log has, and then
-// with others.
-func (r *rig) restore(t *testing.T, first, others int) {
-	t.Helper()
-	storagetest.Grow(t, r.log, first)
-	if others == 0 {
-		return
-	}
-	var f tree.Frontier
-	storagetest.Batch(t, 0, &f, storagetest.Entries(0, first))
-	lease, err := r.log.Lead(t.Context(), "http://here")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lease.Release()
-	if err := r.log.Commit(t.Context(), storagetest.Batch(t, lease.Epoch(), &f, storagetest.Entries(1000, others))); err != nil {
-		t.Fatal(err)
-	}
 }

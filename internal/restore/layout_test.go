@@ -31,7 +31,9 @@ func written(t *testing.T, signer *memlog.Log, n, size int) *storage.Reader {
 	}
 	r := storage.NewReader(l, storage.NewCache(1<<20))
 	s := sequencer.New(sequencer.Config{
-		Log: l, Reader: r, Logger: slog.New(slog.DiscardHandler), Now: time.Now, Committed: func(tree.Head) {},
+		Log: l, Reader: r, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+		Prove:     func(context.Context, tree.Head) error { return nil },
+		Committed: func(tree.Head) {},
 	})
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup

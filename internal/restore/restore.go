@@ -66,10 +66,12 @@ type Config struct {
 	Progress func(what string, done, total uint64)
 }
 
-// A Record holds the last checkpoint that a log has signed.
+// A Record holds the last checkpoint that a log has signed, and the last that it has
+// published.
 type Record interface {
 	Load() ([]byte, error) // nil if there is none
 	Store(msg []byte) error
+	StorePublished(c storage.Checkpoint) error
 }
 
 // A Result summarizes a restore.
@@ -106,6 +108,10 @@ func Run(ctx context.Context, cfg Config) (Result, error) {
 	if err := r.run(ctx); err != nil {
 		return Result{}, fmt.Errorf("restore log %s: %w", cfg.Name, err)
 	}
+	newest := storage.Checkpoint{Number: r.restored.Checkpoints - 1, Note: r.note}
+	if err := cfg.Record.StorePublished(newest); err != nil {
+		return Result{}, fmt.Errorf("record what was published last: %w", err)
+	}
 	return r.restored, nil
 }
 
@@ -133,6 +139,9 @@ func (r *restorer) check(ctx context.Context) (err error) {
 	}
 	report, err := client.Check(ctx, r.cfg.Copy, r.cfg.Policy, o)
 	if err != nil {
+		if errors.Is(err, tile.ErrUnchecked) {
+			return fmt.Errorf("check the copy: %w", err)
+		}
 		return fmt.Errorf("the copy is not whole: %w", err)
 	}
 	r.restored.Result, r.head = report.Result, report.Head
@@ -214,7 +223,8 @@ func (r *restorer) open(ctx context.Context) (err error) {
 		return fmt.Errorf("log %s exists already, and has %d entries; the copy has %d", r.cfg.Name, r.base.Size, r.head.Size)
 	}
 	if err := r.follows(ctx, r.base); err != nil {
-		return fmt.Errorf("log %s exists already, and the copy does not continue it: %w", r.cfg.Name, err)
+		return fmt.Errorf("log %s exists already, and the copy does not continue it (restore into an empty database): %w",
+			r.cfg.Name, err)
 	}
 	return nil
 }

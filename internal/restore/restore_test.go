@@ -24,10 +24,15 @@ import (
 )
 
 // A record is one in memory.
-type record struct{ msg []byte }
+type record struct {
+	msg       []byte
+	published storage.Checkpoint
+}
 
 func (r *record) Load() ([]byte, error)  { return r.msg, nil }
 func (r *record) Store(msg []byte) error { r.msg = msg; return nil }
+
+func (r *record) StorePublished(c storage.Checkpoint) error { r.published = c; return nil }
 
 func restoreConfig(t *testing.T, l *memlog.Log, store storage.Store, archive io.ReadSeeker) restore.Config {
 	t.Helper()
@@ -180,9 +185,13 @@ func TestRestoreOnBothDatabases(t *testing.T) {
 	t.Parallel()
 	dbtest.Each(t, func(t *testing.T, open func() storage.Store) {
 		l, store := memlog.New(t, 70000, memlog.NoFork), open()
-		r, err := restore.Run(t.Context(), restoreConfig(t, l, store, archive(t, l, 5, 66000)))
+		cfg := restoreConfig(t, l, store, archive(t, l, 5, 66000))
+		r, err := restore.Run(t.Context(), cfg)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if p := cfg.Record.(*record).published; p.Number != 2 || !bytes.Equal(p.Note, l.Note(t, 70000)) {
+			t.Errorf("on record as published is number %d: %s", p.Number, p.Note)
 		}
 		if r.Added != 70000 || r.Checkpoints != 3 || !r.NoRecord {
 			t.Errorf("restored is %+v", r)
@@ -233,10 +242,10 @@ func TestRestoreChangesNothingUnlessAllFits(t *testing.T) {
 		change func(*restore.Config)
 		want   string
 	}{
-		{"the log has signed more", func(c *restore.Config) { c.Record = &record{signed.Note(t, 601)} }, "Find a copy with at least 601 entries"},
-		{"the log has signed another history", func(c *restore.Config) { c.Record = &record{memlog.New(t, 600, 500).Note(t, 600)} }, "does not continue what the log has signed"},
-		{"and a shorter one", func(c *restore.Config) { c.Record = &record{memlog.New(t, 600, 500).Note(t, 550)} }, "does not continue what the log has signed"},
-		{"the record is damaged", func(c *restore.Config) { c.Record = &record{[]byte("x")} }, "what was signed last"},
+		{"the log has signed more", func(c *restore.Config) { c.Record = &record{msg: signed.Note(t, 601)} }, "Find a copy with at least 601 entries"},
+		{"the log has signed another history", func(c *restore.Config) { c.Record = &record{msg: memlog.New(t, 600, 500).Note(t, 600)} }, "does not continue what the log has signed"},
+		{"and a shorter one", func(c *restore.Config) { c.Record = &record{msg: memlog.New(t, 600, 500).Note(t, 550)} }, "does not continue what the log has signed"},
+		{"the record is damaged", func(c *restore.Config) { c.Record = &record{msg: []byte("x")} }, "what was signed last"},
 		{"another signing key", func(c *restore.Config) { c.Keys = []note.Verifier{stranger} }, "the signing key is not the one"},
 		{"an archive that begins later", func(c *restore.Config) {
 			text, _ := io.ReadAll(archive(t, l, 5))

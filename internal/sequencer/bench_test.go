@@ -2,8 +2,11 @@ package sequencer_test
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/event"
@@ -45,6 +48,69 @@ func BenchmarkAppend(b *testing.B) {
 				}
 				wg.Wait()
 			})
+		}
+	}
+}
+
+// BenchmarkDuplicates has one writer send 10,000 duplicates of random entries among
+// 300,000 in one request, while another sends one new event after the other. ms-wait is
+// the longest that the other has waited for an answer; ms-idle is the same without
+// duplicates.
+func BenchmarkDuplicates(b *testing.B) {
+	const size, duplicates = 300_000, 10_000
+	for _, db := range []struct {
+		name string
+		open func(testing.TB) func() storage.Store
+	}{{"sqlite", dbtest.SQLite}, {"postgres", dbtest.Postgres}} {
+		b.Run(db.name, func(b *testing.B) {
+			l, err := db.open(b)().CreateLog(b.Context(), "bench", "example.com/bench")
+			if err != nil {
+				b.Fatal(err)
+			}
+			r := start(b, l)
+			events := typical(b, 0, size)
+			for batch := range slices.Chunk(events, 4096) {
+				if _, err := r.Append(b.Context(), batch); err != nil {
+					b.Fatal(err)
+				}
+			}
+			next := size
+			idle := longestWait(b, r, &next, func() { time.Sleep(time.Second) })
+			var longest time.Duration
+			for b.Loop() {
+				again := make([]event.Event, duplicates)
+				for i := range again {
+					again[i] = events[rand.N(size)]
+				}
+				longest = max(longest, longestWait(b, r, &next, func() {
+					if _, err := r.Append(b.Context(), again); err != nil {
+						b.Error(err)
+					}
+				}))
+			}
+			b.ReportMetric(float64(idle.Microseconds())/1000, "ms-idle")
+			b.ReportMetric(float64(longest.Microseconds())/1000, "ms-wait")
+		})
+	}
+}
+
+// longestWait returns the longest time that a writer of single events waits while f
+// runs.
+func longestWait(b *testing.B, r *running, next *int, f func()) (longest time.Duration) {
+	done := make(chan struct{})
+	go func() { defer close(done); f() }()
+	for {
+		e := typical(b, *next, 1)
+		*next++
+		begun := time.Now()
+		if _, err := r.Append(b.Context(), e); err != nil {
+			b.Fatal(err)
+		}
+		longest = max(longest, time.Since(begun))
+		select {
+		case <-done:
+			return longest
+		default:
 		}
 	}
 }

@@ -24,6 +24,14 @@ type batch struct {
 	leaves   []tree.Hash    // the new entries' leaf hashes
 }
 
+// bytes returns the size of the batch's chunks.
+func (b *batch) bytes() (n uint64) {
+	for _, c := range b.Chunks {
+		n += uint64(len(c.Data))
+	}
+	return n
+}
+
 // A builder makes batches, each on top of the one before, whether or not that
 // one is committed yet. It belongs to the goroutine that builds, but for committed,
 // which the one that commits calls.
@@ -34,7 +42,6 @@ type builder struct {
 	head     tree.Head // of the last batch built
 	frontier *tree.Frontier
 	dedup    *dedup
-	stored   lastChunk
 	recorded time.Time // of the last batch built
 
 	mu      sync.Mutex
@@ -42,7 +49,7 @@ type builder struct {
 }
 
 // newBuilder reads the right edge of the log, and refuses one that does not
-// belong to the head.
+// belong to the head, and a head that cannot be proven.
 func newBuilder(ctx context.Context, cfg Config, stats *Stats, epoch uint64) (*builder, error) {
 	head, err := cfg.Log.Head(ctx)
 	if err != nil {
@@ -55,6 +62,9 @@ func newBuilder(ctx context.Context, cfg Config, stats *Stats, epoch uint64) (*b
 	if got := frontier.Head(); got != head {
 		return nil, fmt.Errorf("%w: the tree that is stored has %v, but the head that is stored is %v; "+
 			"nothing is written to this log until it is restored", storage.ErrDamaged, got, head)
+	}
+	if err := cfg.Prove(ctx, head); err != nil {
+		return nil, fmt.Errorf("prove that the log is the one that was signed: %w", err)
 	}
 	b := &builder{cfg: cfg, stats: stats, epoch: epoch, head: head, frontier: frontier}
 	if b.dedup, err = openDedup(ctx, cfg, head.Size); err != nil {
@@ -102,12 +112,8 @@ func (b *builder) committed(done *batch) {
 // assign decides for each event whether it is new, a duplicate or a conflict,
 // and gives the new ones the next indexes.
 func (b *builder) assign(ctx context.Context, next *batch) error {
-	var keys []uint64
-	for _, r := range next.requests {
-		keys = append(keys, r.keys...)
-		r.results = make([]Result, len(r.events))
-	}
-	indexed, err := b.dedup.find(ctx, keys)
+	pending := b.notCommitted()
+	known, err := b.committedOriginals(ctx, next, pending[0].Base)
 	if err != nil {
 		return err
 	}
@@ -115,23 +121,26 @@ func (b *builder) assign(ctx context.Context, next *batch) error {
 	var refused int
 	var first *ConflictError
 	for _, r := range next.requests {
+		r.results = make([]Result, len(r.events))
 		for i := range r.events {
 			e := &r.events[i]
-			candidates := append(indexed[k], b.dedup.tail(keys[k])...)
-			res, err := b.original(ctx, e, candidates)
-			if err != nil {
-				return err
+			res, ok := known[k]
+			if !ok {
+				res, ok = b.pendingOriginal(e, r.keys[i], pending)
 			}
-			if res == nil {
-				res = &Result{Index: next.Base + uint64(len(next.added))}
-				b.dedup.add(keys[k])
+			switch {
+			case !ok:
+				res = Result{Index: next.Base + uint64(len(next.added))}
+				b.dedup.add(r.keys[i])
 				next.added = append(next.added, e)
-			}
-			if res.Conflict != nil {
+			case res.Duplicate:
+				b.stats.Duplicates.Add(1)
+			default:
+				b.stats.Conflicts.Add(1)
 				refused++
 				first = cmp.Or(first, res.Conflict)
 			}
-			r.results[i] = *res
+			r.results[i] = res
 			k++
 		}
 	}
@@ -141,82 +150,68 @@ func (b *builder) assign(ctx context.Context, next *batch) error {
 	return nil
 }
 
-// original returns what the event is a duplicate of or in conflict with among
-// the candidates, or nil if it is new.
-func (b *builder) original(ctx context.Context, e *event.Event, candidates []uint64) (*Result, error) {
-	for _, index := range candidates {
-		same, content, leaf, err := b.compare(ctx, e, index)
-		switch {
-		case err != nil:
-			return nil, err
-		case !same:
-			continue // another (source, id) with the same key
-		case content:
-			b.stats.Duplicates.Add(1)
-			return &Result{Index: index, Leaf: leaf, Duplicate: true}, nil
-		}
-		b.stats.Conflicts.Add(1)
-		return &Result{Conflict: &ConflictError{Source: e.Source, ID: e.ID, Index: index}}, nil
-	}
-	return nil, nil
-}
-
-// compare reports whether the entry at index has the event's source and id, and
-// whether it has its content. The leaf hash of an entry in the batch being built
-// is not known yet.
-func (b *builder) compare(ctx context.Context, e *event.Event, index uint64) (same, content bool, leaf tree.Hash, err error) {
-	if p, leaf := b.inFlight(index); p != nil {
-		same = p.Source == e.Source && p.ID == e.ID
-		return same, string(p.Received()) == string(e.Received()), leaf, nil
-	}
-	entry, err := b.stored.read(ctx, b.cfg.Log, index)
-	if err != nil {
-		return false, false, leaf, err
-	}
-	stored, err := event.Decode(entry)
-	if err != nil {
-		return false, false, leaf, fmt.Errorf("entry %d: %w: %w", index, storage.ErrDamaged, err)
-	}
-	same = stored.Source == e.Source && stored.ID == e.ID
-	return same, string(stored.Received()) == string(e.Received()), tree.LeafHash(entry), nil
-}
-
-// A lastChunk keeps the entries of one stored chunk: duplicates often come in
-// the order of their originals.
-type lastChunk struct {
-	chunk   storage.Chunk
-	entries [][]byte
-}
-
-func (l *lastChunk) read(ctx context.Context, log storage.Log, index uint64) ([]byte, error) {
-	if index < l.chunk.Start || index >= l.chunk.End() {
-		chunks, err := storage.Chunks(ctx, log, index, index+1)
-		if err != nil {
-			return nil, err
-		}
-		if len(chunks) == 0 {
-			return nil, fmt.Errorf("%w: entry %d is missing", storage.ErrDamaged, index)
-		}
-		entries, err := chunks[0].Entries()
-		if err != nil {
-			return nil, err
-		}
-		l.chunk, l.entries = chunks[0], entries
-	}
-	return l.entries[index-l.chunk.Start], nil
-}
-
-// inFlight returns the event at an index that is not committed yet.
-func (b *builder) inFlight(index uint64) (*event.Event, tree.Hash) {
+// notCommitted returns the batches that are being built, or built and not committed
+// yet. The last is the newest; they hold all entries from the first one's Base on.
+func (b *builder) notCommitted() []*batch {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, p := range b.pending {
-		if i := index - p.Base; index >= p.Base && i < uint64(len(p.added)) {
-			if len(p.leaves) == 0 {
-				return p.added[i], tree.Hash{}
+	return slices.Clone(b.pending)
+}
+
+// committedOriginals returns the results of those of a batch's events that are entries
+// below committed, by position. Their requests have looked for them before they were
+// queued; what was committed since is looked at here.
+func (b *builder) committedOriginals(ctx context.Context, next *batch, committed uint64) (map[int]Result, error) {
+	var events []*event.Event
+	var keys []uint64
+	known := map[int]Result{}
+	from := committed
+	for _, r := range next.requests {
+		for i, res := range r.lookup.found {
+			known[len(events)+i] = res
+		}
+		for i := range r.events {
+			events = append(events, &r.events[i])
+		}
+		keys = append(keys, r.keys...)
+		from = min(from, r.lookup.end)
+	}
+	candidates, err := b.dedup.renew(ctx, keys, from)
+	if err != nil {
+		return nil, err
+	}
+	if from < committed {
+		for k, key := range keys {
+			for _, entry := range b.dedup.tail(key) {
+				candidates = append(candidates, candidate{entry, k})
 			}
-			return p.added[i], p.leaves[i]
 		}
 	}
-	return nil, tree.Hash{}
+	candidates = slices.DeleteFunc(candidates, func(c candidate) bool {
+		_, ok := known[c.event]
+		return ok || c.entry < from || c.entry >= committed
+	})
+	err = b.dedup.originals.compare(ctx, sorted(candidates), func(k int) *event.Event { return events[k] }, known)
+	return known, err
+}
+
+// pendingOriginal returns the result of an event if it is an entry that is not
+// committed yet. The leaf hash of an entry in the batch being built is not known yet.
+func (b *builder) pendingOriginal(e *event.Event, key uint64, pending []*batch) (Result, bool) {
+	for _, index := range b.dedup.tail(key) {
+		for _, p := range pending {
+			i := index - p.Base
+			if index < p.Base || i >= uint64(len(p.added)) {
+				continue
+			}
+			var leaf tree.Hash
+			if len(p.leaves) > 0 {
+				leaf = p.leaves[i]
+			}
+			if r, same := resultOf(e, p.added[i], index, leaf); same {
+				return r, true
+			}
+		}
+	}
+	return Result{}, false
 }

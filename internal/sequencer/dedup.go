@@ -18,17 +18,22 @@ import (
 
 // dedup finds the entries that an event may be a duplicate of: in the key
 // index, and in memory those that have no run there yet. One goroutine calls
-// find, tail and add; committed and follow may run beside it.
+// renew, tail and add, which are about a batch; look, about a request, is called by any
+// number, and committed and follow may run beside them.
 type dedup struct {
+	secret storage.Secret // of the keys
 	index  *keyindex.Index
 	logger *slog.Logger
 	wake   chan struct{} // holds a token if a segment may be ready for the index
+
+	originals originals
+	turn      chan struct{} // holds a token while a large request is served; see inTurn
 
 	mu       sync.Mutex
 	segments []*segment // adjacent, from the index's end on; all but the last full
 	durable  uint64     // size of the newest committed head
 
-	// view are the segments as of the last find, and newer ones. It is taken
+	// view are the segments as of the last renew, and newer ones. It is taken
 	// before the index is asked, so that an entry that moves from one to the
 	// other meanwhile is found in both, not in neither.
 	view []*segment
@@ -42,11 +47,16 @@ const progressEvery = 10 * time.Second
 // the log is the write-ahead log of its index. Full segments go to the index on
 // the way, so that memory holds about one of them however far the index is behind.
 func openDedup(ctx context.Context, cfg Config, size uint64) (*dedup, error) {
+	secret, err := keyindex.ReadSecret(ctx, cfg.Log.Runs())
+	if err != nil {
+		return nil, err
+	}
 	index, err := keyindex.Open(ctx, cfg.Log.Runs(), keyindex.Events)
 	if err != nil {
 		return nil, err
 	}
-	d := &dedup{index: index, logger: cfg.Logger, wake: make(chan struct{}, 1), durable: size}
+	d := &dedup{secret: secret, index: index, logger: cfg.Logger, wake: make(chan struct{}, 1), durable: size,
+		originals: originals{log: cfg.Log}, turn: make(chan struct{}, 1)}
 	if index.End() > size {
 		return nil, fmt.Errorf("%w: the key index knows entry %d, the log ends at %d",
 			storage.ErrDamaged, index.End()-1, size)
@@ -83,7 +93,7 @@ func (d *dedup) read(ctx context.Context, log storage.Log, start, end uint64) er
 			break
 		}
 		next = c.End()
-		g.Go(func() error { return readKeys(c, start, keys) })
+		g.Go(func() error { return d.readKeys(c, start, keys) })
 	}
 	if err := g.Wait(); err != nil {
 		return err
@@ -99,7 +109,7 @@ func (d *dedup) read(ctx context.Context, log storage.Log, start, end uint64) er
 
 // readKeys sets those of the keys of the entries from start on that are in a
 // chunk.
-func readKeys(c storage.Chunk, start uint64, keys []uint64) error {
+func (d *dedup) readKeys(c storage.Chunk, start uint64, keys []uint64) error {
 	entries, err := c.Entries()
 	if err != nil {
 		return err
@@ -113,30 +123,41 @@ func readKeys(c storage.Chunk, start uint64, keys []uint64) error {
 		if err != nil {
 			return fmt.Errorf("entry %d: %w: %w", index, storage.ErrDamaged, err)
 		}
-		keys[index-start] = keyindex.EventKey(e.Source, e.ID)
+		keys[index-start] = keyindex.EventKey(d.secret, e.Source, e.ID)
 	}
 	return nil
 }
 
-// find returns the entries in the key index that may have one of the keys, by
-// the key's position.
-func (d *dedup) find(ctx context.Context, keys []uint64) (map[int][]uint64, error) {
+// keysOf returns the keys of events.
+func (d *dedup) keysOf(events []event.Event) []uint64 {
+	keys := make([]uint64, len(events))
+	for i := range events {
+		keys[i] = keyindex.EventKey(d.secret, events[i].Source, events[i].ID)
+	}
+	return keys
+}
+
+// renew takes the view for the next batch, and returns the candidates in the key index
+// from an entry on: few, as the entries of the last minutes are in memory.
+func (d *dedup) renew(ctx context.Context, keys []uint64, from uint64) ([]candidate, error) {
 	d.mu.Lock()
 	d.view = slices.Clone(d.segments)
 	d.mu.Unlock()
+	if d.index.End() <= from {
+		return nil, nil
+	}
 	matches, err := d.index.Find(ctx, keys)
-	if err != nil || len(matches) == 0 {
-		return nil, err
-	}
-	found := make(map[int][]uint64, len(matches))
+	var found []candidate
 	for _, m := range matches {
-		found[m.Key] = append(found[m.Key], m.Index)
+		if m.Index >= from {
+			found = append(found, candidate{m.Index, m.Key})
+		}
 	}
-	return found, nil
+	return found, err
 }
 
 // tail returns the entries that have the key and were in memory at the last
-// find, or were added since.
+// renew, or were added since.
 func (d *dedup) tail(key uint64) []uint64 {
 	var found []uint64
 	for _, s := range d.view {

@@ -36,7 +36,9 @@ func TestIndexIsBuiltWithOneSegmentInMemory(t *testing.T) {
 	}
 	cfg := Config{
 		Log: l, Reader: storage.NewReader(l, storage.NewCache(1<<20)),
-		Logger: slog.New(slog.DiscardHandler), Now: time.Now, Committed: func(tree.Head) {},
+		Logger: slog.New(slog.DiscardHandler), Now: time.Now,
+		Prove:     func(context.Context, tree.Head) error { return nil },
+		Committed: func(tree.Head) {},
 	}
 	const size = 3*keyindex.RunLength + 10
 	fill(t, cfg, size)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/internal/sequencer"
+	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
 )
 
@@ -173,7 +174,7 @@ func TestDamagedFrontierIsNotWrittenTo(t *testing.T) {
 		damaged := &lying{Log: l}
 		s := sequencer.New(sequencer.Config{
 			Log: damaged, Reader: storage.NewReader(damaged, storage.NewCache(0)), Logger: discard,
-			Now: nil, Committed: nil,
+			Now: nil, Prove: proven, Committed: nil,
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -236,6 +237,100 @@ func TestFewEventsWaitForTheCommitUnderWay(t *testing.T) {
 		wg.Wait()
 		if got := r.Stats().Commits.Load(); got != 2 {
 			t.Errorf("1 and then %d events were stored with %d commits, want 2", few, got)
+		}
+	})
+}
+
+var errDoubted = errors.New("this is not what was signed")
+
+func TestNothingIsWrittenBeforeTheStoredHeadIsProven(t *testing.T) {
+	each(t, func(t *testing.T, l storage.Log) {
+		first := start(t, l)
+		first.append(t, evs(t, 0, 10)...)
+		first.stop()
+		want, err := l.Head(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var asked atomic.Int64
+		var s *sequencer.Sequencer
+		s = sequencer.New(sequencer.Config{
+			Log: l, Reader: storage.NewReader(l, storage.NewCache(0)), Logger: discard, Now: time.Now,
+			Prove: func(ctx context.Context, head tree.Head) error {
+				if head != want || s.Leading() {
+					t.Errorf("asked to prove %v, want %v; leading: %t", head, want, s.Leading())
+				}
+				if asked.Add(1) == 1 {
+					return errInjected // and it is tried again
+				}
+				return nil
+			},
+			Committed: func(tree.Head) {},
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); s.Run(ctx) }()
+		<-s.Settled()
+		if _, err := s.Append(ctx, evs(t, 10, 1)); !errors.Is(err, sequencer.ErrNotLeading) {
+			t.Errorf("before the proof: %v", err)
+		}
+		(&running{Sequencer: s}).waitLeading(t)
+		if results, err := s.Append(ctx, evs(t, 10, 1)); err != nil || results[0].Index != 10 || asked.Load() != 2 {
+			t.Errorf("after %d proofs: %v, %v", asked.Load(), results, err)
+		}
+		cancel()
+		<-done
+	})
+}
+
+func TestRefusedLogIsNotWrittenToAndFreeForOthers(t *testing.T) {
+	each(t, func(t *testing.T, l storage.Log) {
+		blocked := &faulty{Log: l}
+		r := start(t, blocked)
+		r.append(t, evs(t, 0, 10)...)
+		begun, release := make(chan struct{}), make(chan struct{})
+		block := func(ctx context.Context, l storage.Log, b storage.Batch) error {
+			close(begun)
+			<-release
+			return l.Commit(ctx, b)
+		}
+		blocked.fault.Store(&block)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			// This one's commit is under way when the log is refused.
+			if _, err := r.Append(t.Context(), evs(t, 10, 1)); !errors.Is(err, sequencer.ErrUncertain) || errors.Is(err, errDoubted) {
+				t.Errorf("under way: %v, want ErrUncertain", err)
+			}
+		})
+		<-begun
+		for i := range 700 { // some are built ahead, some wait
+			wg.Go(func() {
+				_, err := r.Append(t.Context(), evs(t, 11+i, 1))
+				if !errors.Is(err, errDoubted) && !errors.Is(err, sequencer.ErrUncertain) {
+					t.Errorf("waiting: %v, want the reason", err)
+				}
+			})
+		}
+		for r.QueuedBytes() == 0 {
+			runtime.Gosched()
+		}
+		r.Refuse(errDoubted)
+		r.Refuse(errInjected)
+		if _, err := r.Append(t.Context(), evs(t, 0, 1)); !errors.Is(err, errDoubted) {
+			t.Errorf("a duplicate is answered with %v, want the reason", err)
+		}
+		close(release)
+		wg.Wait()
+		if r.Leading() {
+			t.Error("it leads")
+		}
+		if head, err := l.Head(t.Context()); err != nil || head.Size > 11 {
+			t.Errorf("head is %v, %v: something was stored after the refusal", head, err)
+		}
+		// Another server, which may know better, can have the lease.
+		start(t, l).append(t, evs(t, 10, 1)...)
+		if r.Leading() {
+			t.Error("it leads again")
 		}
 	})
 }

@@ -22,10 +22,14 @@ var metrics = []struct {
 		prometheus.CounterValue, func(s *Sequencer) float64 { return float64(s.stats.Conflicts.Load()) }},
 	{desc("sequencing_failures_total", "Restarts of the sequencer."),
 		prometheus.CounterValue, func(s *Sequencer) float64 { return float64(s.stats.Failures.Load()) }},
+	{desc("stored_bytes_total", "Bytes of compressed entries stored since the start."),
+		prometheus.CounterValue, func(s *Sequencer) float64 { return float64(s.stats.Bytes.Load()) }},
 	{desc("queue_bytes", "Bytes of entries that wait to be stored."),
 		prometheus.GaugeValue, func(s *Sequencer) float64 { return float64(s.QueuedBytes()) }},
 	{desc("commit_age_seconds", "For how long the commit under way has lasted, 0 if there is none."),
 		prometheus.GaugeValue, func(s *Sequencer) float64 { return s.CommitAge().Seconds() }},
+	{desc("oldest_append_seconds", "For how long the oldest event that is not answered has waited to be stored, 0 if there is none."),
+		prometheus.GaugeValue, func(s *Sequencer) float64 { return s.queue.oldest().Seconds() }},
 	{desc("leading", "1 if this server writes to the log."),
 		prometheus.GaugeValue, func(s *Sequencer) float64 {
 			if s.Leading() {

@@ -1,6 +1,7 @@
 package sequencer
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"time"
@@ -12,11 +13,14 @@ import (
 // closed, and are read only after.
 type request struct {
 	events  []event.Event
-	keys    []uint64 // of the events, in the key index
 	bytes   int      // of the entries
+	dedup   *dedup   // of the epoch in which the events were looked for
+	keys    []uint64 // of the events, in the key index
+	lookup  lookup
 	results []Result
 	err     error
 	done    chan struct{}
+	since   time.Time // when it was put into the queue
 }
 
 // A queue holds requests until they are built into batches, up to a number of
@@ -24,16 +28,18 @@ type request struct {
 // when the builder works: at once while nothing is being committed, and ahead of
 // the commit only if that is worth it.
 type queue struct {
-	max   int           // bytes
-	ready chan struct{} // holds a token if there may be something to take
+	max     int           // bytes
+	ready   chan struct{} // holds a token if there may be something to take
+	refused chan struct{} // closed by refuse
 
 	mu       sync.Mutex
 	requests []*request
-	events   int // of requests
-	bytes    int // of requests
-	inFlight int // batches taken and not done
-	opened   bool
-	began    time.Time // when the commit under way began; zero if there is none
+	events   int         // of requests
+	bytes    int         // of requests
+	inFlight []time.Time // of each batch taken and not done, since when its first request has waited
+	dedup    *dedup      // of the epoch; nil while the queue is closed
+	reason   error       // why it is never opened again; nil if it may be
+	began    time.Time   // when the commit under way began; zero if there is none
 }
 
 // minAhead is the least number of events of which a batch is built while another
@@ -42,20 +48,40 @@ type queue struct {
 const minAhead = 512
 
 func newQueue(maxBytes int) queue {
-	return queue{max: maxBytes, ready: make(chan struct{}, 1)}
+	return queue{max: maxBytes, ready: make(chan struct{}, 1), refused: make(chan struct{})}
 }
 
-// open lets requests in. No batch is in flight yet.
-func (q *queue) open() {
+// open lets requests of an epoch in, unless refuse was called. No batch is in flight
+// yet.
+func (q *queue) open(d *dedup) {
 	q.mu.Lock()
-	q.opened, q.inFlight = true, 0
-	q.mu.Unlock()
+	defer q.mu.Unlock()
+	if q.reason == nil {
+		q.dedup, q.inFlight = d, nil
+	}
+}
+
+// refuse closes the queue for good. Requests in it are left to fail.
+func (q *queue) refuse(reason error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.reason == nil {
+		q.reason, q.dedup = reason, nil
+		close(q.refused)
+	}
+}
+
+// refusal returns the reason given to refuse, or nil.
+func (q *queue) refusal() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.reason
 }
 
 // close lets no more requests in. Those that are there are still taken.
 func (q *queue) close() {
 	q.mu.Lock()
-	q.opened = false
+	q.dedup = nil
 	q.mu.Unlock()
 	q.signal()
 }
@@ -63,7 +89,7 @@ func (q *queue) close() {
 // done takes a batch out of flight, so that the next may be taken.
 func (q *queue) done() {
 	q.mu.Lock()
-	q.inFlight--
+	q.inFlight = q.inFlight[1:]
 	q.mu.Unlock()
 	q.signal()
 }
@@ -71,7 +97,7 @@ func (q *queue) done() {
 func (q *queue) isOpen() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.opened
+	return q.dedup != nil
 }
 
 // waiting returns how many bytes of events are queued.
@@ -79,6 +105,20 @@ func (q *queue) waiting() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.bytes
+}
+
+// oldest returns for how long the oldest request that is not answered has waited; 0 if
+// there is none.
+func (q *queue) oldest() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case len(q.inFlight) > 0:
+		return time.Since(q.inFlight[0])
+	case len(q.requests) > 0:
+		return time.Since(q.requests[0].since)
+	}
+	return 0
 }
 
 // signal makes take look at the queue, now or when it is next called.
@@ -112,20 +152,40 @@ func (q *queue) age() time.Duration {
 	return time.Since(q.began)
 }
 
-// put adds a request, or returns ErrNotLeading, ErrStalled or ErrBusy. An empty queue takes a
-// request of any size, since one larger than max would otherwise never be taken.
-func (q *queue) put(r *request) error {
+// admit returns what the events of a request of some bytes are to be looked for in, or
+// the error of put.
+func (q *queue) admit(bytes int) (*dedup, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !q.opened {
-		return ErrNotLeading
+	return q.dedup, q.check(bytes)
+}
+
+// check returns ErrNotLeading, ErrStalled, ErrBusy, the refusal or nil, with mu held. An empty queue
+// takes a request of any size, since one larger than max would otherwise never be taken.
+func (q *queue) check(bytes int) error {
+	if q.dedup == nil {
+		return cmp.Or(q.reason, ErrNotLeading)
 	}
 	if q.age() > slowCommit {
 		return ErrStalled
 	}
-	if len(q.requests) > 0 && q.bytes+r.bytes > q.max {
+	if len(q.requests) > 0 && q.bytes+bytes > q.max {
 		return ErrBusy
 	}
+	return nil
+}
+
+// put adds a request, unless check returns an error or its epoch is over.
+func (q *queue) put(r *request) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err := q.check(r.bytes); err != nil {
+		return err
+	}
+	if r.dedup != q.dedup {
+		return ErrNotLeading
+	}
+	r.since = time.Now()
 	q.requests = append(q.requests, r)
 	q.events += len(r.events)
 	q.bytes += r.bytes
@@ -137,7 +197,7 @@ func (q *queue) put(r *request) error {
 
 // holdsBack reports whether the requests are left to wait for the batch in
 // flight. A closed queue holds nothing back: it is being emptied.
-func (q *queue) holdsBack() bool { return q.opened && q.inFlight > 0 && q.events < minAhead }
+func (q *queue) holdsBack() bool { return q.dedup != nil && len(q.inFlight) > 0 && q.events < minAhead }
 
 // take waits for requests and returns those at the front, whole, until they
 // hold about maxEvents events; they are in flight until done is called. It
@@ -173,19 +233,21 @@ func (q *queue) front(maxEvents int) (taken []*request, opened bool) {
 	q.requests = q.requests[n:]
 	q.events -= events
 	if n > 0 {
-		q.inFlight++
+		q.inFlight = append(q.inFlight, taken[0].since)
 	}
-	if len(q.requests) > 0 || !q.opened {
+	if len(q.requests) > 0 || q.dedup == nil {
 		q.signal()
 	}
-	return taken, q.opened
+	return taken, q.dedup != nil
 }
 
-// fail closes the queue and answers all requests in it with an error.
+// fail closes the queue and answers all requests in it with the refusal, if there is
+// one, or an error.
 func (q *queue) fail(err error) {
 	q.mu.Lock()
 	taken := q.requests
-	q.requests, q.events, q.bytes, q.opened = nil, 0, 0, false
+	q.requests, q.events, q.bytes, q.inFlight, q.dedup = nil, 0, 0, nil, nil
+	err = cmp.Or(q.reason, err)
 	q.mu.Unlock()
 	failAll(taken, err)
 }

@@ -1,7 +1,7 @@
 // Package sequencer is the only writer of a log: it gives events their indexes,
 // integrates them into the tree, and makes both durable.
 //
-//	Append -> queue -> build -> commit -> reply
+//	Append -> look up -> queue -> build -> commit -> reply
 //
 // Group commit: what arrives while one batch commits becomes the next batch,
 // and that batch is built (deduplicated, rendered, hashed, compressed) while
@@ -10,6 +10,8 @@
 //
 // Invariants, and what a crash leaves behind at each step:
 //
+//   - look up: what the log has of a request's events already is found by the
+//     request's own goroutine, so that duplicates keep no other request waiting.
 //   - build: nothing is stored. A crash loses only events that are not
 //     acknowledged.
 //   - commit: entries, full tiles and head become durable in one transaction. A
@@ -19,6 +21,8 @@
 //     a duplicate is answered only after the batch that holds its original.
 //   - After a commit whose outcome is unknown the sequencer drops its state in
 //     memory and reads the log again. It never guesses.
+//   - Nothing is written on top of a head that cannot be signed: the stored head is
+//     proven before the queue opens, and [Sequencer.Refuse] ends the writing.
 //   - An event with the (source, id) of an entry is that entry, for ever: the
 //     same content gets its index, other content gets a [ConflictError].
 //
@@ -36,7 +40,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/stele-log/stele/internal/keyindex"
 	"github.com/stele-log/stele/pkg/event"
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
@@ -87,6 +90,11 @@ type Config struct {
 	Now    func() time.Time // the clock of recordedtime
 	URL    string           // that others reach this server by; they are told while it writes
 
+	// Prove is called with the stored head each time the lease was taken, before
+	// anything is written on top of that head. An error keeps the queue closed: the
+	// lease is given up, and taken again a little later unless Refuse was called.
+	Prove func(context.Context, tree.Head) error
+
 	// Committed is called with each new head, in order, by one goroutine, once
 	// the head is durable and before its events are answered. It must not block.
 	Committed func(tree.Head)
@@ -129,7 +137,7 @@ type Sequencer struct {
 
 // Stats are counters of a Sequencer since it was made.
 type Stats struct {
-	Entries, Duplicates, Conflicts, Commits, Failures atomic.Uint64
+	Entries, Bytes, Duplicates, Conflicts, Commits, Failures atomic.Uint64 // Bytes of compressed entries
 }
 
 // New returns a Sequencer that accepts events once it runs and holds the lease.
@@ -174,10 +182,11 @@ func (s *Sequencer) Stalled() bool { return s.CommitAge() > slowCommit }
 
 // Append gives each event an index, in order, and returns once all are durable.
 // The events become adjacent entries, all of them or none. The error is ErrBusy,
-// ErrNotLeading or ErrStalled, and nothing was stored; or ErrUncertain or the context's, and the
-// events may have been stored, or be stored later.
+// ErrNotLeading, ErrStalled, the reason given to Refuse or one of reading the log, and nothing was
+// stored; or ErrUncertain or the context's, and the events may have been stored, or be
+// stored later.
 func (s *Sequencer) Append(ctx context.Context, events []event.Event) ([]Result, error) {
-	p, err := s.Submit(events)
+	p, err := s.Submit(ctx, events)
 	if err != nil {
 		return nil, err
 	}
@@ -189,14 +198,22 @@ func (s *Sequencer) Append(ctx context.Context, events []event.Event) ([]Result,
 	}
 }
 
-// Submit queues events as Append does, and does not wait: what is submitted
-// first is stored first. The error is ErrBusy, ErrNotLeading or ErrStalled, and
-// nothing is stored then.
-func (s *Sequencer) Submit(events []event.Event) (*Pending, error) {
-	r := &request{events: events, keys: make([]uint64, len(events)), done: make(chan struct{})}
-	for i, e := range events {
-		r.keys[i] = keyindex.EventKey(e.Source, e.ID)
-		r.bytes += e.EntrySize()
+// Submit looks events up in the log and queues them, as Append does, and does not wait
+// for them: of two calls one after the other, the events of the first are stored first.
+// The error is ErrBusy, ErrNotLeading, ErrStalled or the reason given to Refuse, or one of reading
+// the log or of the context, and nothing is stored then.
+func (s *Sequencer) Submit(ctx context.Context, events []event.Event) (*Pending, error) {
+	r := &request{events: events, done: make(chan struct{})}
+	for i := range events {
+		r.bytes += events[i].EntrySize()
+	}
+	var err error
+	if r.dedup, err = s.queue.admit(r.bytes); err != nil {
+		return nil, err
+	}
+	r.keys = r.dedup.keysOf(events)
+	if r.lookup, err = r.dedup.look(ctx, events, r.keys); err != nil {
+		return nil, fmt.Errorf("look the events up in the log: %w", err)
 	}
 	if err := s.queue.put(r); err != nil {
 		return nil, err
@@ -214,14 +231,22 @@ func (p *Pending) Done() <-chan struct{} { return p.r.done }
 // called before Done is closed.
 func (p *Pending) Results() ([]Result, error) { return p.r.results, p.r.err }
 
+// Refuse ends the writing for good: no commit begins from now on, the lease is given
+// up, and Submit fails with the reason. The first reason stays. It does not wait for a
+// commit that is under way.
+func (s *Sequencer) Refuse(reason error) {
+	s.queue.refuse(fmt.Errorf("nothing was stored, as nothing is written to this log any more: %w", reason))
+}
+
 // Run takes the log's lease whenever it can be had and writes while it holds
 // it, until the context ends. Events that were queued by then are committed first,
 // unless that takes more than a second or two.
 // After a failure it starts again from the stored log. It is called once.
 func (s *Sequencer) Run(ctx context.Context) {
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && s.queue.refusal() == nil {
 		err := s.lead(ctx)
-		if err == nil || ctx.Err() != nil {
+		if err == nil || ctx.Err() != nil || s.queue.refusal() != nil {
+			s.settle()
 			continue
 		}
 		delay := reloadDelay
@@ -240,6 +265,7 @@ func (s *Sequencer) Run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+	<-ctx.Done()
 }
 
 // leased takes note of which server holds the lease, and logs it if it is another than
@@ -297,7 +323,7 @@ func (s *Sequencer) lead(ctx context.Context) error {
 	// caller's context, ends once the queue is empty, or after drainTimeout.
 	leading, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancel(nil)
-	s.queue.open()
+	s.queue.open(b.dedup)
 	s.settle()
 	stop := context.AfterFunc(ctx, func() {
 		s.queue.close()
@@ -314,6 +340,8 @@ func (s *Sequencer) lead(ctx context.Context) error {
 		select {
 		case <-lease.Lost():
 			cancel(errLeaseLost)
+		case <-s.queue.refused:
+			cancel(errRefused)
 		case <-leading.Done():
 		}
 		s.queue.close()
@@ -329,6 +357,10 @@ var (
 
 	// errNotDrained ends an epoch whose queue was closed and is not empty in time.
 	errNotDrained = errors.New("the server is stopping, and the database is slow")
+
+	// errRefused ends an epoch by Refuse. It does not wrap the reason, as it answers
+	// requests whose commit was under way, and whose outcome is unknown.
+	errRefused = errors.New("nothing is written to this log any more")
 )
 
 // build turns requests into batches until there are no more.
@@ -350,24 +382,19 @@ func (s *Sequencer) build(ctx context.Context, cancel context.CancelCauseFunc, b
 }
 
 // commit makes batches durable, one after the other, and answers them. After a
-// failure it commits nothing more, since later batches build on the failed one; they
-// are answered with the same error.
+// failure or a refusal it commits nothing more, since later batches build on the failed
+// one; they are answered with the same error.
 func (s *Sequencer) commit(ctx context.Context, cancel context.CancelCauseFunc, b *builder, commits <-chan *batch) {
 	var failed error
 	for next := range commits {
-		if failed == nil && len(next.Chunks) > 0 {
-			if failed = s.store(ctx, next.Batch); failed != nil {
-				cancel(fmt.Errorf("commit: %w", failed))
+		if failed == nil {
+			if failed = s.store(ctx, next); failed != nil {
+				cancel(failed)
 			}
 		}
 		if failed != nil {
-			failAll(next.requests, fmt.Errorf("%w: %w", ErrUncertain, failed))
+			failAll(next.requests, failed)
 			continue
-		}
-		if len(next.Chunks) > 0 {
-			s.stats.Commits.Add(1)
-			s.stats.Entries.Add(next.Head.Size - next.Base)
-			s.cfg.Committed(next.Head)
 		}
 		b.committed(next)
 		s.queue.done()
@@ -378,9 +405,29 @@ func (s *Sequencer) commit(ctx context.Context, cancel context.CancelCauseFunc, 
 	cancel(errDrained)
 }
 
-// store commits a batch. If that takes long it is logged, twice: while it lasts, and
+// store makes what a batch adds durable. After a refusal it stores nothing; what was
+// under way then may be stored, and must not be acknowledged.
+func (s *Sequencer) store(ctx context.Context, next *batch) error {
+	if err := s.queue.refusal(); err != nil || len(next.Chunks) == 0 {
+		return err
+	}
+	err := s.timed(ctx, next.Batch)
+	if err == nil && s.queue.refusal() != nil {
+		err = errRefused
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUncertain, err)
+	}
+	s.stats.Commits.Add(1)
+	s.stats.Entries.Add(next.Head.Size - next.Base)
+	s.stats.Bytes.Add(next.bytes())
+	s.cfg.Committed(next.Head)
+	return nil
+}
+
+// timed commits a batch. If that takes long it is logged, twice: while it lasts, and
 // once it has ended.
-func (s *Sequencer) store(ctx context.Context, batch storage.Batch) error {
+func (s *Sequencer) timed(ctx context.Context, batch storage.Batch) error {
 	start := time.Now()
 	s.queue.committing(start)
 	slow := time.AfterFunc(slowCommit, func() {

@@ -223,7 +223,8 @@ func TestOneOfTwoSequencersLeads(t *testing.T) {
 		first := start(t, l)
 		first.append(t, evs(t, 0, 10)...)
 		second := sequencer.New(sequencer.Config{
-			Log: l, Reader: storage.NewReader(l, storage.NewCache(0)), Logger: discard, Now: time.Now, Committed: func(tree.Head) {},
+			Log: l, Reader: storage.NewReader(l, storage.NewCache(0)), Logger: discard, Now: time.Now,
+			Prove: proven, Committed: func(tree.Head) {},
 		})
 		done := make(chan struct{})
 		go func() { defer close(done); second.Run(t.Context()) }()

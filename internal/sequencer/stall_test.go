@@ -69,17 +69,17 @@ func TestSlowCommitLetsNoMoreEventsIn(t *testing.T) {
 		fault := hang(release)
 		slow.fault.Store(&fault)
 
-		first, err := r.Submit(evs(t, 0, 1))
+		first, err := r.Submit(t.Context(), evs(t, 0, 1))
 		if err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(9 * time.Second)
-		second, err := r.Submit(evs(t, 1, 1))
+		second, err := r.Submit(t.Context(), evs(t, 1, 1))
 		if err != nil || r.Stalled() {
 			t.Fatalf("after 9 s: error %v, stalled is %v; want none, and false", err, r.Stalled())
 		}
 		time.Sleep(2 * time.Second)
-		if _, err := r.Submit(evs(t, 2, 1)); !errors.Is(err, sequencer.ErrStalled) {
+		if _, err := r.Submit(t.Context(), evs(t, 2, 1)); !errors.Is(err, sequencer.ErrStalled) {
 			t.Errorf("after 11 s: error %v, want %q", err, sequencer.ErrStalled)
 		}
 		if age := r.CommitAge(); !r.Stalled() || age < 11*time.Second || age > 12*time.Second {
@@ -110,7 +110,7 @@ func TestStoppingDoesNotWaitForADatabaseThatHangs(t *testing.T) {
 		r := start(t, stuck)
 		fault := hang(nil)
 		stuck.fault.Store(&fault)
-		p, err := r.Submit(evs(t, 0, 1))
+		p, err := r.Submit(t.Context(), evs(t, 0, 1))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -11,8 +12,6 @@ import (
 	"os"
 	"strconv"
 	"time"
-
-	"golang.org/x/net/netutil"
 )
 
 // The limits of every connection. A handler that needs longer for a body or a
@@ -21,9 +20,11 @@ const (
 	// MaxHeader is the size of the largest request line and header, in bytes.
 	MaxHeader = 16 << 10
 
-	// MaxConnections is the number of connections that are served at a time. One
-	// more waits to be accepted.
+	// MaxConnections is the number of connections at a time, MaxPerAddress that of
+	// those from one address, or from one IPv6 network of 64 bits. For one more, the
+	// one that has been idle the longest is closed.
 	MaxConnections = 10_000
+	MaxPerAddress  = MaxConnections / 4
 
 	headerTimeout = 10 * time.Second
 	readTimeout   = time.Minute // of the header and the body
@@ -43,12 +44,15 @@ type ListenConfig struct {
 	// again when they change. Without them the listener speaks plain HTTP.
 	TLSCert, TLSKey string
 
+	// MaxConnections and MaxPerAddress are, if they are 0, the constants of that name.
+	MaxConnections, MaxPerAddress int
+
 	Logger *slog.Logger
 }
 
 // A Listener accepts HTTP/1.1 and, over TLS, HTTP/2.
 type Listener struct {
-	net    net.Listener
+	net    *gate
 	http   *http.Server
 	scheme string
 }
@@ -61,6 +65,7 @@ func Listen(cfg ListenConfig) (*Listener, error) {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    MaxHeader - headerSlop,
+		ConnState:         observe,
 		HTTP2:             &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 		ErrorLog:          slog.NewLogLogger(cfg.Logger.Handler(), slog.LevelDebug),
 	}}
@@ -75,10 +80,11 @@ func Listen(cfg ListenConfig) (*Listener, error) {
 		l.scheme = "https"
 		l.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}
 	}
-	var err error
-	if l.net, err = net.Listen("tcp", cfg.Address); err != nil {
-		return nil, fmt.Errorf("%w; choose another address with --listen", err)
+	bound, err := net.Listen("tcp", cfg.Address)
+	if err != nil {
+		return nil, err
 	}
+	l.net = newGate(bound, cmp.Or(cfg.MaxConnections, MaxConnections), cmp.Or(cfg.MaxPerAddress, MaxPerAddress))
 	return l, nil
 }
 
@@ -135,12 +141,17 @@ func (l *Listener) Run(ctx context.Context, h http.Handler, stopping func()) err
 }
 
 func (l *Listener) serve() error {
-	limited := netutil.LimitListener(l.net, MaxConnections)
 	if l.TLS() {
-		return l.http.ServeTLS(limited, "", "")
+		return l.http.ServeTLS(l.net, "", "")
 	}
-	return l.http.Serve(limited)
+	return l.http.Serve(l.net)
 }
 
-// Close releases the address of a listener on which Run is not called.
-func (l *Listener) Close() error { return l.net.Close() }
+// Close releases the address of a listener on which Run is not called. Of no listener,
+// nil, there is none.
+func (l *Listener) Close() error {
+	if l == nil {
+		return nil
+	}
+	return l.net.Close()
+}

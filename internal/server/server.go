@@ -18,9 +18,14 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"os"
+	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/stele-log/stele/api"
+	"github.com/stele-log/stele/internal/buildinfo"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/follow"
 	"github.com/stele-log/stele/internal/follow/leafindex"
@@ -33,18 +38,23 @@ type Config struct {
 	// opened: a server that cannot have its address leaves nothing behind.
 	Listener *Listener
 
+	// Admin, if it is not nil, is where health and metrics are served, too: whoever
+	// takes all connections of the other does not keep an operator out. Metrics are
+	// then served there only.
+	Admin *Listener
+
 	Engine engine.Config // its Store, Logger and URL are those of this Config, its Followers those of this package
 	Store  storage.Store
 	Logger *slog.Logger
 
 	// OriginPrefix and a log's name make the origin of a log that is created
-	// without one.
+	// without one. If empty it is the host's name and "/logs", which is a guess.
 	OriginPrefix string
 
 	// FirstLog is the name of the log to create if the store has none.
 	FirstLog string
 
-	Version string // shown by /healthz
+	Build buildinfo.Info // shown by /healthz, its version, and /metrics
 }
 
 // A Server has logs that run and an address that it has bound.
@@ -52,6 +62,8 @@ type Server struct {
 	engine   *engine.Engine
 	listener *Listener
 	handler  http.Handler
+	admin    *Listener // nil if there is none apart
+	private  http.Handler
 	logger   *slog.Logger
 
 	stopping context.CancelFunc // makes long requests end
@@ -61,6 +73,7 @@ type Server struct {
 // Start opens the logs in the store, creating the first if there is none, and runs
 // them. Run must follow: it answers requests, and ends what Start has begun.
 func Start(ctx context.Context, cfg Config) (*Server, error) {
+	cfg.Logger = slog.New(newAbsenceHandler(cfg.Logger.Handler()))
 	cfg.Engine.Store, cfg.Engine.Logger, cfg.Engine.URL = cfg.Store, cfg.Logger, cfg.Listener.PublicURL()
 	if cfg.Engine.Now == nil {
 		cfg.Engine.Now = time.Now
@@ -71,17 +84,34 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	guessed := cfg.OriginPrefix == ""
+	if guessed {
+		cfg.OriginPrefix = hostPrefix()
+	}
 	if len(e.Logs()) == 0 {
 		l, err := e.Create(ctx, engine.NewLog{Name: cfg.FirstLog, Origin: cfg.OriginPrefix + "/" + cfg.FirstLog})
 		if err != nil {
 			return nil, err
 		}
 		cfg.Logger.Info("log created", "log", l.Name, "origin", l.Origin)
+		if guessed {
+			cfg.Logger.Warn("the new log's origin is made from this host's name, and is permanent: "+
+				"to choose another, begin again with an empty folder and database, and with --origin-prefix", "log", l.Name, "origin", l.Origin)
+		}
 	}
-	s := &Server{engine: e, listener: cfg.Listener, logger: cfg.Logger}
+	s := &Server{engine: e, listener: cfg.Listener, admin: cfg.Admin, logger: cfg.Logger}
 	s.warnOfStrangers()
 	s.startLogs(cfg, leaves)
 	return s, nil
+}
+
+// hostPrefix returns an origin prefix for a server that was given none.
+func hostPrefix() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		name = "localhost"
+	}
+	return name + "/logs"
 }
 
 // warnOfStrangers logs a warning if the server can be reached from other machines.
@@ -102,10 +132,19 @@ func (s *Server) warnOfStrangers() {
 func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
 	stopping, stop := context.WithCancel(context.Background())
 	s.stopping = stop
-	s.handler = api.New(api.Config{
+	s.handler, s.private = api.New(api.Config{
 		Engine: s.engine, Leaves: leaves, Store: cfg.Store, Logger: s.logger, Stopping: stopping,
-		OriginPrefix: cfg.OriginPrefix, Version: cfg.Version,
+		OriginPrefix: cfg.OriginPrefix, Version: cfg.Build.Version,
+		AdminApart: s.admin != nil, Collectors: []prometheus.Collector{cfg.Build.Metric(), s.listener, databaseCollector{cfg.Store}},
 	})
+	host, _, _ := strings.Cut(cfg.OriginPrefix, "/")
+	host, _, _ = strings.Cut(strings.ToLower(host), ":")
+	if s.listener.Loopback() {
+		s.handler = api.OnlyFor([]string{host}, s.handler)
+	}
+	if s.admin != nil && s.admin.Loopback() {
+		s.private = api.OnlyFor([]string{host}, s.private)
+	}
 	logs, stopLogs := context.WithCancel(context.Background())
 	s.stopLogs = stopLogs
 	go limitMemory(logs)
@@ -116,12 +155,35 @@ func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
 func (s *Server) URL() string { return s.listener.URL() }
 
 // Run answers requests until the context ends or the listener fails, and then
-// ends in order: requests first, then the logs.
+// ends in order: requests first, then the logs. Health and metrics are served until
+// the end if they have a listener of their own.
 func (s *Server) Run(ctx context.Context) error {
+	defer s.runAdmin(context.WithoutCancel(ctx))()
 	defer s.engine.Wait()
 	defer s.stopLogs()
 	return s.listener.Run(ctx, s.handler, func() {
 		s.logger.Info("stopping: accepted events are committed and published first")
 		s.stopping()
 	})
+}
+
+// runAdmin serves health and metrics on a listener of their own, if there is one, until
+// the function that it returns is called.
+func (s *Server) runAdmin(ctx context.Context) (stop func()) {
+	if s.admin == nil {
+		return func() {}
+	}
+	s.logger.Info("health and metrics are served apart", "address", s.admin.URL())
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := s.admin.Run(ctx, s.private, func() {}); err != nil {
+			s.logger.Error("health and metrics are not served any longer", "error", err)
+		}
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }

@@ -28,7 +28,7 @@ GRANT SELECT, INSERT, UPDATE ON stele.leases TO stele_server;
 
 -- +goose StatementBegin
 CREATE FUNCTION stele.check_isolation() RETURNS void
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET search_path = '' AS $$
 BEGIN
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'the isolation must be read committed, not %', current_setting('transaction_isolation')

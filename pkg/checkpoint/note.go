@@ -22,6 +22,10 @@ const MaxSize = 1 << 20
 // the log, or in which the signature of such a key is wrong.
 var ErrSignature = errors.New("no valid signature of the log")
 
+// ErrRepeated is the error for a note with two signature lines of one key, whatever
+// they are worth.
+var ErrRepeated = errors.New("two signatures by the key")
+
 const (
 	signaturePrefix = "— "
 	keyIDSize       = 4 // bytes
@@ -60,7 +64,8 @@ func Sign(c Checkpoint, signers ...note.Signer) ([]byte, error) {
 // keys; cosignatures of witnesses are among its UnverifiedSigs.
 //
 // Keys are made by [NewVerifier] and have the origin as their name. The error
-// is [ErrSignature] if the note is well-formed, and not signed as it must be.
+// is [ErrSignature] if the note is well-formed, and not signed as it must be, and
+// [ErrRepeated] if a key has two lines.
 func Open(msg []byte, origin string, keys ...note.Verifier) (Checkpoint, *note.Note, error) {
 	c, n, err := open(msg, origin, keys)
 	if err != nil {
@@ -154,7 +159,7 @@ func readSignatures(msg []byte) ([]signature, error) {
 		}
 		k := key{name, binary.BigEndian.Uint32(sig)}
 		if seen[k] {
-			return nil, fmt.Errorf("two signatures by the key %s+%08x", k.name, k.id)
+			return nil, fmt.Errorf("%w %s+%08x", ErrRepeated, k.name, k.id)
 		}
 		seen[k] = true
 		sigs = append(sigs, signature{k.name, k.id, len(sig) - keyIDSize})

@@ -187,7 +187,8 @@ func (b *batch) body() []byte {
 
 // A reply is the server's answer to a batch.
 type reply struct {
-	Results []outcome `json:"results"`
+	Results    []outcome `json:"results"`
+	Checkpoint string    `json:"checkpoint"` // that follows each proof
 }
 
 // An outcome is the server's answer for one event: the index of its entry, or the
@@ -198,14 +199,14 @@ type outcome struct {
 	Source    string    `json:"source"`
 	LeafHash  tree.Hash `json:"leaf_hash"`
 	Duplicate bool      `json:"duplicate"`
-	Receipt   string    `json:"receipt"`
+	Proof     string    `json:"proof"` // a receipt without its checkpoint
 	Pending   string    `json:"pending"`
 	Problem   *Problem  `json:"problem"`
 }
 
-// note writes the outcome into a result. It fails if the outcome is none that a
-// Stele server can have sent.
-func (o *outcome) note(r *Result) error {
+// note writes the outcome into a result, with the checkpoint of the reply. It fails if
+// the outcome is none that a Stele server can have sent.
+func (o *outcome) note(r *Result, checkpoint string) error {
 	switch {
 	case o.ID != "" && o.ID != r.ID:
 		return fmt.Errorf("the server answered for the event %.80q where %.80q was due", o.ID, r.ID)
@@ -222,8 +223,8 @@ func (o *outcome) note(r *Result) error {
 		return nil
 	}
 	r.Source, r.Index, r.LeafHash, r.Duplicate, r.Pending = o.Source, *o.Index, o.LeafHash, o.Duplicate, o.Pending
-	if o.Receipt != "" {
-		r.Receipt = []byte(o.Receipt)
+	if o.Proof != "" {
+		r.Receipt = []byte(o.Proof + checkpoint)
 	}
 	return nil
 }
@@ -251,7 +252,7 @@ func (c *Client) send(ctx context.Context, b batch, results []Result) error {
 	noted := make([]Result, len(b.lines))
 	for i := range answer.Results {
 		noted[i].ID = results[b.at[i]].ID
-		if err := answer.Results[i].note(&noted[i]); err != nil {
+		if err := answer.Results[i].note(&noted[i], answer.Checkpoint); err != nil {
 			return err
 		}
 	}

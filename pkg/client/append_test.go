@@ -212,7 +212,7 @@ func TestAppendSplitsIntoBatchesInOrder(t *testing.T) {
 				if r.Index != uint64(i) || !strings.Contains(s.stored[i], fmt.Sprintf(`"subject":"%d"`, i)) {
 					t.Fatalf("event %d is at %d, and entry %d is %.200s", i, r.Index, i, s.stored[i])
 				}
-				if test.receipts && string(r.Receipt) != fmt.Sprintf("receipt %d", i) {
+				if test.receipts && string(r.Receipt) != fmt.Sprintf("proof %d, checkpoint", i) {
 					t.Fatalf("event %d has receipt %q", i, r.Receipt)
 				}
 			}

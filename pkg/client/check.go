@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
-	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/heads"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tile"
@@ -17,92 +17,120 @@ import (
 // only, in silence.
 type CheckOptions struct {
 	// History yields all checkpoints of the log, from number 0 on, such as [History]
-	// does. None may be missing; each must be trusted by the policy and agree with
-	// the entries. If nil, no earlier checkpoint is checked.
+	// does. None may be missing; each must be trusted by the policy of its time, see
+	// [policy.Past], and agree with the entries. If nil, no earlier checkpoint is
+	// checked.
 	History iter.Seq2[heads.Checkpoint, error]
+
+	// Earlier are the policies that were in force before the one for the newest
+	// checkpoint, in the order of time.
+	Earlier []*policy.Policy
+
+	// Known are heads that the log is known to have signed. It must contain each.
+	Known []KnownHead
+
+	// Committed returns the unsigned head up to which whoever keeps the log has committed
+	// entries. Those that the newest checkpoint does not cover are checked with it. It
+	// is called once that checkpoint is read. If nil, the checkpoint is all there is.
+	Committed func(context.Context) (tree.Head, error)
+
+	// Heads yields unsigned heads, by size. Those up to Committed must agree with the
+	// entries.
+	Heads iter.Seq2[tree.Head, error]
 
 	// Progress, if not nil, is called after each bundle with the number of entries
 	// checked, and of all. It is called by the goroutine that called Check.
 	Progress func(done, total uint64)
 }
 
+// A KnownHead is a head that a log has signed, as somebody has kept it.
+type KnownHead struct {
+	Name string // of where it was kept, for errors
+	tree.Head
+
+	// Unpublished is whether the log may have signed it without having published it:
+	// then no checkpoint need cover it.
+	Unpublished bool
+}
+
 // A Report is the result of a check that has found no fault.
 type Report struct {
 	policy.Result        // of the newest checkpoint
 	Past          uint64 // number of checkpoints of the history that agree
+	Uncovered     uint64 // entries of Committed that no checkpoint covers; they agree with it
+
+	// Of the history, the checkpoints from before any policy was in force, and later ones
+	// that do not meet the only policy: the log's key alone vouches for them.
+	Before, Unmet uint64
 }
 
 // Check reads a whole log and recomputes every hash: each entry must have the leaf
 // hash in its level 0 tile, each tile the hash in the tile above it, and the whole
 // tree the root that the newest checkpoint has signed. The error names the first
-// place that does not fit. All trust rests on the policy; r is not trusted.
+// place that does not fit; or it wraps [tile.ErrUnchecked], and shows nothing about the
+// log. All trust rests on the policy; r is not trusted.
 //
 // It reads and hashes in parallel, and follows the tree in order with a
 // [tree.Frontier], so that it needs the same memory for a log of any size.
+//
+// [tile.ErrUnchecked]: https://pkg.go.dev/github.com/stele-log/stele/pkg/tile#ErrUnchecked
 func Check(ctx context.Context, r tile.Reader, p *policy.Policy, o CheckOptions) (Report, error) {
 	result, err := ReadHead(ctx, r, p)
 	if err != nil {
 		return Report{}, err
 	}
-	c := &checker{r: r, policy: p, head: result.Head, frontier: &tree.Frontier{}, progress: o.Progress}
-	next, stop := iter.Pull2(emptyIfNil(o.History))
-	defer stop()
-	c.history = next
-	if err := c.advance(ctx); err != nil {
+	c := &checker{r: r, signed: result.Head, head: result.Head, frontier: &tree.Frontier{}, progress: o.Progress,
+		past: policy.NewPast(append(slices.Clone(o.Earlier), p)...)}
+	if o.Committed != nil {
+		if c.head, err = o.Committed(ctx); err != nil {
+			return Report{}, err
+		}
+	}
+	if err := c.checkSizes(o.Known); err != nil {
 		return Report{}, err
 	}
-	if err := c.entries(ctx); err != nil {
+	for _, claims := range []iter.Seq2[claim, error]{c.checkpoints(o.History), c.known(o.Known), c.committed(o.Heads)} {
+		next, stop := iter.Pull2(claims)
+		defer stop()
+		c.claimants = append(c.claimants, &claimant{next: next})
+	}
+	if err := c.run(ctx); err != nil {
+		if ctx.Err() != nil {
+			err = tile.Unchecked(err)
+		}
 		return Report{}, err
 	}
-	if err := c.edge(ctx); err != nil {
-		return Report{}, err
-	}
-	if c.frontier.Head() != c.head {
-		return Report{}, fmt.Errorf("newest checkpoint: %w", c.disagree(c.head))
-	}
-	return Report{Result: result, Past: c.past}, nil
-}
-
-func emptyIfNil(history iter.Seq2[heads.Checkpoint, error]) iter.Seq2[heads.Checkpoint, error] {
-	if history == nil {
-		return func(func(heads.Checkpoint, error) bool) {}
-	}
-	return history
+	return Report{Result: result, Past: c.agreed, Uncovered: c.head.Size - c.signed.Size,
+		Before: c.past.Before, Unmet: c.past.Unmet}, nil
 }
 
 // A checker is the state of one check. Its frontier grows with the entries, and
-// every tile and checkpoint is compared at the moment at which the frontier has
-// its size.
+// every tile and head is compared at the moment at which the frontier has its size.
 type checker struct {
 	r        tile.Reader
-	policy   *policy.Policy
-	head     tree.Head
+	signed   tree.Head      // by the newest checkpoint
+	head     tree.Head      // the tree that is read, which contains the signed one
 	frontier *tree.Frontier // over the entries checked so far
 	progress func(done, total uint64)
 
-	history func() (heads.Checkpoint, error, bool)
-	given   uint64                 // number of checkpoints taken from history
-	due     *checkpoint.Checkpoint // the last of them, if the frontier is still smaller; or nil
-	past    uint64                 // number of checkpoints that agree
-	agreed  uint64                 // size of the last of them
+	claimants []*claimant
+	past      *policy.Past
+	agreed    uint64 // number of checkpoints of the history that agree
+	proven    uint64 // size of the last signed head that agrees
 }
 
-// disagree returns the error for a signed head that is not that of the entries.
-// The tiles agree with the entries, so nothing shows which entry was changed;
-// only those below the last checkpoint that agrees are known to be right.
-func (c *checker) disagree(signed tree.Head) error {
-	return fmt.Errorf("it signs %v, but the entries have %v: one of the entries %d to %d was changed, "+
-		"or another history was signed", signed, c.frontier.Head(), c.agreed, max(signed.Size, 1)-1)
+func (c *checker) run(ctx context.Context) error {
+	if err := c.advance(ctx); err != nil {
+		return err
+	}
+	return c.entries(ctx)
 }
 
 // append adds a bundle to the tree and compares the tiles that it completes. It
-// stops within the bundle at the size of each past checkpoint, to compare it.
+// stops within the bundle at the size of each claim, to compare its head.
 func (c *checker) append(ctx context.Context, b tree.Bundle) error {
 	for leaves := b.Leaves; len(leaves) > 0; {
-		n := len(leaves)
-		if c.due != nil {
-			n = int(min(uint64(n), c.due.Size-c.frontier.Size()))
-		}
+		n := int(min(uint64(len(leaves)), c.due()-c.frontier.Size()))
 		var full []tree.FullTile
 		if n == tile.Width {
 			full = c.frontier.AppendTile(b.Root)
@@ -111,6 +139,12 @@ func (c *checker) append(ctx context.Context, b tree.Bundle) error {
 		}
 		for _, t := range full {
 			if err := c.tile(ctx, t); err != nil {
+				return err
+			}
+		}
+		// Before the signed heads, since a tile names the place more closely.
+		if c.frontier.Size() == c.head.Size {
+			if err := c.edge(ctx); err != nil {
 				return err
 			}
 		}
@@ -134,7 +168,11 @@ func (c *checker) blame(ctx context.Context, b tree.Bundle, stored []tree.Hash) 
 	hashes := b.Tile
 	hashes.Level = 0
 	differ := fmt.Sprintf("the entry's leaf hash is %s, %s has %s", b.Leaves[i], hashes, stored[i])
-	p, err := tree.NewProven(ctx, c.r, c.head)
+	head := c.signed
+	if !hashes.In(head.Size) {
+		head = c.head
+	}
+	p, err := tree.NewProven(ctx, c.r, head)
 	if err == nil {
 		err = p.Check(ctx, b)
 	}
@@ -202,44 +240,4 @@ func (c *checker) compare(ctx context.Context, t tile.Tile, want []tree.Hash) er
 	first := t.Start() + uint64(i)*below
 	return fmt.Errorf("%s was changed at hash %d, over entries %d to %d: it has %s, the entries give %s",
 		t, i, first, first+below-1, got[i], want[i])
-}
-
-// advance compares the checkpoints of the history whose size the frontier has
-// reached, and makes the next one due.
-func (c *checker) advance(ctx context.Context) error {
-	for ctx.Err() == nil {
-		if c.due != nil {
-			if c.due.Size > c.frontier.Size() {
-				return nil
-			}
-			if got := c.frontier.Head(); got != c.due.Head {
-				return fmt.Errorf("checkpoint %d: %w", c.given-1, c.disagree(c.due.Head))
-			}
-			c.agreed, c.due = c.due.Size, nil
-			c.past++
-		}
-		past, err, ok := c.history()
-		if err != nil {
-			return fmt.Errorf("read history of checkpoints: %w", err)
-		}
-		if !ok {
-			return nil
-		}
-		if past.Number != c.given {
-			return fmt.Errorf("checkpoint %d is missing: the next is %d", c.given, past.Number)
-		}
-		c.given++
-		result, err := c.policy.Check(past.Note)
-		if err != nil {
-			return fmt.Errorf("checkpoint %d: %w", past.Number, err)
-		}
-		if result.Size > c.head.Size {
-			return nil // published since the check began
-		}
-		if result.Size < c.frontier.Size() {
-			return fmt.Errorf("checkpoint %d: its size, %d, is smaller than that of one before", past.Number, result.Size)
-		}
-		c.due = &result.Checkpoint
-	}
-	return ctx.Err()
 }

@@ -4,13 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"time"
 
 	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tile"
 )
 
-// Append an event, and write an application's own log to the same log.
+// Append an event.
 func ExampleClient_Append() {
 	run := func(ctx context.Context) error {
 		c, err := client.New(client.Config{URL: "http://127.0.0.1:8080"})
@@ -22,12 +24,26 @@ func ExampleClient_Append() {
 			return err // ErrRefused if the event is wrong; what may pass was tried again for a minute
 		}
 		fmt.Println("stored at", results[0].Index)
+		return nil
+	}
+	_ = run
+}
 
+// Write an application's own log to a log. Records are queued: Close sends the last
+// ones, and has a time of its own for it, since a signal may have ended the program's
+// context.
+func ExampleHandler() {
+	run := func(c *client.Client) {
 		handler := client.NewHandler(client.HandlerConfig{Client: c})
-		defer handler.Close(ctx) // sends what is queued
+		defer func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			defer cancel()
+			if err := handler.Close(ctx); err != nil {
+				fmt.Fprintln(os.Stderr, err) // records were lost
+			}
+		}()
 		audit := slog.New(handler)
 		audit.Info("role granted", "account", "account/17", "role", "auditor")
-		return nil
 	}
 	_ = run
 }

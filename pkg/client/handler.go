@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"time"
 )
 
@@ -48,13 +49,21 @@ type HandlerConfig struct {
 // Records are queued, and sent in order from another goroutine, as [Client.Stream]
 // sends events. While the server does not answer they stay in the queue. When the
 // queue is full, logging blocks for a limited time. Records that are lost after
-// that, and records that the server refuses, are reported and counted. Close the
-// Handler before the program ends: queued records are only in memory.
+// that, and records that the server refuses, are reported and counted.
+//
+// Close the Handler before the program ends, with a context that is still good: queued
+// records are only in memory, and a program that ends cannot report them. A Handler
+// that is garbage without having been closed is reported, and its records are sent.
 type Handler struct {
 	cfg   HandlerConfig
 	queue *queue
 	with  []func(slog.Handler) slog.Handler // WithAttrs and WithGroup, in order
+	use   *use
 }
+
+// A use is what a Handler and those derived from it share: once it is garbage nobody
+// can log to the queue, or close it.
+type use struct{ _ byte }
 
 var _ slog.Handler = (*Handler)(nil)
 
@@ -72,7 +81,9 @@ func NewHandler(cfg HandlerConfig) *Handler {
 	if cfg.OnError == nil {
 		cfg.OnError = func(err error) { fmt.Fprintln(os.Stderr, err) }
 	}
-	return &Handler{cfg: cfg, queue: newQueue(cfg)}
+	h := &Handler{cfg: cfg, queue: newQueue(cfg), use: &use{}}
+	runtime.AddCleanup(h.use, (*queue).abandon, h.queue)
+	return h
 }
 
 // Enabled reports whether records of this level are logged.
@@ -102,6 +113,7 @@ func (h *Handler) and(with func(slog.Handler) slog.Handler) slog.Handler {
 // Handle queues a record and does not wait until it is in the log. If it returns
 // an error, the record is lost, and was reported and counted.
 func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
+	defer runtime.KeepAlive(h.use)
 	text, err := h.event(ctx, r)
 	if err != nil {
 		return h.queue.lose(1, err)
@@ -114,7 +126,8 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 func (h *Handler) Flush(ctx context.Context) error { return h.queue.flush(ctx) }
 
 // Close sends the queued records and ends the Handler. If the context ends first,
-// the records that are left are lost; the error has their number.
+// the records that are left are lost; the error has their number. So the context must
+// not be one that a signal has ended; give it a time of its own.
 func (h *Handler) Close(ctx context.Context) error { return h.queue.close(ctx) }
 
 // Lost returns the number of records lost so far, refused ones included.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -199,6 +200,60 @@ func TestHandlerReportsWhatTheServerRefuses(t *testing.T) {
 	for _, want := range []string{"401 Unauthorized", "too large"} {
 		if !strings.Contains(errs.String(), want) {
 			t.Errorf("reported %s, want %s", errs.String(), want)
+		}
+	}
+}
+
+// TestHandlerThatIsGarbageSendsItsRecords has a logger that goes out of scope, and was
+// not closed.
+func TestHandlerThatIsGarbageSendsItsRecords(t *testing.T) {
+	t.Parallel()
+	s := &server{}
+	said := make(chan error, 1)
+	func() {
+		h := client.NewHandler(client.HandlerConfig{
+			Client: newClient(t, s, client.Config{}), OnError: func(err error) { said <- err },
+		})
+		log := slog.New(h).With("a", 1)
+		for range 100 {
+			log.Info("hello")
+		}
+	}()
+	for {
+		runtime.GC()
+		select {
+		case err := <-said:
+			if want := "log handler: dropped without Close; "; !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("reported is %q, want %q", err, want)
+			}
+			for s.count() < 100 {
+				time.Sleep(time.Millisecond)
+			}
+			return
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+func TestHandlerThatWasClosedIsNotReported(t *testing.T) {
+	t.Parallel()
+	freed := make(chan struct{})
+	func() {
+		h := client.NewHandler(client.HandlerConfig{
+			Client: newClient(t, &server{}, client.Config{}), OnError: func(err error) { t.Error(err) },
+		})
+		runtime.AddCleanup(h, func(freed chan struct{}) { close(freed) }, freed)
+		slog.New(h).Info("hello")
+		if err := h.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	for {
+		runtime.GC()
+		select {
+		case <-freed:
+			return
+		case <-time.After(time.Millisecond):
 		}
 	}
 }

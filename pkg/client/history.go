@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/pkg/heads"
+	"github.com/stele-log/stele/pkg/tile"
 )
 
 const (
@@ -30,11 +31,14 @@ const (
 // An error is the last that is yielded.
 //
 // It verifies nothing, not even that no checkpoint is missing: see [Check] and
-// [heads.Export].
+// [heads.Export]. It stays on the prefix's host, see [tile.StayOnHost]. An error wraps
+// [tile.ErrUnchecked]: whatever an answer is that cannot be read, it is no checkpoint.
 //
 // [heads.Export]: https://pkg.go.dev/github.com/stele-log/stele/pkg/heads#Export
+// [tile.StayOnHost]: https://pkg.go.dev/github.com/stele-log/stele/pkg/tile#StayOnHost
+// [tile.ErrUnchecked]: https://pkg.go.dev/github.com/stele-log/stele/pkg/tile#ErrUnchecked
 func History(ctx context.Context, c *http.Client, prefix string, from uint64) iter.Seq2[heads.Checkpoint, error] {
-	prefix = strings.TrimSuffix(prefix, "/")
+	c, prefix = tile.StayOnHost(c), strings.TrimSuffix(prefix, "/")
 	return func(yield func(heads.Checkpoint, error) bool) {
 		// A small page first, for callers that look for a single checkpoint.
 		for next, limit := from, 1; ; limit = min(32*limit, maxPage) {
@@ -43,7 +47,7 @@ func History(ctx context.Context, c *http.Client, prefix string, from uint64) it
 				return // the log serves no history
 			}
 			if err != nil {
-				yield(heads.Checkpoint{}, err)
+				yield(heads.Checkpoint{}, tile.Unchecked(err))
 				return
 			}
 			for _, past := range page.Checkpoints {
@@ -85,12 +89,12 @@ func readPage(ctx context.Context, c *http.Client, url string) (p page, err erro
 	case http.StatusOK:
 		err = json.NewDecoder(io.LimitReader(resp.Body, maxPageBytes)).Decode(&p)
 	case http.StatusNotFound:
-		err = fmt.Errorf("%w: %s", fs.ErrNotExist, resp.Status)
+		err = fmt.Errorf("%w: 404 Not Found", fs.ErrNotExist)
 	default:
-		err = errors.New(resp.Status)
+		err = fmt.Errorf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
 	if err != nil {
-		return p, fmt.Errorf("GET %s: %w", req.URL.Redacted(), err)
+		return p, fmt.Errorf("GET %s: %w", resp.Request.URL.Redacted(), err)
 	}
 	return p, nil
 }

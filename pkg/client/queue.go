@@ -115,15 +115,30 @@ func (q *queue) putMark(ctx context.Context, it item) error {
 	}
 }
 
+// end lets run end once it has sent what is queued. It reports whether it was the
+// first to do so.
+func (q *queue) end() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return false
+	}
+	q.closed = true
+	close(q.items)
+	return true
+}
+
+// abandon ends the queue of a handler that is garbage.
+func (q *queue) abandon() {
+	if q.end() {
+		q.onError(fmt.Errorf("log handler: dropped without Close; %d records are still on their way", len(q.room)))
+	}
+}
+
 // close sends what is queued and ends run. If the context ends first, what is left
 // is lost.
 func (q *queue) close(ctx context.Context) error {
-	q.mu.Lock()
-	if !q.closed {
-		q.closed = true
-		close(q.items)
-	}
-	q.mu.Unlock()
+	q.end()
 	select {
 	case <-q.done:
 		return nil

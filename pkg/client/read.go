@@ -2,7 +2,9 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 
 	"github.com/stele-log/stele/pkg/policy"
@@ -10,12 +12,21 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
+// ErrNoLog means that there is no checkpoint where a log was looked for.
+var ErrNoLog = errors.New("there is no log")
+
 // ReadHead reads a log's newest checkpoint and checks it with the policy. The
 // Result has the head that [ReadEntries] takes. An error that wraps a
 // [*policy.QuorumError] means that the log has signed the checkpoint, and too few
-// witnesses have cosigned it.
+// witnesses have cosigned it. One that wraps [tile.ErrUnchecked], such as ErrNoLog, shows
+// nothing about the log.
+//
+// [tile.ErrUnchecked]: https://pkg.go.dev/github.com/stele-log/stele/pkg/tile#ErrUnchecked
 func ReadHead(ctx context.Context, r tile.Reader, p *policy.Policy) (policy.Result, error) {
 	msg, err := r.ReadCheckpoint(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		return policy.Result{}, tile.Unchecked(fmt.Errorf("%w: read checkpoint: %w", ErrNoLog, err))
+	}
 	if err != nil {
 		return policy.Result{}, fmt.Errorf("read checkpoint: %w", err)
 	}

@@ -41,6 +41,13 @@ type server struct {
 	failAfter func(w http.ResponseWriter, r *http.Request, n int) bool
 }
 
+// count returns how many events are stored, once no request is being answered.
+func (s *server) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.stored)
+}
+
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -75,7 +82,7 @@ func (s *server) append(body []byte, wait bool) any {
 	for i, item := range event.ParseLines(body, event.Sender{Name: "tester"}) {
 		results = append(results, s.appendLine(i, lines[i], item, wait))
 	}
-	return map[string]any{"results": results}
+	return map[string]any{"results": results, "checkpoint": "checkpoint"}
 }
 
 // stream answers each line as it comes.
@@ -115,7 +122,7 @@ func (s *server) appendLine(i int, text string, item event.Item, wait bool) map[
 	result := map[string]any{"index": index, "id": item.Event.ID, "source": item.Event.Source,
 		"leaf_hash": tree.LeafHash([]byte(text)), "duplicate": duplicate}
 	if wait {
-		result["receipt"] = fmt.Sprintf("receipt %d", index)
+		result["proof"] = fmt.Sprintf("proof %d, ", index)
 	}
 	return result
 }

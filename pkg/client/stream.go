@@ -302,7 +302,7 @@ func (s *stream) answer(text []byte) error {
 	e := s.sent[0]
 	s.mu.Unlock()
 	r := Result{ID: e.id}
-	if err := a.note(&r); err != nil {
+	if err := a.note(&r, ""); err != nil {
 		return err
 	}
 	s.answered(1)

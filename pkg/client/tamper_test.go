@@ -122,7 +122,7 @@ var tamperings600 = []tampering{
 	{"the last entry and all tiles", rewrite(599), "one of the entries 0 to 599 was changed, or another history was signed", "right edge"},
 
 	{"no checkpoint", remove("checkpoint"), "read checkpoint", "read checkpoint"},
-	{"an empty checkpoint", change("checkpoint", func([]byte) []byte { return nil }), "origin", "origin"},
+	{"an empty checkpoint", change("checkpoint", func([]byte) []byte { return nil }), "this is not a checkpoint", "this is not a checkpoint"},
 	{"the checkpoint's size", change("checkpoint", replace("\n600\n", "\n601\n")), "no valid signature", "no valid signature"},
 	{"the checkpoint's root", change("checkpoint", func(b []byte) []byte {
 		b[len(memOrigin+"\n600\n")+3] ^= 1
@@ -143,7 +143,7 @@ var tamperings600 = []tampering{
 	{"everything, signed by the key of another log", func(t *testing.T, l *memLog) {
 		l.useKey(t, "log.example/other", 2)
 		l.write(t)
-	}, "the policy lists no log with the origin", "the policy lists no log with the origin"},
+	}, "this is the log log.example/other", "this is the log log.example/other"},
 }
 
 // In a log of 66,000 entries there are full tiles at two levels and partial

@@ -23,8 +23,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/proof"
@@ -183,23 +181,8 @@ func (c Contradiction) verifyEntry(head tree.Head) error {
 // policy lists, and returns it. It ignores cosignatures and the quorum.
 //
 // The error wraps [checkpoint.ErrSignature] if a signature of the log is
-// missing or wrong.
+// missing or wrong, and is a [*policy.UnknownLogError] if the note is not of such a log.
 func Open(msg []byte, p *policy.Policy) (checkpoint.Checkpoint, error) {
-	origin := Origin(msg)
-	var keys []note.Verifier
-	for _, l := range p.Logs() {
-		if l.Origin != origin {
-			continue
-		}
-		v, err := checkpoint.NewVerifier(l.VKey)
-		if err != nil {
-			return checkpoint.Checkpoint{}, err
-		}
-		keys = append(keys, v)
-	}
-	if len(keys) == 0 {
-		return checkpoint.Checkpoint{}, fmt.Errorf("the policy lists no log with the origin %.60q", origin)
-	}
-	c, _, err := checkpoint.Open(msg, origin, keys...)
-	return c, err
+	r, err := p.WithoutWitnesses().Check(msg)
+	return r.Checkpoint, err
 }

@@ -10,15 +10,18 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/pkg/checkpoint"
+	"github.com/stele-log/stele/pkg/internal/notefmt"
 	"github.com/stele-log/stele/pkg/proof"
 	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
 )
 
+// MaxSize is the size of the largest contradiction file, in bytes.
+const MaxSize = 2*checkpoint.MaxSize + 128<<10
+
 const (
 	header    = "stele-contradiction@v1"
-	maxSource = 512                            // bytes
-	maxSize   = 2*checkpoint.MaxSize + 128<<10 // bytes of a file
+	maxSource = 512 // bytes
 )
 
 // Origin returns the first line of a note, which is the origin if it is a
@@ -66,8 +69,12 @@ func (s Sighting) appendSeen(b []byte) []byte {
 // Parse parses a contradiction file. It accepts only what [Contradiction.Format]
 // returns, and verifies nothing: see [Contradiction.Verify].
 func Parse(text []byte) (Contradiction, error) {
-	if len(text) > maxSize {
-		return Contradiction{}, fmt.Errorf("contradiction: %d bytes, want at most %d", len(text), maxSize)
+	if len(text) > MaxSize {
+		return Contradiction{}, fmt.Errorf("contradiction: %d bytes, want at most %d", len(text), MaxSize)
+	}
+	// Further down, the bytes of an entry may be anything.
+	if err := notefmt.CheckBytes(text[:min(len(text), len(header)+2)]); err != nil {
+		return Contradiction{}, fmt.Errorf("contradiction: %w: get the file again, byte for byte", err)
 	}
 	p := parser{rest: text, line: 1}
 	c := p.contradiction()

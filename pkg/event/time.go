@@ -2,6 +2,13 @@ package event
 
 import "time"
 
+// IsTime reports whether an event may have a time that is written so: RFC 3339, with a
+// leap second where there may have been one.
+func IsTime(s string) bool {
+	_, wrong := parseTime([]byte(s))
+	return wrong == ""
+}
+
 // parseTime parses an RFC 3339 time strictly. If it is not one, wrong is the
 // reason. Digits beyond nanoseconds are dropped from the result; the entry keeps
 // them, as it keeps the text.

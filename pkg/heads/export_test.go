@@ -109,7 +109,7 @@ func TestExportVerifiesWhatItWrites(t *testing.T) {
 		{"of another history", func(all []heads.Checkpoint) []heads.Checkpoint {
 			all[1].Note = other.Note(t, 512)
 			return all
-		}, "checkpoint 1 is not consistent with the one before"},
+		}, "checkpoint 1: it is not consistent with the one before"},
 		{"not signed", func(all []heads.Checkpoint) []heads.Checkpoint {
 			all[2].Note = bytes.Replace(all[2].Note, []byte("600"), []byte("599"), 1)
 			return all

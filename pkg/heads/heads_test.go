@@ -2,17 +2,20 @@ package heads_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"maps"
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/cosignature"
 	"github.com/stele-log/stele/pkg/heads"
 	"github.com/stele-log/stele/pkg/policy"
+	"github.com/stele-log/stele/pkg/tile"
 )
 
 // copyArchive reads an archive and writes it again.
@@ -68,7 +71,7 @@ func TestBadArchives(t *testing.T) {
 		"another-version":                "is this an archive of heads?",
 		"checkpoint-left-out":            "checkpoint 18: it follows checkpoint 16",
 		"checkpoint-left-out-renumbered": "not consistent with checkpoint 16",
-		"crlf":                           "cut short",
+		"crlf":                           "line ends are CR LF",
 		"cut-short":                      "cut short",
 		"empty":                          "cut short",
 		"end-counts-less":                "cut short",
@@ -255,4 +258,79 @@ func FuzzReader(f *testing.F) {
 			t.Errorf("accepted %.2000q, printed %.2000q", text, printed)
 		}
 	})
+}
+
+// TestArchiveSpansPolicies has a log that gets witnesses after its first checkpoints.
+func TestArchiveSpansPolicies(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	keyOnly, err := policy.ForLog(s.vkey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	witnesses := s.witnesses
+	write := func(witnessed ...bool) []byte {
+		var b bytes.Buffer
+		w, err := heads.NewWriter(&b, s.policy(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := uint64(10)
+		for i, by := range witnessed {
+			if s.witnesses = nil; by {
+				s.witnesses = witnesses
+			}
+			size := 10 * uint64(i+1)
+			if err := w.Add(s.checkpoint(t, uint64(i), before, size)); err != nil {
+				t.Fatal(err)
+			}
+			before = size
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.Bytes()
+	}
+	for _, test := range []struct {
+		archive       []byte
+		policies      []*policy.Policy
+		before, unmet uint64
+		want          string // error; empty for none
+	}{
+		{write(false, false, true), []*policy.Policy{s.policy(t)}, 2, 0, ""},
+		{write(false, true, false, true), []*policy.Policy{s.policy(t)}, 1, 1, ""},
+		{write(false, true), []*policy.Policy{keyOnly, s.policy(t)}, 0, 0, ""},
+		{write(false, true, false), []*policy.Policy{s.policy(t)}, 0, 0, `checkpoint 2, the last: *quorum "one" is not met*give the policy or the key of its time`},
+		{write(false, false), []*policy.Policy{s.policy(t)}, 0, 0, "checkpoint 1, the last"},
+		{write(false, false), []*policy.Policy{keyOnly}, 0, 0, ""},
+		{write(true, false), []*policy.Policy{s.policy(t), keyOnly}, 0, 0, ""},
+	} {
+		report, err := heads.Verify(bytes.NewReader(test.archive), test.policies...)
+		if test.want == "" && (err != nil || report.Before != test.before || report.Unmet != test.unmet) {
+			t.Errorf("%+v, %v; want %d before, %d unmet", report, err, test.before, test.unmet)
+		}
+		if test.want == "" {
+			continue
+		}
+		for part := range strings.SplitSeq(test.want, "*") {
+			if err == nil || !strings.Contains(err.Error(), part) {
+				t.Errorf("the error is %v, want %q", err, test.want)
+			}
+		}
+	}
+}
+
+// TestArchiveThatCannotBeReadShowsNothing, unlike one that was cut short.
+func TestArchiveThatCannotBeReadShowsNothing(t *testing.T) {
+	t.Parallel()
+	s := newSigned(t)
+	archive := s.archive(t, s.policy(t), 0, 10, 20)
+	broken := errors.New("the disk broke off")
+	_, err := heads.Verify(io.MultiReader(bytes.NewReader(archive[:len(archive)-20]), iotest.ErrReader(broken)), s.policy(t))
+	if !errors.Is(err, tile.ErrUnchecked) {
+		t.Errorf("the error is %v", err)
+	}
+	if _, err := heads.Verify(bytes.NewReader(archive[:len(archive)-20]), s.policy(t)); err == nil || errors.Is(err, tile.ErrUnchecked) {
+		t.Errorf("of one that is cut the error is %v", err)
+	}
 }

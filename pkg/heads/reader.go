@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/stele-log/stele/pkg/checkpoint"
+	"github.com/stele-log/stele/pkg/internal/notefmt"
 	"github.com/stele-log/stele/pkg/policy"
 )
 
@@ -23,6 +24,10 @@ type Reader struct {
 // NewReader reads the beginning of an archive.
 func NewReader(r io.Reader) (*Reader, error) {
 	a := &Reader{in: bufio.NewReader(r)}
+	first, _ := a.in.Peek(len(header) + 2)
+	if err := notefmt.CheckBytes(first); err != nil {
+		return nil, a.fail(1, fmt.Errorf("%w: get the archive again, byte for byte", err))
+	}
 	part, err := a.part(maxPolicy)
 	if err == nil {
 		a.policy, err = parseHeader(part)

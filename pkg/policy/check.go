@@ -12,6 +12,7 @@ import (
 
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/cosignature"
+	"github.com/stele-log/stele/pkg/tile"
 )
 
 // A Result is a checkpoint that a policy trusts, with the signatures that
@@ -48,12 +49,56 @@ func (e *QuorumError) Error() string {
 		e.Origin, e.Quorum, len(e.Signed), len(e.Signed)+len(e.Missing), strings.Join(e.Missing, ", "))
 }
 
+// An UnknownLogError is the error for bytes that are not the checkpoint of any log that
+// the policy lists. If they are that of another log they show nothing about those: then
+// it wraps [tile.ErrUnchecked].
+type UnknownLogError struct {
+	Origin string   // of the checkpoint; empty if the bytes are not one
+	Listed []string // the origins that the policy lists
+}
+
+func (e *UnknownLogError) Error() string {
+	listed := strings.Join(e.Listed, ", ")
+	switch {
+	case e.Origin == "":
+		return "this is not a checkpoint, of the log " + listed + " or any other"
+	case listed == "":
+		return fmt.Sprintf("this is the log %s, and no key of a log was given", e.Origin)
+	}
+	return fmt.Sprintf("this is the log %s; the keys that were given are for %s", e.Origin, listed)
+}
+
+func (e *UnknownLogError) Unwrap() error {
+	if e.Origin == "" {
+		return nil
+	}
+	return tile.ErrUnchecked
+}
+
+// unknownLog returns the error for a note whose first line no key of p is for. Of
+// bytes that may be anything, it tells nothing but an origin.
+func (p *Policy) unknownLog(msg []byte) *UnknownLogError {
+	e := &UnknownLogError{}
+	for _, l := range p.logs {
+		if !slices.Contains(e.Listed, l.Origin) {
+			e.Listed = append(e.Listed, l.Origin)
+		}
+	}
+	if text, _, ok := strings.Cut(string(msg), "\n\n"); ok {
+		if c, err := checkpoint.Parse(text + "\n"); err == nil {
+			e.Origin = c.Origin
+		}
+	}
+	return e
+}
+
 // Check decides whether to trust a signed checkpoint, given as the bytes of its
 // note, and returns it. It does not judge the checkpoint's age: the times of
 // cosignatures are in the Result.
 //
-// The error is a [*QuorumError] if cosignatures are missing, and wraps
-// [checkpoint.ErrSignature] if a signature of the log is missing or wrong.
+// The error is a [*QuorumError] if cosignatures are missing, wraps
+// [checkpoint.ErrSignature] if a signature of the log is missing or wrong, and is an
+// [*UnknownLogError] if it is not a checkpoint of any log that the policy lists.
 func (p *Policy) Check(msg []byte) (Result, error) {
 	// Which keys to try depends on the origin; Open then checks it.
 	first, _, _ := bytes.Cut(msg, []byte("\n"))
@@ -65,7 +110,7 @@ func (p *Policy) Check(msg []byte) (Result, error) {
 		}
 	}
 	if len(keys) == 0 {
-		return Result{}, fmt.Errorf("checkpoint: the policy lists no log with the origin %.60q", origin)
+		return Result{}, p.unknownLog(msg)
 	}
 	c, n, err := checkpoint.Open(msg, origin, keys...)
 	if err != nil {
@@ -117,32 +162,39 @@ func find(sigs []note.Signature, v note.Verifier) (note.Signature, bool) {
 	return sigs[i], true
 }
 
-// checkQuorum decides group by group, in their order: members come before the
-// groups that have them.
+// checkQuorum returns a [*QuorumError] if the cosignatures are not enough.
 func (p *Policy) checkQuorum(origin string, cosignatures []Cosignature) error {
-	signed := map[string]bool{none: true}
+	var signed []string
 	for _, c := range cosignatures {
-		signed[c.Witness.Name] = true
+		signed = append(signed, c.Witness.Name)
 	}
-	e := &QuorumError{Origin: origin, Quorum: p.quorum}
+	if p.MetBy(signed...) {
+		return nil
+	}
+	e := &QuorumError{Origin: origin, Quorum: p.quorum, Signed: signed}
 	for _, w := range p.witnesses {
-		if signed[w.Name] {
-			e.Signed = append(e.Signed, w.Name)
-		} else {
+		if !slices.Contains(signed, w.Name) {
 			e.Missing = append(e.Missing, w.Name)
 		}
+	}
+	return e
+}
+
+// MetBy reports whether the witnesses of those names are enough for the policy. It
+// decides group by group, in their order: members come before the groups that have them.
+func (p *Policy) MetBy(names ...string) bool {
+	met := map[string]bool{none: true}
+	for _, name := range names {
+		met[name] = true
 	}
 	for _, g := range p.groups {
 		n := 0
 		for _, m := range g.members {
-			if signed[m] {
+			if met[m] {
 				n++
 			}
 		}
-		signed[g.name] = n >= g.k
+		met[g.name] = n >= g.k
 	}
-	if !signed[p.quorum] {
-		return e
-	}
-	return nil
+	return met[p.quorum]
 }

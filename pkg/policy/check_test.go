@@ -77,8 +77,12 @@ func TestCheckQuorum(t *testing.T) {
 			t.Parallel()
 			p := parse(t, slices.Concat(lines, groups, []string{"quorum " + tt.quorum})...)
 			signers := []note.Signer{l}
+			var names []string
 			for _, n := range tt.signed {
-				signers = append(signers, witnesses[n])
+				signers, names = append(signers, witnesses[n]), append(names, fmt.Sprint(n))
+			}
+			if p.MetBy(names...) != tt.met {
+				t.Errorf("met by their names: %t", !tt.met)
 			}
 			_, err := p.Check(sign(t, signers...))
 			var quorum *policy.QuorumError
@@ -119,8 +123,8 @@ func TestCheckRefuses(t *testing.T) {
 		name, want string
 		msg        []byte
 	}{
-		{"nothing", "no log with the origin", nil},
-		{"unknown origin", "no log with the origin", bytes.Replace(good, []byte("one"), []byte("six"), 1)},
+		{"nothing", "this is not a checkpoint", nil},
+		{"unknown origin", "this is the log log.example/six", bytes.Replace(good, []byte("one"), []byte("six"), 1)},
 		{"signed by a stranger", "no valid signature of the log", sign(t, stranger, w1)},
 		{"signed by the witness alone", "no valid signature of the log", sign(t, w1)},
 		{"signed by another log of the policy", "no valid signature of the log", sign(t, other, w1)},
@@ -217,7 +221,7 @@ func TestForLogAndWithLogs(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = none.Check(sign(t, l))
-	wantError(t, err, "no log with the origin")
+	wantError(t, err, "no key of a log was given")
 }
 
 // Random policies over Ed25519 keys mean the same to torchwood.

@@ -6,18 +6,23 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/stele-log/stele/pkg/internal/notefmt"
 )
 
-// maxFile is the size of the largest policy, in bytes: that of some hundred
+// MaxFile is the size of the largest policy, in bytes: that of some hundred
 // ML-DSA-44 keys.
-const maxFile = 1 << 20
+const MaxFile = 1 << 20
 
 // Parse parses a policy. Errors name the line.
 //
 // SPEC: https://c2sp.org/tlog-policy#policy-file-syntax-and-structure
 func Parse(text []byte) (*Policy, error) {
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("policy of %d bytes, want at most %d", len(text), maxFile)
+	if len(text) > MaxFile {
+		return nil, fmt.Errorf("policy of %d bytes, want at most %d", len(text), MaxFile)
+	}
+	if err := notefmt.CheckBytes(text[:min(len(text), 3)]); err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
 	}
 	p := &parser{policy: &Policy{}, defined: map[string]bool{}, memberOf: map[string]string{}}
 	n := 0
@@ -44,6 +49,9 @@ func (p *parser) line(line string) error {
 	line, ended := strings.CutSuffix(line, "\n")
 	if !ended {
 		return errors.New("not ended by a line feed: is the file whole?")
+	}
+	if strings.HasSuffix(line, "\r") {
+		return errors.New("it ends in CR LF, as on Windows, and must end in LF")
 	}
 	// SPEC: https://c2sp.org/tlog-policy#character-set
 	if i := strings.IndexFunc(line, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7F }); i >= 0 {

@@ -33,7 +33,7 @@ func TestParseAcceptsGoodPolicies(t *testing.T) {
 func TestParseRefusesBadPolicies(t *testing.T) {
 	t.Parallel()
 	reasons := map[string]string{
-		"control-character.txt":      `line 2: control character '\r'`,
+		"control-character.txt":      `line 2: it ends in CR LF`,
 		"delete-character.txt":       `line 1: control character '\x7f'`,
 		"empty.txt":                  "no quorum line",
 		"group-defined-twice.txt":    `line 4: the name "g" is taken`,

@@ -18,9 +18,10 @@
 //     whole.
 //
 // [Parse] reads a policy; [ForLog] makes one from keys alone, with no witness.
-// [Policy.Check] opens a checkpoint and decides.
+// [Policy.Check] opens a checkpoint and decides. A log may get witnesses, or other ones,
+// after it has begun: [Past] decides on its earlier checkpoints.
 //
-// A Policy never changes, and is safe for concurrent use.
+// A Policy never changes, and is safe for concurrent use. A Past is for one goroutine.
 package policy
 
 import (
@@ -102,6 +103,10 @@ func (p *Policy) WithLogs(vkeys ...string) (*Policy, error) {
 	}
 	return &c, nil
 }
+
+// WithoutWitnesses returns a policy with the same logs that asks for no witness, and
+// looks at no cosignature.
+func (p *Policy) WithoutWitnesses() *Policy { return &Policy{logs: p.logs, quorum: none} }
 
 // Logs returns the logs of the policy, in its order.
 func (p *Policy) Logs() []Log {

@@ -20,8 +20,8 @@ const (
 
 	receiptHeader = "c2sp.org/tlog-proof@v1"
 
-	// maxReceipt is the size of the largest receipt, in bytes.
-	maxReceipt = len(receiptHeader+"\nextra \nindex 9223372036854775807\n\n") +
+	// MaxReceipt is the size of the largest receipt, in bytes.
+	MaxReceipt = len(receiptHeader+"\nextra \nindex 9223372036854775807\n\n") +
 		(MaxExtra+2)/3*4 + MaxHashes*len("CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n") + checkpoint.MaxSize
 )
 
@@ -72,8 +72,11 @@ func ParseReceipt(text []byte) (Receipt, error) {
 }
 
 func parseReceipt(text []byte) (r Receipt, err error) {
-	if len(text) > maxReceipt {
-		return r, fmt.Errorf("%d bytes, want at most %d", len(text), maxReceipt)
+	if len(text) > MaxReceipt {
+		return r, fmt.Errorf("%d bytes, want at most %d", len(text), MaxReceipt)
+	}
+	if err := notefmt.CheckBytes(text); err != nil {
+		return r, fmt.Errorf("%w: get the receipt again, byte for byte", err)
 	}
 	head, signed, ok := strings.Cut(string(text), "\n\n")
 	if !ok || signed == "" {

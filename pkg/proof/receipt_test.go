@@ -232,7 +232,7 @@ func TestReceiptVectors(t *testing.T) {
 func TestParseReceiptRefuses(t *testing.T) {
 	t.Parallel()
 	reasons := map[string]string{
-		"crlf.tlog-proof":                "no checkpoint",
+		"crlf.tlog-proof":                "its line ends are CR LF",
 		"empty.tlog-proof":               "no checkpoint",
 		"extra-empty.tlog-proof":         "canonical spelling",
 		"extra-not-canonical.tlog-proof": "line 2: extra data",

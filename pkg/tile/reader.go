@@ -17,11 +17,13 @@ import (
 // Its results must not be trusted, nor changed, since they may be shared.
 // Implementations are safe for concurrent use.
 type Reader interface {
-	// ReadCheckpoint returns the log's newest checkpoint, a signed note.
+	// ReadCheckpoint returns the log's newest checkpoint, a signed note. The error
+	// is as that of ReadTile.
 	ReadCheckpoint(ctx context.Context) ([]byte, error)
 
 	// ReadTile returns the bytes of a tile (32 a hash) or of an entry bundle.
-	// The error is fs.ErrNotExist if there is no such tile.
+	// The error is fs.ErrNotExist if there is no such tile, and [ErrUnchecked] if
+	// it could not be read; with any other, what is there is not a tile.
 	ReadTile(ctx context.Context, t Tile) ([]byte, error)
 }
 
@@ -71,20 +73,26 @@ func (r fsReader) ReadTile(_ context.Context, t Tile) ([]byte, error) {
 
 func (r fsReader) read(path string, limit int) ([]byte, error) {
 	f, err := r.fsys.Open(path)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	if err != nil {
+		return nil, Unchecked(err)
+	}
 	defer f.Close()
-	return readAll(f, limit)
+	in := &source{Reader: f}
+	b, err := readAll(in, limit)
+	return b, in.blame(err)
 }
 
-// HTTP returns a Reader of the log below prefix, an http or https URL. A nil
-// client stands for [http.DefaultClient].
+// HTTP returns a Reader of the log below prefix, an http or https URL. It stays on
+// that host, see [StayOnHost], and its errors quote nothing of what was found there. A
+// nil client stands for [http.DefaultClient].
 func HTTP(client *http.Client, prefix string) Reader {
 	if client == nil {
 		client = http.DefaultClient
 	}
-	return httpReader{client, strings.TrimSuffix(prefix, "/") + "/"}
+	return httpReader{StayOnHost(client), strings.TrimSuffix(prefix, "/") + "/"}
 }
 
 type httpReader struct {
@@ -115,46 +123,80 @@ func (r httpReader) get(ctx context.Context, path string, limit int) ([]byte, er
 	req.Header.Set("Accept-Encoding", "zstd, gzip, identity")
 	resp, err := r.client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, Unchecked(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		detail, _ := io.ReadAll(io.LimitReader(resp.Body, 1024))
-		err := fmt.Errorf("GET %s: %s: %s", req.URL.Redacted(), resp.Status, strings.TrimSpace(string(detail)))
-		if resp.StatusCode == http.StatusNotFound || resp.StatusCode == http.StatusGone {
-			err = fmt.Errorf("%w: %w", fs.ErrNotExist, err)
-		}
-		return nil, err
-	}
-	body, err := decoded(resp)
+	// The URL is that of the last redirect.
+	b, err := readResponse(resp, limit)
 	if err != nil {
-		return nil, fmt.Errorf("GET %s: %w", req.URL.Redacted(), err)
-	}
-	defer body.Close()
-	b, err := readAll(body, limit)
-	if err != nil {
-		return nil, fmt.Errorf("GET %s: %w", req.URL.Redacted(), err)
+		return nil, fmt.Errorf("GET %s: %w", resp.Request.URL.Redacted(), err)
 	}
 	return b, nil
 }
 
-// decoded undoes the response's content encoding. The transport undoes gzip
-// only where it asked for it by itself, and zstd never.
-func decoded(resp *http.Response) (io.ReadCloser, error) {
-	switch enc := resp.Header.Get("Content-Encoding"); enc {
+// readResponse returns the body of a response, decoded. An error has of the response
+// no more than its status code.
+func readResponse(resp *http.Response, limit int) ([]byte, error) {
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusNotFound, http.StatusGone:
+		return nil, fmt.Errorf("%w: %s", fs.ErrNotExist, statusText(resp.StatusCode))
+	default:
+		return nil, Unchecked(errors.New(statusText(resp.StatusCode)))
+	}
+	raw := &source{Reader: resp.Body}
+	body, err := decoded(raw, resp.Header.Get("Content-Encoding"))
+	if err != nil {
+		return nil, raw.blame(err)
+	}
+	defer body.Close()
+	b, err := readAll(body, limit)
+	return b, raw.blame(err)
+}
+
+func statusText(code int) string { return fmt.Sprintf("%d %s", code, http.StatusText(code)) }
+
+// decoded undoes a content encoding. The transport undoes gzip only where it asked
+// for it by itself, and zstd never.
+func decoded(r io.Reader, encoding string) (io.ReadCloser, error) {
+	switch encoding {
 	case "", "identity":
-		return io.NopCloser(resp.Body), nil
+		return io.NopCloser(r), nil
 	case "gzip":
-		return gzip.NewReader(resp.Body)
+		return gzip.NewReader(r)
 	case "zstd":
-		d, err := zstd.NewReader(resp.Body, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*maxBundle))
+		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(2*maxBundle))
 		if err != nil {
 			return nil, err
 		}
 		return d.IOReadCloser(), nil
 	default:
-		return nil, fmt.Errorf("unknown content encoding %q", enc)
+		return nil, Unchecked(errors.New("its content encoding is none of identity, gzip and zstd"))
 	}
+}
+
+// A source is where bytes come from, before anything decodes them. It remembers that
+// it failed, since a decoder may tell it otherwise.
+type source struct {
+	io.Reader
+	failed error
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.Reader.Read(p)
+	if err != nil && err != io.EOF {
+		s.failed = err
+	}
+	return n, err
+}
+
+// blame returns an error of whatever has read s: it shows nothing about the bytes if s
+// itself has failed.
+func (s *source) blame(err error) error {
+	if err != nil && s.failed != nil {
+		return Unchecked(err)
+	}
+	return err
 }
 
 // readAll reads no more than limit bytes of r, so that neither a file nor a

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/fstest"
 
@@ -206,12 +207,14 @@ func TestHTTPStatuses(t *testing.T) {
 	} {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(tt.status)
-			_, _ = io.WriteString(w, "  the reason \n")
+			_, _ = io.WriteString(w, "a secret")
 		}))
 		_, err := tile.HTTP(nil, srv.URL+"/").ReadTile(t.Context(), tile.Tile{Width: 256})
 		srv.Close()
-		want := fmt.Sprintf("/tile/0/000: %d %s: the reason", tt.status, http.StatusText(tt.status))
-		wantError(t, err, want)
+		wantError(t, err, fmt.Sprintf("%d %s", tt.status, http.StatusText(tt.status)))
+		if strings.Contains(err.Error(), "secret") || errors.Is(err, tile.ErrUnchecked) == tt.missing {
+			t.Errorf("status %d: the error is %v", tt.status, err)
+		}
 		if errors.Is(err, fs.ErrNotExist) != tt.missing {
 			t.Errorf("status %d: the tile is missing: %t", tt.status, !tt.missing)
 		}
@@ -229,6 +232,124 @@ func TestHTTPRefusesWhatItCannotDecode(t *testing.T) {
 		srv.Close()
 		if err == nil {
 			t.Errorf("read %q as %s", body, encoding)
+		}
+	}
+}
+
+// TestErrorsTellWhatWasNotRead: one that wraps ErrUnchecked shows nothing about the log.
+func TestErrorsTellWhatWasNotRead(t *testing.T) {
+	t.Parallel()
+	answer := func(f http.HandlerFunc) tile.Reader {
+		s := httptest.NewServer(f)
+		t.Cleanup(s.Close)
+		return tile.HTTP(nil, s.URL)
+	}
+	down := httptest.NewServer(http.NotFoundHandler())
+	down.Close()
+	for _, test := range []struct {
+		name      string
+		r         tile.Reader
+		unchecked bool
+	}{
+		{"nothing answers", tile.HTTP(nil, down.URL), true},
+		{"the answer breaks off", answer(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "8192")
+			_, _ = w.Write(make([]byte, 100))
+		}), true},
+		{"a zstd answer breaks off", answer(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "8192")
+			w.Header().Set("Content-Encoding", "zstd")
+			_, _ = w.Write([]byte{0x28, 0xb5, 0x2f, 0xfd})
+		}), true},
+		{"an encoding that nobody asked for", answer(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "secret")
+		}), true},
+		{"what is not zstd", answer(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "zstd")
+			_, _ = io.WriteString(w, "a secret, which is not zstd")
+		}), false},
+		{"too much", answer(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 8193)) }), false},
+		{"a folder in the place of a file", tile.FS(fstest.MapFS{"tile/0/000/x": {}}), true},
+		{"a larger file", tile.FS(fstest.MapFS{"tile/0/000": {Data: make([]byte, 8193)}}), false},
+	} {
+		_, err := test.r.ReadTile(t.Context(), tile.Tile{Width: 256})
+		if err == nil || errors.Is(err, tile.ErrUnchecked) != test.unchecked || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: the error is %v, and wraps ErrUnchecked: %t", test.name, err, errors.Is(err, tile.ErrUnchecked))
+		}
+	}
+}
+
+func TestUncheckedKeepsAnError(t *testing.T) {
+	t.Parallel()
+	if err := tile.Unchecked(nil); err != nil {
+		t.Errorf("of no error it makes %v", err)
+	}
+	err := tile.Unchecked(fmt.Errorf("read it: %w", fs.ErrPermission))
+	if !errors.Is(err, fs.ErrPermission) || !errors.Is(err, tile.ErrUnchecked) || err.Error() != "read it: permission denied" {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+// TestHTTPStaysOnItsHost: a log must not send its readers to what their network can reach.
+func TestHTTPStaysOnItsHost(t *testing.T) {
+	t.Parallel()
+	asked := atomic.Int64{}
+	inside := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		_, _ = io.WriteString(w, "a secret")
+	}))
+	defer inside.Close()
+	log := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/moved/checkpoint":
+			http.Redirect(w, r, "/here/checkpoint", http.StatusFound)
+		case "/here/checkpoint":
+			_, _ = io.WriteString(w, "found")
+		case "/round/checkpoint":
+			http.Redirect(w, r, r.URL.Path, http.StatusFound)
+		default:
+			http.Redirect(w, r, inside.URL, http.StatusFound)
+		}
+	}))
+	defer log.Close()
+	if b, err := tile.HTTP(nil, log.URL+"/moved").ReadCheckpoint(t.Context()); string(b) != "found" || err != nil {
+		t.Errorf("on the same host it reads %q, %v", b, err)
+	}
+	for path, want := range map[string]string{"/away": "leads to another host", "/round": "more than 5 redirects"} {
+		_, err := tile.HTTP(nil, log.URL+path).ReadCheckpoint(t.Context())
+		wantError(t, err, want)
+		if !errors.Is(err, tile.ErrUnchecked) {
+			t.Errorf("%s: the error %v does not wrap ErrUnchecked", path, err)
+		}
+	}
+	if n := asked.Load(); n > 0 {
+		t.Errorf("the other host was asked %d times", n)
+	}
+}
+
+func TestSameHost(t *testing.T) {
+	t.Parallel()
+	own := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	if tile.StayOnHost(own) != own {
+		t.Error("a client with a rule of its own is changed")
+	}
+	for _, test := range []struct {
+		from, to string
+		stays    bool
+	}{
+		{"https://log.example/a", "https://log.example/b", true},
+		{"http://log.example/a", "https://log.example/a", true},
+		{"http://log.example:8080/a", "http://log.example:8080/b", true},
+		{"https://log.example/a", "http://log.example/a", false},
+		{"https://log.example/a", "https://log.example:8443/a", false},
+		{"http://log.example:8080/a", "https://log.example/a", false},
+		{"http://log.example/a", "https://other.example/a", false},
+		{"http://log.example/a", "ftp://log.example/a", false},
+	} {
+		from, to := httptest.NewRequest(http.MethodGet, test.from, nil), httptest.NewRequest(http.MethodGet, test.to, nil)
+		err := tile.StayOnHost(&http.Client{}).CheckRedirect(to, []*http.Request{from})
+		if (err == nil) != test.stays {
+			t.Errorf("from %s to %s: %v", test.from, test.to, err)
 		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stele-log/stele/internal/test/pgtest"
 	"github.com/stele-log/stele/storage"
+	"github.com/stele-log/stele/storage/postgres"
 	"github.com/stele-log/stele/storage/storagetest"
 )
 
@@ -27,7 +28,7 @@ func TestCoreIsInsertOnly(t *testing.T) {
 	t.Parallel()
 	url := filled(t)
 	for user, role := range map[string]struct{ set, want string }{
-		"the server":              {"SET ROLE stele_server", denied},
+		"the server":              {"SET ROLE " + serverRole(t, url), denied},
 		"the owner":               {"RESET ROLE", refused},
 		"the owner, as a replica": {"SET session_replication_role TO replica", refused},
 	} {
@@ -73,8 +74,9 @@ func TestUpsertIsRefused(t *testing.T) {
 
 func TestServerChangesWhatIsDerivedInOneWayOnly(t *testing.T) {
 	t.Parallel()
-	conn := pgtest.Connect(t, filled(t))
-	if _, err := conn.Exec(t.Context(), "SET ROLE stele_server"); err != nil {
+	url := filled(t)
+	conn := pgtest.Connect(t, url)
+	if _, err := conn.Exec(t.Context(), "SET ROLE "+serverRole(t, url)); err != nil {
 		t.Fatal(err)
 	}
 	for _, statement := range []string{
@@ -95,18 +97,28 @@ func TestServerChangesWhatIsDerivedInOneWayOnly(t *testing.T) {
 	}
 }
 
-// TestServerLaysItsRightsDown shows that the driver works as stele_server, even
-// for a superuser.
+// TestServerLaysItsRightsDown shows that the driver works as the server's role,
+// even for a superuser.
 func TestServerLaysItsRightsDown(t *testing.T) {
 	t.Parallel()
 	url := pgtest.URL(t)
 	conn := pgtest.Connect(t, url)
-	if _, err := conn.Exec(t.Context(), "REVOKE INSERT ON stele.logs FROM stele_server"); err != nil {
+	if _, err := conn.Exec(t.Context(), "REVOKE INSERT ON stele.logs FROM "+serverRole(t, url)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := open(t, url).CreateLog(t.Context(), "default", "log.example"); !hasCode(err, denied) {
 		t.Errorf("create a log without the right to: error %v, want SQLSTATE %s", err, denied)
 	}
+}
+
+// serverRole returns the role that servers work as in a database.
+func serverRole(t *testing.T, url string) string {
+	t.Helper()
+	role, err := postgres.Role(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return role
 }
 
 type table struct{ Name, Column string }
@@ -137,7 +149,8 @@ func filled(t *testing.T) string {
 		t.Fatal(err)
 	}
 	storagetest.Grow(t, l, 300)
-	err = errors.Join(
+	_, err = l.Runs().Secret(t.Context(), "event", storage.Secret{1})
+	err = errors.Join(err,
 		l.AddCheckpoint(t.Context(), storage.Checkpoint{Size: 300, Note: []byte("note"), Published: time.Now()}),
 		l.Runs().Replace(t.Context(), storage.Run{Kind: "event", End: 300, Filter: []byte("filter")},
 			slices.Values([]storage.Page{{First: 1, Data: []byte("page")}}),

@@ -45,6 +45,21 @@ func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 	return head, nil
 }
 
+func (l *Log) Heads(ctx context.Context, first uint64, limit int) ([]storage.CommittedHead, error) {
+	heads, err := collect(ctx, l.store, func(row pgx.CollectableRow) (h storage.CommittedHead, err error) {
+		var root []byte
+		if err := row.Scan(&h.Size, &root, &h.Base, &h.Epoch); err != nil {
+			return h, err
+		}
+		h.Root, err = column.ToHash(root)
+		return h, err
+	}, sqlHeads, pgx.StrictNamedArgs{"log": l.id, "first": column.Bound(first), "limit": limit})
+	if err != nil {
+		return nil, fmt.Errorf("read heads of log %q from size %d on: %w", l.info.Name, first, err)
+	}
+	return heads, nil
+}
+
 // Commit runs sqlCommit, and nothing else, so a crash of the server or of the
 // database leaves the whole batch or none of it. There is no BEGIN, so no transaction
 // stays open, with its locks, if this process stops between two statements.
@@ -89,10 +104,27 @@ func (l *Log) commitArgs(batch storage.Batch) pgx.StrictNamedArgs {
 // the next row overwrites, so a range of any length takes the memory of about one chunk.
 // The connection goes back to the pool after the last row or an error of f.
 func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {
-	var failed error
-	err := l.store.each(ctx, sqlChunks, pgx.StrictNamedArgs{
+	err, failed := l.eachChunk(ctx, f, sqlChunks, pgx.StrictNamedArgs{
 		"log": l.id, "start": column.Bound(start), "end": column.Bound(end),
-	}, func(row pgx.CollectableRow) error {
+	})
+	if failed == nil && err != nil {
+		return fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
+	}
+	return failed
+}
+
+func (l *Log) EachChunkOf(ctx context.Context, bundles []uint64, f func(storage.Chunk) error) error {
+	err, failed := l.eachChunk(ctx, f, sqlChunksOf, pgx.StrictNamedArgs{"log": l.id, "bundles": bundles})
+	if failed == nil && err != nil {
+		return fmt.Errorf("read %d bundles of log %q: %w", len(bundles), l.info.Name, err)
+	}
+	return failed
+}
+
+// eachChunk calls f with the chunks that a query yields, and returns the database's
+// error and that of f.
+func (l *Log) eachChunk(ctx context.Context, f func(storage.Chunk) error, query string, args pgx.StrictNamedArgs) (err, failed error) {
+	err = l.store.each(ctx, query, args, func(row pgx.CollectableRow) error {
 		var c storage.Chunk
 		if err := row.Scan(&c.Start, &c.Count, (*pgtype.DriverBytes)(&c.Data)); err != nil {
 			return err
@@ -100,13 +132,7 @@ func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.C
 		failed = f(c)
 		return failed
 	})
-	if failed != nil {
-		return failed
-	}
-	if err != nil {
-		return fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
-	}
-	return nil
+	return err, failed
 }
 
 func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error) {

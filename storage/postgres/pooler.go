@@ -4,7 +4,7 @@ package postgres
 // the database to a client for one transaction at a time. What the client sets in a
 // session it then sets for others, and others for it, and what it has prepared there is
 // somewhere else. So behind a pooler nothing is set or prepared: the user has the rights
-// of stele_server of its own, and statements are planned each time.
+// of the server's role itself, and statements are planned each time.
 //
 // What must hold of a transaction is in the statements themselves (sqlDurable) or
 // insisted on by the schema (stele.check_isolation), with or without a pooler.
@@ -39,18 +39,21 @@ func setUpPooled(config *pgxpool.Config) {
 // checkPooled fails, with what to do, where the server needs something of a session that
 // it cannot set behind a pooler. err is that of reading the schema's version.
 func (s *Store) checkPooled(ctx context.Context, err error) error {
-	user := s.config.ConnConfig.User
+	var role, user, isolation string
 	var may bool
-	var isolation string
 	if err == nil {
 		err = s.queryRow(ctx, sqlPooled, nil, &may, &isolation)
 	}
-	switch {
-	case code(err) == codeDenied, err == nil && !may:
-		return fmt.Errorf("there is a pooler between, and user %s has not the rights of stele_server: "+
-			"as a superuser, run: GRANT stele_server TO %[1]s; ALTER ROLE %[1]s INHERIT", user)
-	case err != nil:
+	if err != nil && code(err) != codeDenied {
 		return err
+	}
+	if err := s.queryRow(ctx, sqlRole, nil, &role, &user); err != nil {
+		return err
+	}
+	switch {
+	case err != nil || !may:
+		return fmt.Errorf("there is a pooler between, and user %s has not the rights of %s itself: "+
+			"as a role that may create roles, run: GRANT %[2]s TO %[1]s; ALTER ROLE %[1]s INHERIT", user, role)
 	case isolation != readCommitted:
 		return fmt.Errorf("there is a pooler between, and default_transaction_isolation is %q: "+
 			"run: ALTER ROLE %s SET default_transaction_isolation TO '%s'", isolation, user, readCommitted)

@@ -59,24 +59,29 @@ func TestPoolerIsRefusedWithWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	database := pgtest.URL(t)
 	conn := pgtest.Connect(t, database)
+	var role string
+	err := conn.QueryRow(t.Context(), "SELECT relowner::regrole::text FROM pg_class WHERE oid = 'stele.key_pages'::regclass").Scan(&role)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct{ who, setUp, want string }{
-		{"stranger", "", "GRANT stele_server TO"},
-		{"heir", "ALTER ROLE %[1]s NOINHERIT; GRANT stele_server TO %[1]s", "ALTER ROLE %[1]s INHERIT"},
-		{"repeater", "GRANT stele_server TO %[1]s; ALTER ROLE %[1]s SET default_transaction_isolation TO 'repeatable read'",
+		{"stranger", "", "GRANT %[2]s TO"},
+		{"heir", "ALTER ROLE %[1]s NOINHERIT; GRANT %[2]s TO %[1]s", "ALTER ROLE %[1]s INHERIT"},
+		{"repeater", "GRANT %[2]s TO %[1]s; ALTER ROLE %[1]s SET default_transaction_isolation TO 'repeatable read'",
 			"ALTER ROLE %[1]s SET default_transaction_isolation"},
 	} {
-		role := newUser(t, database)
+		user := newUser(t, database)
 		if test.setUp != "" {
-			if _, err := conn.Exec(t.Context(), fmt.Sprintf(test.setUp, role)); err != nil {
+			if _, err := conn.Exec(t.Context(), fmt.Sprintf(test.setUp, user, role)); err != nil {
 				t.Fatal(err)
 			}
 		}
-		url := pgproxy.Pooler(t, pgtest.WithUser(t, database, role), 1)
+		url := pgproxy.Pooler(t, pgtest.WithUser(t, database, user), 1)
 		s, err := postgres.Open(t.Context(), url)
 		if err == nil {
 			s.Close()
 		}
-		want := strings.ReplaceAll(test.want, "%[1]s", role)
+		want := strings.NewReplacer("%[1]s", user, "%[2]s", role).Replace(test.want)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("open as a %s: error %v, want what to do: %s", test.who, err, want)
 		}

@@ -3,8 +3,8 @@
 // reasons for it, is in migrations/postgres.
 //
 // What always holds:
-//   - the driver works as the role stele_server, which can read and insert but,
-//     the derived key index apart, neither update nor delete;
+//   - the driver works as the database's role for servers, which can read and insert
+//     but, what is derived apart, neither update nor delete;
 //   - a commit is one statement: one transaction, one round trip, durable when
 //     it returns (synchronous_commit is on, whatever the default is);
 //   - the order of commits rests on constraints, not on locks; a lease is a row
@@ -104,21 +104,22 @@ func bufferedFrontend(r io.Reader, w io.Writer) *pgproto3.Frontend {
 }
 
 // startSession configures a new connection, of the pool or of a lease, before its
-// first use. From SET ROLE on, the session has the rights of stele_server only, even if
-// its user is a superuser. The two errors that an operator can do something about
-// are translated into what to do.
+// first use. From SET ROLE on, the session has the rights of the server's role only,
+// even if its user is a superuser. A user who may not take on the role is told what to
+// do.
 func startSession(ctx context.Context, conn *pgx.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, conn.Config().ConnectTimeout)
 	defer cancel()
 	_, err := conn.Exec(ctx, sqlSession)
-	switch code(err) {
-	case codeNoSuchRole:
-		return migrations.Postgres.Check(0)
-	case codeDenied:
-		return fmt.Errorf("user %s may not take on the role stele_server: "+
-			"as a superuser, run: GRANT stele_server TO %[1]s: %w", conn.Config().User, err)
+	if code(err) != codeDenied {
+		return err
 	}
-	return err
+	var role, user string
+	if err := conn.QueryRow(ctx, sqlRole).Scan(&role, &user); err != nil {
+		return err
+	}
+	return fmt.Errorf("user %s may not take on the role %s: "+
+		"as a role that may create roles, or as the user who ran stele migrate, run: GRANT %[2]s TO %[1]s: %[3]w", user, role, err)
 }
 
 // checkVersion fails unless the schema is the one this program was made for. A database
@@ -134,6 +135,15 @@ func (s *Store) checkVersion(ctx context.Context) error {
 		return err
 	}
 	return migrations.Postgres.Check(have)
+}
+
+// Identity has what a dump does not restore, the numbers of the cluster, the database and
+// a table, and what a point in time restored from a base backup changes, the timeline.
+func (s *Store) Identity(ctx context.Context) (identity string, err error) {
+	if err := s.queryRow(ctx, sqlIdentity, nil, &identity); err != nil {
+		return "", fmt.Errorf("identify the database: %w", err)
+	}
+	return identity, nil
 }
 
 func (s *Store) Ping(ctx context.Context) error {

@@ -9,13 +9,25 @@ package postgres
 // table was small must not read all of it once it is large, none reads a table
 // without an index: every query below has its own. Nor is any compiled: those of
 // a range are taken for long ones, and compiling takes longer than they do.
+//
+// The last statement is SET ROLE to the database's role for servers, which owns the key
+// indexes: its name is the database's to know. Without a schema there is none.
 const sqlSession = `
 SET search_path TO '';
 SET default_transaction_isolation TO 'read committed';
 SET enable_seqscan TO off;
 SET plan_cache_mode TO force_generic_plan;
 SET jit TO off;
-SET ROLE stele_server`
+SELECT set_config('role', r.rolname, false)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
+WHERE n.nspname = 'stele' AND c.relname = 'key_pages'`
+
+// sqlRole returns the database's role, as sqlSession finds it, and the user, both as
+// they are written in SQL.
+const sqlRole = `
+SELECT quote_ident(r.rolname), quote_ident(session_user)
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_roles r ON r.oid = c.relowner
+WHERE n.nspname = 'stele' AND c.relname = 'key_pages'`
 
 // sqlProcess and sqlPooled are asked when the database is opened.
 const sqlProcess = `SELECT pg_catalog.pg_backend_pid()`
@@ -32,6 +44,16 @@ const sqlVersion = `SELECT max(version_id) FROM stele.migrations`
 const sqlDurable = `
   pg_catalog.set_config('synchronous_commit', 'on', true) AS durable,
   pg_catalog.set_config('client_min_messages', 'warning', true) AS warned`
+
+// sqlIdentity does without the cluster's number where a host does not let users read it.
+// A standby has no timeline of its own yet.
+const sqlIdentity = `
+SELECT format('postgres/%s/%s/%s/%s',
+  CASE WHEN has_function_privilege('pg_control_system()', 'EXECUTE')
+    THEN (SELECT system_identifier FROM pg_control_system()) END,
+  (SELECT oid FROM pg_database WHERE datname = current_database()),
+  'stele.heads'::regclass::oid,
+  CASE WHEN NOT pg_is_in_recovery() THEN left(pg_walfile_name(pg_current_wal_lsn()), 8) END)`
 
 // sqlCreateLog gives the log its head of size 0, which has no base and epoch 0.
 const sqlCreateLog = `
@@ -104,6 +126,11 @@ WHERE log_id = @log AND epoch = @epoch`
 const sqlHead = `
 SELECT size, root FROM stele.heads WHERE log_id = @log ORDER BY size DESC LIMIT 1`
 
+// sqlHeads gives the head of size 0, which has no base, the base 0.
+const sqlHeads = `
+SELECT size, root, coalesce(base, 0), epoch FROM stele.heads
+WHERE log_id = @log AND size >= @first ORDER BY size LIMIT @limit`
+
 // sqlCommit is one statement, so one transaction in one round trip. The head
 // goes in first: one that is stale is refused before anything is written. The
 // arrays of chunks and of tiles are unnested in step, a row at a time.
@@ -118,26 +145,42 @@ WITH c AS (
 INSERT INTO stele.heads (log_id, size, base, root, epoch)
 SELECT @log, @size, @base, @root, @epoch FROM` + sqlDurable
 
+// The statements that read chunks and tiles stop at the newest head: what lies beyond it
+// was made by no commit. A shift by 64 would be one by 0; no tile of level 7 is full.
+
 // sqlChunks looks for starts from the beginning of the first bundle on: a chunk does
 // not straddle bundles, so none that starts before can reach into the range. That
 // gives the index a lower bound.
 const sqlChunks = `
 SELECT start, count, data FROM stele.chunks
 WHERE log_id = @log AND start >= @start::bigint / 256 * 256 AND start < @end AND start + count > @start AND @start < @end
+  AND start + count <= (SELECT max(size) FROM stele.heads WHERE log_id = @log)
 ORDER BY start`
 
+// sqlChunksOf reads bundle by bundle, as each is a range of the primary key.
+const sqlChunksOf = `
+SELECT c.start, c.count, c.data
+FROM unnest(@bundles::bigint[]) b (bundle)
+CROSS JOIN LATERAL (
+  SELECT start, count, data FROM stele.chunks
+  WHERE log_id = @log AND start >= b.bundle * 256 AND start < b.bundle * 256 + 256
+) c`
+
 const sqlTile = `
-SELECT data FROM stele.tiles WHERE log_id = @log AND level = @level AND index = @index`
+SELECT data FROM stele.tiles WHERE log_id = @log AND level = @level AND index = @index
+  AND index < (SELECT max(size) FROM stele.heads WHERE log_id = @log) >> least(8 * (@level + 1), 63)`
 
 const sqlTiles = `
 SELECT index, data FROM stele.tiles
 WHERE log_id = @log AND level = @level AND index >= @start AND index < @end
+  AND index < (SELECT max(size) FROM stele.heads WHERE log_id = @log) >> least(8 * (@level + 1), 63)
 ORDER BY index`
 
 // sqlTileRoots reads 32 bytes a tile, not the tile's own 8192.
 const sqlTileRoots = `
 SELECT root FROM stele.tiles
 WHERE log_id = @log AND level = @level AND index >= @start AND index < @end
+  AND index < (SELECT max(size) FROM stele.heads WHERE log_id = @log) >> least(8 * (@level + 1), 63)
 ORDER BY index`
 
 const sqlAddCheckpoint = `
@@ -164,6 +207,15 @@ ON CONFLICT DO NOTHING`
 const sqlMoveCursor = `
 UPDATE stele.cursors SET version = @version, next = @next
 WHERE log_id = @log AND follower = @follower AND version = @from_version AND next = @from_next`
+
+const sqlSecret = `
+SELECT secret FROM stele.key_secrets WHERE log_id = @log AND kind = @kind`
+
+// sqlAddSecret inserts no row if there is one: another server was quicker, and is
+// waited for.
+const sqlAddSecret = `
+INSERT INTO stele.key_secrets (log_id, kind, secret) VALUES (@log, @kind, @secret)
+ON CONFLICT DO NOTHING`
 
 const sqlRuns = `
 SELECT kind, start, "end" FROM stele.key_runs

@@ -1,13 +1,15 @@
 package postgres
 
-// This file is the key indexes: runs, in key_runs, and their pages, in key_pages. They
-// are the only tables from which the driver deletes. A run is never changed: a larger
-// one takes the place of several in one transaction, and a reader that still asks for
-// one of those finds nothing and lists the runs again.
+// This file is the key indexes: runs, in key_runs, their pages, in key_pages, and what
+// their keys are hashed with, in key_secrets. The first two are the only tables from
+// which the driver deletes. A run is never changed: a larger one takes the place of
+// several in one transaction, and a reader that still asks for one of those finds
+// nothing and lists the runs again.
 
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -25,6 +27,30 @@ var _ storage.Runs = runs{}
 
 // Runs returns the log's key indexes.
 func (l *Log) Runs() storage.Runs { return runs{l} }
+
+// Secret only reads where it can. Of two servers that both insert, the second waits
+// for the first, inserts nothing, and reads what the first has committed.
+func (r runs) Secret(ctx context.Context, kind string, proposed storage.Secret) (storage.Secret, error) {
+	args := pgx.StrictNamedArgs{"log": r.log.id, "kind": kind}
+	var secret []byte
+	err := r.log.store.queryRow(ctx, sqlSecret, args, &secret)
+	if errors.Is(err, storage.ErrNotFound) {
+		err = r.log.store.transact(ctx, func(st *statement, tx pgx.Tx) error {
+			tag, err := tx.Exec(st.ctx, sqlAddSecret, pgx.StrictNamedArgs{"log": r.log.id, "kind": kind, "secret": proposed[:]})
+			if err == nil && tag.RowsAffected() > 0 {
+				_, err = tx.Exec(st.ctx, sqlDropRuns, args)
+			}
+			if err != nil {
+				return err
+			}
+			return tx.QueryRow(st.ctx, sqlSecret, args).Scan(&secret)
+		})
+	}
+	if err != nil {
+		return storage.Secret{}, fmt.Errorf("read secret of %s runs of log %q: %w", kind, r.log.info.Name, err)
+	}
+	return column.ToSecret(secret)
+}
 
 func (r runs) List(ctx context.Context, kind string) ([]storage.Run, error) {
 	all, err := collect(ctx, r.log.store, func(row pgx.CollectableRow) (run storage.Run, err error) {

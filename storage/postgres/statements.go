@@ -216,7 +216,6 @@ const (
 	codeForeignKey = "23503"
 	codeUnique     = "23505"
 	codeCheck      = "23514"
-	codeNoSuchRole = "22023" // invalid_parameter_value, from SET ROLE
 	codeDenied     = "42501"
 	codeNoSchema   = "3F000"
 	codeNoTable    = "42P01"

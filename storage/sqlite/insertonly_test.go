@@ -129,7 +129,8 @@ func filled(t *testing.T) *sql.DB {
 		t.Fatal(err)
 	}
 	storagetest.Grow(t, l, 300)
-	err = errors.Join(
+	_, err = l.Runs().Secret(t.Context(), "event", storage.Secret{1})
+	err = errors.Join(err,
 		l.AddCheckpoint(t.Context(), storage.Checkpoint{Size: 300, Note: []byte("note"), Published: time.Now()}),
 		l.Runs().Replace(t.Context(), storage.Run{Kind: "event", End: 300, Filter: []byte("filter")},
 			slices.Values([]storage.Page{{First: 1, Data: []byte("page")}}),

@@ -9,6 +9,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/stele-log/stele/pkg/tree"
@@ -41,12 +42,28 @@ func (l *Log) Head(ctx context.Context) (tree.Head, error) {
 	return head, nil
 }
 
+func (l *Log) Heads(ctx context.Context, first uint64, limit int) ([]storage.CommittedHead, error) {
+	heads, err := collect(ctx, l.store.reader, func(row row) (h storage.CommittedHead, err error) {
+		var root []byte
+		if err := row.Scan(&h.Size, &root, &h.Base, &h.Epoch); err != nil {
+			return h, err
+		}
+		h.Root, err = column.ToHash(root)
+		return h, err
+	}, sqlHeads, arg("log", l.id), arg("first", column.Bound(first)), arg("limit", limit))
+	if err != nil {
+		return nil, fmt.Errorf("read heads of log %q from size %d on: %w", l.info.Name, first, err)
+	}
+	return heads, nil
+}
+
 // Commit stores a batch in one transaction. A crash before its end leaves frames in the
 // write-ahead log that SQLite ignores when the file is opened again. The outcome is
 // known: unless Commit returns nil, or the disk has failed, nothing was stored.
 //
-// The head goes in last. Each chunk must start where the last one ends (the trigger
-// chunks_insert), so that the head's own trigger finds gaps by comparing one number.
+// The head goes in after its chunks. Each chunk must start where the last one ends (the
+// trigger chunks_insert), so that the head's own trigger finds gaps by comparing one
+// number. Tiles go in after the head, below which they must be full.
 // A row a statement costs no round trip here, unlike in PostgreSQL.
 func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
 	err := l.store.writer.write(ctx, func(tx tx) error {
@@ -59,6 +76,11 @@ func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
 				return err
 			}
 		}
+		err := tx.exec(sqlAddHead, arg("log", l.id), arg("size", batch.Head.Size), arg("base", batch.Base),
+			arg("root", batch.Head.Root[:]), arg("epoch", batch.Epoch), arg("now", time.Now().UnixMicro()))
+		if err != nil {
+			return err
+		}
 		for _, t := range batch.Tiles {
 			err := tx.exec(sqlAddTile, arg("log", l.id), arg("level", t.Tile.Level), arg("index", t.Tile.Index),
 				arg("root", t.Root[:]), arg("data", t.Data))
@@ -66,8 +88,7 @@ func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
 				return err
 			}
 		}
-		return tx.exec(sqlAddHead, arg("log", l.id), arg("size", batch.Head.Size), arg("base", batch.Base),
-			arg("root", batch.Head.Root[:]), arg("epoch", batch.Epoch), arg("now", time.Now().UnixMicro()))
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("commit entries %d to %d of log %q: %w", batch.Base, batch.Head.Size, l.info.Name, err)
@@ -95,22 +116,44 @@ func (l *Log) checkNewest(tx tx, batch storage.Batch) error {
 // overwrites. An error of f is kept apart from those of the database, as it is returned
 // without their context.
 func (l *Log) EachChunk(ctx context.Context, start, end uint64, f func(storage.Chunk) error) error {
-	var failed error
-	err := l.store.reader.each(ctx, func(row row) error {
+	err, failed := l.eachChunk(ctx, f, sqlChunks,
+		arg("log", l.id), arg("start", column.Bound(start)), arg("end", column.Bound(end)))
+	if err != nil {
+		return fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
+	}
+	return failed
+}
+
+func (l *Log) EachChunkOf(ctx context.Context, bundles []uint64, f func(storage.Chunk) error) error {
+	list := []byte{'['}
+	for i, bundle := range bundles {
+		if i > 0 {
+			list = append(list, ',')
+		}
+		list = strconv.AppendUint(list, bundle, 10)
+	}
+	err, failed := l.eachChunk(ctx, f, sqlChunksOf, arg("log", l.id), arg("bundles", string(append(list, ']'))))
+	if err != nil {
+		return fmt.Errorf("read %d bundles of log %q: %w", len(bundles), l.info.Name, err)
+	}
+	return failed
+}
+
+// eachChunk calls f with the chunks that a query yields, and returns the database's
+// error and that of f.
+func (l *Log) eachChunk(ctx context.Context, f func(storage.Chunk) error, query string, args ...any) (err, failed error) {
+	err = l.store.reader.each(ctx, func(row row) error {
 		var c storage.Chunk
 		if err := row.Scan(&c.Start, &c.Count, (*sql.RawBytes)(&c.Data)); err != nil {
 			return err
 		}
 		failed = f(c)
 		return failed
-	}, sqlChunks, arg("log", l.id), arg("start", column.Bound(start)), arg("end", column.Bound(end)))
+	}, query, args...)
 	if failed != nil {
-		return failed
+		return nil, failed
 	}
-	if err != nil {
-		return fmt.Errorf("read entries %d to %d of log %q: %w", start, end, l.info.Name, err)
-	}
-	return nil
+	return err, nil
 }
 
 func (l *Log) Tile(ctx context.Context, level int, index uint64) ([]byte, error) {

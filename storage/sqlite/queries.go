@@ -8,6 +8,22 @@ const sqlHasVersions = `SELECT count(*) FROM sqlite_schema WHERE name = 'migrati
 
 const sqlVersion = `SELECT max(version_id) FROM migrations`
 
+// sqlGuards returns what each part of the schema is and how it is made. SQLite keeps
+// statements as they were written.
+const sqlGuards = `
+SELECT type || ' ' || name || CASE type WHEN 'table' THEN '' ELSE ' of ' || tbl_name END, sql
+FROM sqlite_schema WHERE sql IS NOT NULL`
+
+// sqlBeyond returns a sentence for each log that has chunks which no head covers.
+const sqlBeyond = `
+SELECT 'log ' || name || ' has a chunk at entry ' || start || ' beyond its head of ' || size || ' entries, which no commit has made'
+FROM (
+  SELECT l.log_id, l.name, coalesce((SELECT max(size) FROM heads WHERE log_id = l.log_id), 0) AS size FROM logs l
+) l
+JOIN chunks c ON c.log_id = l.log_id AND c.start = (
+  SELECT min(start) FROM chunks WHERE log_id = l.log_id AND start >= l.size)
+ORDER BY name`
+
 const sqlAddLog = `
 INSERT INTO logs (name, origin, created_at) VALUES (@name, @origin, @now)
 RETURNING log_id`
@@ -26,6 +42,11 @@ RETURNING epoch`
 const sqlHead = `
 SELECT size, root FROM heads WHERE log_id = @log ORDER BY size DESC LIMIT 1`
 
+// sqlHeads gives the head of size 0, which has no base, the base 0.
+const sqlHeads = `
+SELECT size, root, coalesce(base, 0), epoch FROM heads
+WHERE log_id = @log AND size >= @first ORDER BY size LIMIT @limit`
+
 // sqlNewest reads what a commit must build on and be of.
 const sqlNewest = `
 SELECT
@@ -33,7 +54,7 @@ SELECT
   (SELECT coalesce(max(epoch), 0) FROM epochs WHERE log_id = @log)`
 
 // sqlAddHead must come after the chunks it covers, as its trigger looks at the last of
-// them.
+// them, and before the tiles that are full below it, as theirs looks at the head.
 const sqlAddHead = `
 INSERT INTO heads (log_id, size, base, root, epoch, committed_at)
 VALUES (@log, @size, @base, @root, @epoch, @now)`
@@ -46,26 +67,40 @@ INSERT INTO chunks (log_id, start, count, data) VALUES (@log, @start, @count, @d
 const sqlAddTile = `
 INSERT INTO tiles (log_id, level, "index", root, data) VALUES (@log, @level, @index, @root, @data)`
 
+// The statements that read chunks and tiles stop at the newest head: what lies beyond it
+// was made by no commit.
+
 // sqlChunks looks for starts from the beginning of the first bundle on: a chunk does
 // not straddle bundles, so none that starts before can reach into the range. That
 // gives the primary key a lower bound.
 const sqlChunks = `
 SELECT start, count, data FROM chunks
 WHERE log_id = @log AND start >= @start / 256 * 256 AND start < @end AND start + count > @start AND @start < @end
+  AND start + count <= (SELECT max(size) FROM heads WHERE log_id = @log)
 ORDER BY start`
 
+// sqlChunksOf reads bundle by bundle, as each is a range of the primary key: SQLite does
+// not change the order of a CROSS JOIN. The bundles come as a JSON array.
+const sqlChunksOf = `
+SELECT c.start, c.count, c.data
+FROM json_each(@bundles) b
+CROSS JOIN chunks c ON c.log_id = @log AND c.start >= b.value * 256 AND c.start < b.value * 256 + 256`
+
 const sqlTile = `
-SELECT data FROM tiles WHERE log_id = @log AND level = @level AND "index" = @index`
+SELECT data FROM tiles WHERE log_id = @log AND level = @level AND "index" = @index
+  AND "index" < (SELECT max(size) FROM heads WHERE log_id = @log) >> 8 * (@level + 1)`
 
 const sqlTiles = `
 SELECT "index", data FROM tiles
 WHERE log_id = @log AND level = @level AND "index" >= @start AND "index" < @end
+  AND "index" < (SELECT max(size) FROM heads WHERE log_id = @log) >> 8 * (@level + 1)
 ORDER BY "index"`
 
 // sqlTileRoots reads 32 bytes a tile, not the tile's own 8192.
 const sqlTileRoots = `
 SELECT root FROM tiles
 WHERE log_id = @log AND level = @level AND "index" >= @start AND "index" < @end
+  AND "index" < (SELECT max(size) FROM heads WHERE log_id = @log) >> 8 * (@level + 1)
 ORDER BY "index"`
 
 const sqlAddCheckpoint = `
@@ -95,6 +130,12 @@ const sqlMoveCursor = `
 UPDATE cursors SET version = @version, next = @next
 WHERE log_id = @log AND follower = @follower AND version = @from_version AND next = @from_next
 RETURNING 1`
+
+const sqlSecret = `
+SELECT secret FROM key_secrets WHERE log_id = @log AND kind = @kind`
+
+const sqlAddSecret = `
+INSERT INTO key_secrets (log_id, kind, secret) VALUES (@log, @kind, @secret)`
 
 const sqlRuns = `
 SELECT kind, start, "end" FROM key_runs

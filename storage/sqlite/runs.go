@@ -1,12 +1,15 @@
 package sqlite
 
-// This file is the key indexes: runs, in key_runs, and their pages, in key_pages. They
-// are the only tables from which the driver deletes. A run is never changed: a larger
-// one takes the place of several in one transaction, and a reader that still asks for
-// one of those finds nothing and lists the runs again.
+// This file is the key indexes: runs, in key_runs, their pages, in key_pages, and what
+// their keys are hashed with, in key_secrets. The first two are the only tables from
+// which the driver deletes. A run is never changed: a larger one takes the place of
+// several in one transaction, and a reader that still asks for one of those finds
+// nothing and lists the runs again.
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"iter"
 	"strconv"
@@ -22,6 +25,30 @@ var _ storage.Runs = runs{}
 
 // Runs returns the log's key indexes.
 func (l *Log) Runs() storage.Runs { return runs{l} }
+
+// Secret looks again once it can write, as there may be a secret by then.
+func (r runs) Secret(ctx context.Context, kind string, proposed storage.Secret) (storage.Secret, error) {
+	id, name := arg("log", r.log.id), arg("kind", kind)
+	var secret []byte
+	err := r.log.store.reader.row(ctx, sqlSecret, id, name).Scan(&secret)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = r.log.store.writer.write(ctx, func(tx tx) error {
+			err := tx.row(sqlSecret, id, name).Scan(&secret)
+			if !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+			secret = proposed[:]
+			if err := tx.exec(sqlAddSecret, id, name, arg("secret", secret)); err != nil {
+				return err
+			}
+			return tx.exec(sqlDropRuns, id, name)
+		})
+	}
+	if err != nil {
+		return storage.Secret{}, fmt.Errorf("read secret of %s runs of log %q: %w", kind, r.log.info.Name, err)
+	}
+	return column.ToSecret(secret)
+}
 
 func (r runs) List(ctx context.Context, kind string) ([]storage.Run, error) {
 	all, err := collect(ctx, r.log.store.reader, func(row row) (run storage.Run, err error) {

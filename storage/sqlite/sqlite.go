@@ -34,6 +34,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/internal/sqlitefile"
 	"github.com/stele-log/stele/migrations"
 	"github.com/stele-log/stele/pkg/tree"
@@ -109,6 +110,15 @@ func version(ctx context.Context, db *sql.DB) (v int64, err error) {
 	}
 	err = db.QueryRowContext(ctx, sqlVersion).Scan(&v)
 	return v, err
+}
+
+// Identity is when the file was created: a copy was created later.
+func (s *Store) Identity(context.Context) (string, error) {
+	born, err := durable.Born(s.path)
+	if err != nil || born.IsZero() {
+		return "", err
+	}
+	return "sqlite/" + born.Format(time.RFC3339Nano), nil
 }
 
 // Ping reads from a table, as opening a connection need not touch the file.

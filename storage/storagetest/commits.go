@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/stele-log/stele/pkg/tile"
@@ -39,6 +40,36 @@ func testCommit(t *testing.T, create Create) {
 	for i, e := range Check(t, l) {
 		if !bytes.Equal(e, entries[i]) {
 			t.Fatalf("entry %d is %q, want %q", i, e, entries[i])
+		}
+	}
+}
+
+// testHeads: each commit leaves a head, with its base and epoch, beside the empty one, and
+// any page of heads comes in order. A page begins with the first head of at least a size.
+func testHeads(t *testing.T, create Create) {
+	l := newLog(t, newStore(t, create), "default")
+	want := []storage.CommittedHead{{Head: tree.Empty()}}
+	for epoch, n := range []int{5, 300, 1} {
+		head := Grow(t, l, n)
+		want = append(want, storage.CommittedHead{Head: head, Base: head.Size - uint64(n), Epoch: uint64(epoch + 1)})
+	}
+	for _, page := range []struct {
+		first uint64
+		limit int
+		want  []storage.CommittedHead
+	}{
+		{0, 100, want},
+		{0, 2, want[:2]},
+		{1, 2, want[1:3]},
+		{6, 100, want[2:]},
+		{306, 100, want[3:]},
+		{307, 100, nil},
+		{0, 0, nil},
+		{math.MaxUint64, 100, nil},
+	} {
+		got, err := l.Heads(t.Context(), page.first, page.limit)
+		if err != nil || !slices.Equal(got, page.want) {
+			t.Errorf("heads from size %d, %d at most: %v, %v; want %v", page.first, page.limit, got, err, page.want)
 		}
 	}
 }

@@ -123,3 +123,22 @@ func wantOneWinner(t *testing.T, errs []error, want error) int {
 	}
 	return winner
 }
+
+// testConnections: a connection counts as in use while rows are read from it, and there
+// are never more than the store says there may be.
+func testConnections(t *testing.T, create Create) {
+	s := newStore(t, create)
+	l := newLog(t, s, "one")
+	Grow(t, l, 10)
+	read := false
+	err := l.EachChunk(t.Context(), 0, 10, func(storage.Chunk) error {
+		read = true
+		if c := s.Connections(); c.InUse < 1 || c.InUse+c.Idle > c.Max {
+			t.Errorf("while one is read from there are %+v", c)
+		}
+		return nil
+	})
+	if err != nil || !read {
+		t.Errorf("chunks: %t, %v", read, err)
+	}
+}

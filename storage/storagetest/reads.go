@@ -74,6 +74,42 @@ func testChunks(t *testing.T, create Create) {
 
 var errEnough = errors.New("enough")
 
+// testChunksOf: a list of bundles is answered with their chunks, in any order, and none
+// for one that does not exist. An error of f ends the reading and is returned as it is.
+func testChunksOf(t *testing.T, create Create) {
+	s := newStore(t, create)
+	l := newLog(t, s, "default")
+	Grow(t, newLog(t, s, "other"), 600)
+	Grow(t, l, 10, 246, 300, 1) // chunks of 10, 246, 256, 44 and 1 entries
+	for _, test := range []struct{ bundles, want []uint64 }{
+		{nil, nil},
+		{[]uint64{0}, []uint64{0, 10}},
+		{[]uint64{1}, []uint64{256}},
+		{[]uint64{2, 0}, []uint64{0, 10, 512, 556}},
+		{[]uint64{0, 1, 2, 3, 1 << 40}, []uint64{0, 10, 256, 512, 556}},
+		{[]uint64{3, 99}, nil},
+	} {
+		var got []uint64
+		err := l.EachChunkOf(t.Context(), test.bundles, func(c storage.Chunk) error {
+			got = append(got, c.Start)
+			want, err := storage.Chunks(t.Context(), l, c.Start, c.End())
+			if err != nil || len(want) != 1 || want[0].Count != c.Count || !bytes.Equal(want[0].Data, c.Data) {
+				t.Errorf("the chunk at %d is not the one of Chunks, error %v", c.Start, err)
+			}
+			return nil
+		})
+		slices.Sort(got)
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("the chunks of bundles %v start at %v, error %v, want %v", test.bundles, got, err, test.want)
+		}
+	}
+	calls := 0
+	err := l.EachChunkOf(t.Context(), []uint64{0, 1}, func(storage.Chunk) error { calls++; return errEnough })
+	if err != errEnough || calls != 1 {
+		t.Errorf("after an error at the first chunk there were %d calls, error %v", calls, err)
+	}
+}
+
 // testEachTile: a range of a level yields the full tiles that are there, in order, with
 // the bytes of Tile. Tiles that are partial, and those of other logs, are left out, and
 // it is no error if none remain.
@@ -264,6 +300,7 @@ func testCancelled(t *testing.T, create Create) {
 		"Head":          func() error { _, err := l.Head(ctx); return err },
 		"Commit":        func() error { return l.Commit(ctx, batch) },
 		"EachChunk":     func() error { return l.EachChunk(ctx, 0, 1, func(storage.Chunk) error { return nil }) },
+		"EachChunkOf":   func() error { return l.EachChunkOf(ctx, []uint64{0}, func(storage.Chunk) error { return nil }) },
 		"EachTile":      func() error { return l.EachTile(ctx, 0, 0, 1, func(uint64, []byte) error { return nil }) },
 		"Tile":          func() error { _, err := l.Tile(ctx, 0, 0); return err },
 		"AddCheckpoint": func() error { return l.AddCheckpoint(ctx, storage.Checkpoint{Published: time.Now()}) },

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/stele-log/stele/storage"
@@ -127,6 +128,44 @@ func testRunPages(t *testing.T, create Create) {
 	wantPages(t, l, "event", 256, 512, nil)
 	if got, err = l.Runs().Pages(t.Context(), run, keys); err != nil || len(got) != len(keys) || got[0].Data != nil {
 		t.Errorf("pages %v of a run without any, error %v", got, err)
+	}
+}
+
+// testSecret: a kind of run has one secret a log, the first that was proposed, also
+// where several are at once. It removes the runs of its kind and log, which were made
+// without it, and no others; later proposals change nothing.
+func testSecret(t *testing.T, create Create) {
+	s := newStore(t, create)
+	l, other := newLog(t, s, "one"), newLog(t, s, "two")
+	replace(t, l, "event", 0, 100)
+	replace(t, l, "leaf", 0, 100)
+	replace(t, other, "event", 0, 100)
+	var secrets [4]storage.Secret
+	var wg sync.WaitGroup
+	for i := range secrets {
+		wg.Go(func() {
+			var err error
+			if secrets[i], err = l.Runs().Secret(t.Context(), "event", storage.Secret{15: byte(i + 1)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	first := secrets[0]
+	if first == (storage.Secret{}) || slices.ContainsFunc(secrets[:], func(s storage.Secret) bool { return s != first }) {
+		t.Errorf("of four at once each got another secret: %x", secrets)
+	}
+	wantRuns(t, l, "event", "")
+	wantRuns(t, l, "leaf", "[0,100) ")
+	wantRuns(t, other, "event", "[0,100) ")
+
+	replace(t, l, "event", 0, 100)
+	if got, err := l.Runs().Secret(t.Context(), "event", storage.Secret{99}); err != nil || got != first {
+		t.Errorf("the secret is %x, error %v, want %x", got, err, first)
+	}
+	wantRuns(t, l, "event", "[0,100) ")
+	if got, err := other.Runs().Secret(t.Context(), "event", storage.Secret{99}); err != nil || got != (storage.Secret{99}) {
+		t.Errorf("another log's secret is %x, error %v", got, err)
 	}
 }
 

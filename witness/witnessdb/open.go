@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/stele-log/stele/internal/sqlitefile"
@@ -53,22 +54,44 @@ func openSQLite(ctx context.Context, path string) (*DB, error) {
 	return &DB{read, write}, nil
 }
 
-// OpenPostgres connects to the database at url, a connection string of libpq, and
-// brings its schema stele_witness up to date. Several processes may do so at once.
+// OpenPostgres connects to the database at url, a connection string of libpq and pgx,
+// and brings its schema stele_witness up to date. Several processes may do so at once.
 func OpenPostgres(ctx context.Context, url string) (*DB, error) {
-	config, err := pgx.ParseConfig(url)
+	config, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
-	config.RuntimeParams["search_path"] = "stele_witness"
-	config.RuntimeParams["synchronous_commit"] = "on"
-	config.RuntimeParams["default_transaction_isolation"] = "read committed"
-	if _, _, err := migrations.WitnessPostgres.UpPostgres(ctx, config); err != nil {
-		return nil, fmt.Errorf("open database %s: %w", config.Database, err)
+	if _, _, err := migrations.WitnessPostgres.UpPostgres(ctx, url, ""); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", config.ConnConfig.Database, err)
 	}
-	db := stdlib.OpenDB(*config)
+	if err := ownSessions(ctx, config.ConnConfig); err != nil {
+		return nil, fmt.Errorf("open database %s: %w", config.ConnConfig.Database, err)
+	}
+	db := stdlib.OpenDB(*config.ConnConfig, stdlib.OptionAfterConnect(startSession))
 	db.SetMaxOpenConns(postgresConnections)
 	db.SetMaxIdleConns(postgresConnections)
 	db.SetConnMaxIdleTime(time.Minute)
 	return &DB{db, db}, nil
 }
+
+// ownSessions fails where startSession would configure other clients' sessions.
+func ownSessions(ctx context.Context, config *pgx.ConnConfig) error {
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	return migrations.CheckSession(ctx, conn)
+}
+
+// startSession configures a new connection. It does so by statements: poolers refuse
+// parameters at a connection's start.
+func startSession(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, sqlPostgresSession)
+	return err
+}
+
+const sqlPostgresSession = `
+SET search_path TO stele_witness;
+SET synchronous_commit TO on;
+SET default_transaction_isolation TO 'read committed'`

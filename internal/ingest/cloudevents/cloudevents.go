@@ -28,9 +28,10 @@ import (
 // [ingest.MaxRecord] bytes.
 func Read(name string, r io.Reader) iter.Seq[ingest.Input] {
 	return func(yield func(ingest.Input) bool) {
-		in := bufio.NewReaderSize(r, 64<<10)
-		if mark, _ := in.Peek(3); string(mark) == "\ufeff" {
-			_, _ = in.Discard(3)
+		in, err := ingest.Open(r)
+		if err != nil {
+			yield(ingest.Input{Err: fmt.Errorf("%s: %w", name, err)})
+			return
 		}
 		blank, first, err := firstLine(in)
 		rest := io.MultiReader(bytes.NewReader(first), in)

@@ -25,7 +25,9 @@ import (
 // The event's id is eventID, its source
 // //cloudtrail.amazonaws.com/<recipientAccountId>/<awsRegion>, its type
 // com.amazonaws.<service>.<eventName>, its time eventTime, its subject
-// userIdentity.arn if there is one.
+// userIdentity.arn if there is one. A record that names no service or event of its
+// own, such as an Insight, has the type com.amazonaws.cloudtrail.<eventType>. A
+// record needs no more than an id and a time.
 //
 // See https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
 func Read(name string, r io.Reader) iter.Seq2[[]byte, error] {
@@ -156,26 +158,29 @@ func (m *meter) Read(p []byte) (int, error) {
 
 // toEvent returns the event for one record.
 func toEvent(record []byte) ([]byte, error) {
-	var text [7]string
+	var text [8]string
 	for i, f := range [...]ingest.Field{
 		{"eventID"}, {"eventTime"}, {"eventSource"}, {"eventName"}, {"awsRegion"}, {"recipientAccountId"},
-		{"userIdentity", "arn"},
+		{"userIdentity", "arn"}, {"eventType"},
 	} {
 		var err error
 		if text[i], err = f.Text(record); err != nil {
 			return nil, err
 		}
-		if i < 4 && text[i] == "" {
+		if i < 2 && text[i] == "" {
 			return nil, fmt.Errorf("not a CloudTrail record: it has no %s", f)
 		}
 	}
-	service := strings.TrimSuffix(text[2], ".amazonaws.com")
+	service, name := strings.TrimSuffix(text[2], ".amazonaws.com"), text[3]
+	if service == "" || name == "" {
+		service, name = "cloudtrail", cmp.Or(text[7], "record")
+	}
 	account, region := cmp.Or(text[5], "-"), cmp.Or(text[4], "-")
 	return ingest.Attributes{
 		ID:      text[0],
 		Time:    text[1],
 		Source:  "//cloudtrail.amazonaws.com/" + url.PathEscape(account) + "/" + url.PathEscape(region),
-		Type:    "com.amazonaws." + service + "." + text[3],
+		Type:    "com.amazonaws." + service + "." + name,
 		Subject: text[6],
 	}.Event(record)
 }

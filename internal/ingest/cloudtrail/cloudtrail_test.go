@@ -50,6 +50,27 @@ func TestCloudTrailRecordsBecomeEvents(t *testing.T) {
 	}
 }
 
+func TestRecordWithAnIDAndATimeIsKept(t *testing.T) {
+	t.Parallel()
+	for record, want := range map[string]string{ // the event's type
+		`{"eventID":"i","eventTime":"2026-03-01T08:15:00Z","eventType":"AwsCloudTrailInsight",` +
+			`"insightDetails":{"eventSource":"ec2.amazonaws.com","eventName":"RunInstances"}}`: "com.amazonaws.cloudtrail.AwsCloudTrailInsight",
+		`{"eventID":"i","eventTime":"2026-03-01T08:15:00Z"}`:                                       "com.amazonaws.cloudtrail.record",
+		`{"eventID":"i","eventTime":"2026-03-01T08:15:00Z","eventName":"Sync","eventType":"AwsX"}`: "com.amazonaws.cloudtrail.AwsX",
+		`{"eventID":"i","eventTime":"2026-03-01T08:15:00Z","eventSource":"s3.amazonaws.com"}`:      "com.amazonaws.cloudtrail.record",
+		`{"eventTime":"2026-03-01T08:15:00Z","eventSource":"s3.amazonaws.com","eventName":"Get"}`:  "",
+		`{"eventID":"i","eventSource":"s3.amazonaws.com","eventName":"Get"}`:                       "",
+	} {
+		good, bad := ingesttest.Collect(cloudtrail.Read("f", strings.NewReader(record)))
+		switch {
+		case want == "" && len(bad) == 1:
+		case len(good) == 1 && strings.Contains(good[0], `"type":"`+want+`"`) && strings.Contains(good[0], `"id":"i"`):
+		default:
+			t.Errorf("%s: %s %v, want type %q", record, good, bad, want)
+		}
+	}
+}
+
 func TestBadCloudTrailRecordIsNamed(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

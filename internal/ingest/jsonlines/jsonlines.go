@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/stele-log/stele/internal/ingest"
 )
@@ -36,12 +37,16 @@ type Options struct {
 	TypeField string
 
 	// TimeField holds the event's time: RFC 3339, also with a space for T or
-	// without a zone, which then is UTC; 2006/01/02 15:04:05; the times of Apache
-	// and nginx, such as 02/Jan/2006:15:04:05 -0700, of mail and HTTP; syslog's
-	// with a year, such as "Jan 2 2006 15:04:05"; or seconds, milliseconds,
-	// microseconds or nanoseconds since 1970, as a number or its digits, told
-	// apart by size. The server sets the time of records without it.
+	// without a zone; 2006/01/02 15:04:05; the times of Apache and nginx, such as
+	// 02/Jan/2006:15:04:05 -0700, of mail and HTTP; syslog's with a year, such as
+	// "Jan 2 2006 15:04:05"; .NET's /Date(1772352000123)/; or seconds,
+	// milliseconds, microseconds or nanoseconds since 1970, as a number or its
+	// digits, told apart by size. The server sets the time of records without it.
 	TimeField string
+
+	// TimeZone is that of times without a zone. If nil, these are errors that wrap
+	// [ingest.ErrNoZone].
+	TimeZone *time.Location
 
 	// SubjectField holds the event's subject. Records without it have none.
 	SubjectField string
@@ -51,24 +56,52 @@ type Options struct {
 // same are told apart by counting them over all the files, in order. It is not
 // safe for concurrent use. It keeps about 20 bytes for each line without id.
 type Reader struct {
-	source                 string
-	id, typ, time, subject ingest.Field
+	options                Options
+	id, typ, time, subject column
+	records                int // read; lines that are not JSON are not counted
 
 	// seen counts lines by 8 bytes of their hash. Should two lines share those,
 	// one of them begins to count at 2, in each import of these files.
 	seen map[uint64]uint32
 }
 
-// NewReader returns an Reader. It fails if a field is not a JSON Pointer though
+// A column is a field that an option names, and how many records have it.
+type column struct {
+	ingest.Field
+	records int
+}
+
+// text returns the value of the field in a record, as text.
+func (c *column) text(record []byte) (string, error) {
+	s, err := c.Text(record)
+	if s != "" || err != nil {
+		c.records++
+	}
+	return s, err
+}
+
+// NewReader returns a Reader. It fails if a field is not a JSON Pointer though
 // it begins with a slash.
 func NewReader(o Options) (*Reader, error) {
-	n := &Reader{source: o.Source, seen: map[uint64]uint32{}}
+	n := &Reader{options: o, seen: map[uint64]uint32{}}
 	var errs [4]error
-	n.id, errs[0] = ingest.ParseField(o.IDField)
-	n.typ, errs[1] = ingest.ParseField(o.TypeField)
-	n.time, errs[2] = ingest.ParseField(o.TimeField)
-	n.subject, errs[3] = ingest.ParseField(o.SubjectField)
+	n.id.Field, errs[0] = ingest.ParseField(o.IDField)
+	n.typ.Field, errs[1] = ingest.ParseField(o.TypeField)
+	n.time.Field, errs[2] = ingest.ParseField(o.TimeField)
+	n.subject.Field, errs[3] = ingest.ParseField(o.SubjectField)
 	return n, errors.Join(errs[:]...)
+}
+
+// unfound returns the fields that options name and no record has that was read so far.
+func (n *Reader) unfound() []string {
+	o := n.options
+	var names []string
+	for i, c := range []column{n.id, n.typ, n.time, n.subject} {
+		if name := []string{o.IDField, o.TypeField, o.TimeField, o.SubjectField}[i]; name != "" && c.records == 0 {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Events reads a file, called name in errors, and returns an event, or an
@@ -112,17 +145,19 @@ func (n *Reader) event(line []byte) ([]byte, error) {
 	if err := ingest.CheckJSON(line); err != nil {
 		return nil, err
 	}
-	a := ingest.Attributes{Source: n.source}
+	n.records++
+	a := ingest.Attributes{Source: n.options.Source}
 	var errs [3]error
-	a.ID, errs[0] = n.id.Text(line)
-	a.Type, errs[1] = n.typ.Text(line)
-	a.Subject, errs[2] = n.subject.Text(line)
+	a.ID, errs[0] = n.id.text(line)
+	a.Type, errs[1] = n.typ.text(line)
+	a.Subject, errs[2] = n.subject.text(line)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, err
 	}
 	if v := n.time.Find(line); v != nil {
+		n.time.records++
 		var err error
-		if a.Time, err = ingest.ParseTime(v); err != nil {
+		if a.Time, err = ingest.ParseTime(v, n.options.TimeZone); err != nil {
 			return nil, fmt.Errorf("field %s: %w", n.time, err)
 		}
 	}

@@ -5,9 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stele-log/stele/internal/ingest"
 	"github.com/stele-log/stele/internal/ingest/jsonlines"
@@ -41,6 +44,7 @@ func TestLineBecomesAnEvent(t *testing.T) {
 	t.Parallel()
 	n := ndjson(t, jsonlines.Options{
 		Source: "//hosts.example.org", IDField: "uid", TypeField: "/event/0/kind~1a", TimeField: "@timestamp", SubjectField: "user.name",
+		TimeZone: time.UTC,
 	})
 	line := ` {"uid":17, "user.name":"al\u00e9x","user":{"name":"no"},"event":[{"kind/a":"login"}],"@timestamp":"2020-09-04 03:06:11.25","n":1.0} `
 	good, bad := ingesttest.Collect(n.Events("f", strings.NewReader("\ufeff"+line+"\r\n\n")))
@@ -189,6 +193,15 @@ func TestTimesAreUnderstood(t *testing.T) {
 		`1599188771273456`:                  "2020-09-04T03:06:11.273456Z",
 		`1599188771273456789`:               "2020-09-04T03:06:11.273456789Z",
 		`1599188771273456789.9`:             "2020-09-04T03:06:11.273456789Z",
+		`"2016-12-31T23:59:60Z"`:            "2016-12-31T23:59:60Z",
+		`"2016-12-31T15:59:60-08:00"`:       "2016-12-31T15:59:60-08:00",
+		`"2016-12-31T22:59:60Z"`:            "",
+		`"2026-01-01t00:00:00z"`:            "2026-01-01t00:00:00z",
+		`"\/Date(1772352000123)\/"`:         "2026-03-01T08:00:00.123Z",
+		`"/Date(1772352000123+0100)/"`:      "2026-03-01T08:00:00.123Z",
+		`"/Date(-1000)/"`:                   "1969-12-31T23:59:59Z",
+		`"/Date(1772352000123"`:             "",
+		`"/Date()/"`:                        "",
 		`0`:                                 "",
 		`-1599188771`:                       "",
 		`1.6e9`:                             "",
@@ -200,13 +213,85 @@ func TestTimesAreUnderstood(t *testing.T) {
 		`true`:                              "",
 		`"2020-02-30 00:00:00"`:             "",
 	} {
-		n := ndjson(t, jsonlines.Options{TimeField: "t"})
+		n := ndjson(t, jsonlines.Options{TimeField: "t", TimeZone: time.UTC})
 		good, bad := ingesttest.Collect(n.Events("f", strings.NewReader(`{"t":`+in+`}`)))
 		if (len(good) == 1) != (want != "") {
 			t.Errorf("time %s: %v %v", in, good, bad)
 		} else if want != "" && attribute(t, good[0], "time") != want {
 			t.Errorf("time %s is %s, want %s", in, attribute(t, good[0], "time"), want)
 		}
+	}
+}
+
+func TestTimeWithoutAZoneNeedsOne(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct{ zone, in, want string }{ // want: RFC 3339, or how the error goes on
+		{"", "2020-09-04 03:06:08", "it has no zone; --time-zone"},
+		{"", "Sep  4 2020 03:06:11", "it has no zone; --time-zone"},
+		{"", "2020-09-04 03:06:08Z", "2020-09-04T03:06:08Z"},
+		{"America/New_York", "2020-09-04 03:06:08", "2020-09-04T07:06:08Z"},
+		{"America/New_York", "2020-09-04 03:06:08Z", "2020-09-04T03:06:08Z"},
+		{"-04:00", "2020/09/04 03:06:08.5", "2020-09-04T07:06:08.5Z"},
+		{"Europe/Paris", "2026-03-29 01:59:59", "2026-03-29T00:59:59Z"},
+		{"Europe/Paris", "2026-03-29 02:30:00", "clocks in Europe/Paris have never shown it"},
+		{"Europe/Paris", "2026-03-29 03:00:00", "2026-03-29T01:00:00Z"},
+		{"Europe/Paris", "2026-10-25 02:30:00", "2026-10-25T00:30:00Z"}, // and an hour later again
+		{"Europe/Paris", "2026-10-25 03:00:00", "2026-10-25T02:00:00Z"},
+	} {
+		o := jsonlines.Options{TimeField: "t"}
+		if test.zone != "" {
+			zone, err := ingest.ParseZone(test.zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.TimeZone = zone
+		}
+		good, bad := ingesttest.Collect(ndjson(t, o).Events("f", strings.NewReader(`{"t":"`+test.in+`"}`)))
+		switch {
+		case len(good) == 1 && attribute(t, good[0], "time") == test.want:
+		case len(bad) == 1 && strings.HasPrefix(bad[0], fmt.Sprintf("f: line 1: field t: time %q: %s", test.in, test.want)):
+		default:
+			t.Errorf("%s in zone %q: %s %v, want %s", test.in, test.zone, good, bad, test.want)
+		}
+	}
+	for _, zone := range []string{"", "Local", "Paris", "CEST+1", "+2"} {
+		if _, err := ingest.ParseZone(zone); err == nil {
+			t.Errorf("zone %q is accepted", zone)
+		}
+	}
+}
+
+func TestFieldThatNoRecordHasIsNoticed(t *testing.T) {
+	t.Parallel()
+	one, two := filepath.Join(t.TempDir(), "one"), filepath.Join(t.TempDir(), "two")
+	writeFile(t, one, "{\"a\":1,\"t\":\"2020-09-04 03:06:08\"}\nnot JSON\n{\"a\":null}\n")
+	writeFile(t, two, "{\"b\":{\"c\":\"x\"}}\n")
+	both := []string{one, two}
+	for name, test := range map[string]struct {
+		names []string
+		o     jsonlines.Options
+		want  string // error
+	}{
+		"none is named":        {both, jsonlines.Options{}, ""},
+		"found at once":        {both, jsonlines.Options{IDField: "a"}, ""},
+		"found in a late file": {both, jsonlines.Options{IDField: "a", SubjectField: "/b/c"}, ""},
+		"in no record":         {both, jsonlines.Options{IDField: "a", TypeField: "nope"}, "0 of 3 records have nope (with --allow-missing"},
+		"two in no record":     {both, jsonlines.Options{IDField: "/x", TypeField: "nope"}, "0 of 3 records have /x, and 0 have nope (with"},
+		"time without a zone":  {both, jsonlines.Options{TimeField: "t"}, one + `: line 1: field t: time "2020-09-04 03:06:08": it has no zone`},
+		"a zone for it":        {both, jsonlines.Options{TimeField: "t", TimeZone: time.UTC}, ""},
+		"no records at all":    {[]string{os.DevNull}, jsonlines.Options{TypeField: "nope"}, ""},
+	} {
+		err := jsonlines.CheckFields(test.names, test.o)
+		if (err == nil) != (test.want == "") || err != nil && !strings.HasPrefix(err.Error(), test.want) {
+			t.Errorf("%s: error %v, want %q", name, err, test.want)
+		}
+	}
+}
+
+func writeFile(t *testing.T, name, text string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

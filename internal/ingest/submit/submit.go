@@ -10,7 +10,9 @@
 package submit
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
@@ -47,6 +49,19 @@ func All(ctx context.Context, c *client.Client, inputs iter.Seq[ingest.Input], r
 		report(in, r)
 	}
 	return nil
+}
+
+// Preview reports all inputs as All does, as if a log had stored each event, and
+// returns the first few events. It sends nothing.
+func Preview(inputs iter.Seq[ingest.Input], report Report) (first []json.RawMessage) {
+	const shown = 3
+	for in := range inputs {
+		if in.Err == nil && len(first) < shown {
+			first = append(first, bytes.Clone(in.Event))
+		}
+		report(in, client.Result{Err: in.Err})
+	}
+	return first
 }
 
 // An inFlight holds the inputs that were read and not answered, in order.

@@ -42,6 +42,17 @@ func Empty(t testing.TB) string {
 	return create(t, clusterURL(t), "template0")
 }
 
+// Copy returns the URL of a copy of the database at database, to which nobody may be
+// connected, as URL does.
+func Copy(t testing.TB, database string) string {
+	t.Helper()
+	config, err := pgx.ParseConfig(database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return create(t, clusterURL(t), config.Database)
+}
+
 // Connect connects to url to the end of the test.
 func Connect(t testing.TB, url string) *pgx.Conn {
 	t.Helper()
@@ -51,6 +62,14 @@ func Connect(t testing.TB, url string) *pgx.Conn {
 	}
 	t.Cleanup(func() { conn.Close(context.Background()) })
 	return conn
+}
+
+// Exec runs a statement in the database at url, also while a test ends.
+func Exec(t testing.TB, url, statement string) {
+	t.Helper()
+	if err := exec(context.Background(), url, statement); err != nil {
+		t.Error(err)
+	}
 }
 
 // Tamper runs a statement on a table of the database at url that its triggers
@@ -110,8 +129,11 @@ func create(t testing.TB, cluster, template string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := exec(context.Background(), cluster, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
-			t.Error(err)
+		for _, statement := range []string{
+			"DROP DATABASE " + name + " WITH (FORCE)",
+			"DROP ROLE IF EXISTS " + migrations.DefaultRole(name),
+		} {
+			Exec(t, cluster, statement)
 		}
 	})
 	return withDatabase(cluster, name)
@@ -148,7 +170,7 @@ func makeTemplate(ctx context.Context, cluster string) (string, error) {
 	if _, err := conn.Exec(ctx, "CREATE DATABASE "+draft+" TEMPLATE template0"); err != nil {
 		return "", err
 	}
-	if _, _, err := postgres.Migrate(ctx, withDatabase(cluster, draft)); err != nil {
+	if _, _, err := postgres.Migrate(ctx, withDatabase(cluster, draft), ""); err != nil {
 		return "", err
 	}
 	_, err = conn.Exec(ctx, "ALTER DATABASE "+draft+" RENAME TO "+name)

@@ -128,7 +128,7 @@ func (a *Auditor) get(ctx context.Context, url string) ([]byte, error) {
 	case http.StatusNotFound:
 		return nil, fs.ErrNotExist
 	}
-	return nil, fmt.Errorf("GET %s: %s", req.URL.Redacted(), resp.Status)
+	return nil, fmt.Errorf("GET %s: %d %s", resp.Request.URL.Redacted(), resp.StatusCode, http.StatusText(resp.StatusCode))
 }
 
 // receive records the head of a note from a source or witness of that name, if a

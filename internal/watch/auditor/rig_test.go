@@ -64,7 +64,7 @@ func newHistory(t testing.TB, origin string) *history {
 	if _, err := hosted.Create(t.Context(), engine.NewLog{Name: "default", Origin: origin}); err != nil {
 		t.Fatal(err)
 	}
-	h.handler = api.New(api.Config{Engine: hosted, Store: store, Logger: logger, OriginPrefix: "logs.example.com", Version: "test"})
+	h.handler, _ = api.New(api.Config{Engine: hosted, Store: store, Logger: logger, OriginPrefix: "logs.example.com", Version: "test"})
 	server := httptest.NewServer(h.handler)
 	ctx, cancel := context.WithCancel(context.Background())
 	hosted.Start(ctx)

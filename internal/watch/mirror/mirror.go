@@ -127,8 +127,8 @@ var ErrBehind = errors.New("the log shows an older checkpoint than the copy has:
 
 // Update brings the copy up to the log's newest checkpoint. The error is
 // [ErrBehind] if that is smaller than the copy's, and an [*InconsistentError] if
-// the two contradict each other. After any error the copy is as it was, or
-// complete.
+// the two contradict each other. An error wraps [tile.ErrUnchecked] unless it is about what
+// the log or the copy shows. After any error the copy is as it was, or complete.
 func (m *Mirror) Update(ctx context.Context) (u Update, err error) {
 	start := time.Now()
 	defer func() { u.Elapsed = time.Since(start) }()
@@ -148,8 +148,8 @@ func (m *Mirror) Update(ctx context.Context) (u Update, err error) {
 		return Update{Result: found}, nil
 	}
 	if old.note != nil && found.Origin != old.origin {
-		return Update{}, fmt.Errorf("%s holds a copy of %s, and this is %s: give it another folder",
-			m.cfg.Dir, old.origin, found.Origin)
+		return Update{}, tile.Unchecked(fmt.Errorf("%s holds a copy of %s, and this is %s: give it another folder",
+			m.cfg.Dir, old.origin, found.Origin))
 	}
 	switch {
 	case found.Size < old.head.Size:
@@ -181,7 +181,11 @@ func (m *Mirror) read(ctx context.Context) (state, error) {
 	if err != nil {
 		return state{}, err
 	}
-	c, err := m.cfg.Policy.Check(note)
+	// It met the policy of its time.
+	c, err := m.cfg.Policy.WithoutWitnesses().Check(note)
+	if other, ok := errors.AsType[*policy.UnknownLogError](err); ok && other.Origin == "" {
+		return state{}, errors.New("damaged: what stands for its checkpoint is none")
+	}
 	if err != nil {
 		return state{}, err
 	}
@@ -209,7 +213,7 @@ func (m *Mirror) behind(ctx context.Context, old state, found policy.Result, not
 	if err := proof.VerifyConsistency(found.Head, old.head, hashes); err != nil {
 		return &InconsistentError{old.head, found.Head, old.note, note, err}
 	}
-	return fmt.Errorf("%w: %d entries, the copy has %d", ErrBehind, found.Size, old.head.Size)
+	return tile.Unchecked(fmt.Errorf("%w: %d entries, the copy has %d", ErrBehind, found.Size, old.head.Size))
 }
 
 // extend proves a new head consistent with the old one, writes the bundles and
@@ -237,9 +241,9 @@ func (m *Mirror) extend(ctx context.Context, old state, head tree.Head, note []b
 	}
 	// The full tiles are durable, which makes the partial ones superfluous.
 	if err := m.removePartial(old.head.Size, head.Size); err != nil {
-		return err
+		return tile.Unchecked(err)
 	}
-	return durable.Replace(m.cfg.FileSystem, filepath.Join(m.cfg.Dir, "checkpoint"), note, filePerm)
+	return tile.Unchecked(durable.Replace(m.cfg.FileSystem, filepath.Join(m.cfg.Dir, "checkpoint"), note, filePerm))
 }
 
 // copy writes the bundles and tiles that the copy lacks. The error may be that

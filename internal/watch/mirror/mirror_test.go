@@ -193,7 +193,7 @@ func TestOtherLogsAndStrangersAreRefused(t *testing.T) {
 	if other.Signer, err = checkpoint.NewSigner(skey); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := update(t, other, dir, nil); err == nil || !strings.Contains(err.Error(), "lists no log") {
+	if _, err := update(t, other, dir, nil); err == nil || !strings.Contains(err.Error(), "this is the log") {
 		t.Errorf("a stranger's log: the error is %v", err)
 	}
 	if other.Policy, err = policy.ForLog(l.Policy.Logs()[0].VKey, vkey); err != nil {

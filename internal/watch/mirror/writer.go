@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/stele-log/stele/internal/durable"
+	"github.com/stele-log/stele/pkg/tile"
 )
 
 // A copy is readable by everyone, so that a web server can serve it.
@@ -60,7 +61,7 @@ func (w *writer) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.failed == nil {
-		w.failed = err
+		w.failed = tile.Unchecked(err) // about this machine, not about the log
 	}
 }
 
@@ -123,5 +124,5 @@ func (w *writer) sync() error {
 	for _, dir := range slices.Sorted(maps.Keys(w.dirs)) {
 		errs = append(errs, w.fsys.SyncDir(dir))
 	}
-	return errors.Join(errs...)
+	return tile.Unchecked(errors.Join(errs...))
 }

@@ -21,6 +21,15 @@ func FromKey(key uint64) int64 { return int64(key ^ 1<<63) }
 // ToKey undoes FromKey.
 func ToKey(n int64) uint64 { return uint64(n) ^ 1<<63 }
 
+// ToSecret returns the secret that a column holds. The error is
+// [storage.ErrDamaged] if it has not 16 bytes.
+func ToSecret(b []byte) (storage.Secret, error) {
+	if len(b) != len(storage.Secret{}) {
+		return storage.Secret{}, fmt.Errorf("secret of %d bytes: %w", len(b), storage.ErrDamaged)
+	}
+	return storage.Secret(b), nil
+}
+
 // ToHash returns the hash that a column holds. The error is
 // [storage.ErrDamaged] if it has not 32 bytes.
 func ToHash(b []byte) (tree.Hash, error) {

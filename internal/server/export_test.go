@@ -1,0 +1,5 @@
+package server
+
+var SenderOf = senderOf
+
+var NewAbsenceHandler = newAbsenceHandler
