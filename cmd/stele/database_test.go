@@ -103,7 +103,8 @@ func (d database) dropTriggers(t *testing.T, db *sql.DB, table string) {
 	}
 }
 
-// copy returns a copy of the data folder and the database, which no server may be using.
+// copy returns a copy of the data folder and the database, which no server may be using,
+// as if both had been moved.
 func (d database) copy(t *testing.T) database {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "data")
@@ -117,6 +118,10 @@ func (d database) copy(t *testing.T) database {
 		return os.Chmod(path, 0o600) // some are keys
 	})
 	if err != nil {
+		t.Fatal(err)
+	}
+	// It knows where it was served; see docs/operations.md.
+	if err := os.Remove(filepath.Join(dir, "place.json")); err != nil {
 		t.Fatal(err)
 	}
 	d.dir, d.flags = dir, []string{"--data", dir}

@@ -44,8 +44,13 @@ func TestCommandsSayWhyAStoreCannotBeOpened(t *testing.T) {
 		{append(witness, fresh(), away), "connect"},
 		{append(witness, "--data="+garbage), "not a database"},
 	} {
-		_, stderr := run(t, 1, test.args...)
-		if !strings.Contains(stderr, test.want) || strings.Count(stderr, "\n") != 1 && !strings.Contains(stderr, "\nGive ") {
+		status := 1
+		if test.args[0] == "check" {
+			status = 3
+		}
+		_, stderr := run(t, status, test.args...)
+		advised := strings.Contains(stderr, "\nGive ") || strings.Contains(stderr, "\nSee ")
+		if !strings.Contains(stderr, test.want) || strings.Count(stderr, "\n") != 1 && !advised {
 			t.Errorf("stele %s: it says %q, want %q", strings.Join(test.args, " "), stderr, test.want)
 		}
 	}
