@@ -106,3 +106,17 @@ func statusScript(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("%q: %s, want exit status %s", args[1:], got, want)
 	}
 }
+
+// TestAStoreThatCannotBeOpenedIsNil: a driver's nil pointer in the interface would be
+// taken for a store, and closed.
+func TestAStoreThatCannotBeOpenedIsNil(t *testing.T) {
+	t.Parallel()
+	for _, f := range []storeFlags{
+		{data: t.TempDir()},
+		{data: t.TempDir(), database: "postgres://u@127.0.0.1:1/db"},
+	} {
+		if s, err := f.open(t.Context()); s != nil || err == nil {
+			t.Errorf("opened %+v: %v, error %v", f, s, err)
+		}
+	}
+}

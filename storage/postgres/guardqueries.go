@@ -11,7 +11,7 @@ WITH core AS (
   SELECT c.oid, c.oid::regclass::text AS name, c.relowner, c.relacl, c.relrowsecurity
   FROM pg_class c
   WHERE c.relnamespace = 'stele'::regnamespace AND c.relkind = 'r'
-    AND c.relname IN ('migrations', 'logs', 'epochs', 'heads', 'chunks', 'tiles', 'checkpoints')
+    AND c.relname IN ('migrations', 'logs', 'epochs', 'heads', 'chunks', 'tiles', 'checkpoints', 'key_secrets')
 ), own AS (
   SELECT n.nspowner AS owner, s.relowner AS server
   FROM pg_namespace n JOIN pg_class s ON s.relnamespace = n.oid AND s.relname = 'key_pages'
