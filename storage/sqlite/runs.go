@@ -31,10 +31,10 @@ func (r runs) Secret(ctx context.Context, kind string, proposed storage.Secret) 
 	id, name := arg("log", r.log.id), arg("kind", kind)
 	var secret []byte
 	err := r.log.store.reader.row(ctx, sqlSecret, id, name).Scan(&secret)
-	if errors.Is(err, sql.ErrNoRows) {
+	if errors.Is(err, storage.ErrNotFound) {
 		err = r.log.store.writer.write(ctx, func(tx tx) error {
 			err := tx.row(sqlSecret, id, name).Scan(&secret)
-			if !errors.Is(err, sql.ErrNoRows) {
+			if !errors.Is(err, sql.ErrNoRows) && !errors.Is(err, storage.ErrNotFound) {
 				return err
 			}
 			secret = proposed[:]
