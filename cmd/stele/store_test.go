@@ -11,7 +11,7 @@ import (
 )
 
 // TestCommandsSayWhyAStoreCannotBeOpened has each command that opens a database find
-// none that it can open: it exits with 1 and one line that tells why.
+// none that it can open: it exits with one line that tells why.
 func TestCommandsSayWhyAStoreCannotBeOpened(t *testing.T) {
 	t.Parallel()
 	garbage := filepath.Join(t.TempDir(), "garbage")
@@ -44,13 +44,12 @@ func TestCommandsSayWhyAStoreCannotBeOpened(t *testing.T) {
 		{append(witness, fresh(), away), "connect"},
 		{append(witness, "--data="+garbage), "not a database"},
 	} {
-		status := 1
+		status, lines := 1, 1
 		if test.args[0] == "check" {
-			status = 3
+			status, lines = 3, 2 // a verdict, and perhaps what to do
 		}
 		_, stderr := run(t, status, test.args...)
-		advised := strings.Contains(stderr, "\nGive ") || strings.Contains(stderr, "\nSee ")
-		if !strings.Contains(stderr, test.want) || strings.Count(stderr, "\n") != 1 && !advised {
+		if !strings.Contains(stderr, test.want) || strings.Count(stderr, "\n") > lines {
 			t.Errorf("stele %s: it says %q, want %q", strings.Join(test.args, " "), stderr, test.want)
 		}
 	}

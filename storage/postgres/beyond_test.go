@@ -103,7 +103,7 @@ func TestBeyondTheHead(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	lease, err := l.Lead(t.Context())
+	lease, err := l.Lead(t.Context(), "http://here")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,7 +48,7 @@ func TestBeyondTheHead(t *testing.T) {
 		t.Fatal(err)
 	}
 	storagetest.Check(t, l)
-	lease, err := l.Lead(t.Context())
+	lease, err := l.Lead(t.Context(), "http://here")
 	if err != nil {
 		t.Fatal(err)
 	}
