@@ -122,6 +122,13 @@ type published struct {
 
 func (p published) LastCheckpoint(context.Context) (storage.Checkpoint, error) { return p.last, nil }
 
+func (p published) Checkpoints(_ context.Context, first uint64, _ int) ([]storage.Checkpoint, error) {
+	if first > p.last.Number {
+		return nil, nil
+	}
+	return []storage.Checkpoint{p.last}, nil
+}
+
 // renamed is a log that claims the tests' origin.
 type renamed struct{ storage.Log }
 
