@@ -39,7 +39,7 @@ func TestServeWithoutFlagsKeepsEverythingInOneFolder(t *testing.T) {
 func TestServeWarnsOfWhatOtherUsersCanReach(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := serve(t, "--data", dir)
+	s := serve(t, "--data", dir, "--origin-prefix", "log.example")
 	if err := s.stop(); err != nil || strings.Contains(s.errs.String(), "WARN") {
 		t.Fatalf("a new server ended with %v:\n%s", err, s.errs.String())
 	}

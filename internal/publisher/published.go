@@ -55,7 +55,7 @@ func SameHead(a, b []byte) bool {
 }
 
 // rememberTimeout bounds how long a publisher that ends takes for its last number.
-const rememberTimeout = 5 * time.Second
+const rememberTimeout = time.Second
 
 // remember puts a published checkpoint on record, also while the publisher ends. If the
 // history does not have the one on record any more, that one stays there, for "stele
