@@ -8,6 +8,8 @@
 # else, and is reached as its superuser without a password by whoever may enter
 # the folder: the user who started it, and root.
 
+source "$(dirname "${BASH_SOURCE[0]}")/apt.sh"
+
 POSTGRES_URL=   # of the cluster's superuser; set by postgres_start
 POSTGRES_DIR=   # everything the cluster owns
 POSTGRES_LEAST=15
@@ -27,26 +29,6 @@ postgres_bin() {
   return 1
 }
 
-# postgres_install installs PostgreSQL where apt-get can.
-postgres_install() {
-  local sudo=()
-  if ! command -v apt-get >/dev/null; then
-    echo "PostgreSQL $POSTGRES_LEAST or newer is not installed, and there is no apt-get here: install it by hand" >&2
-    return 1
-  fi
-  if ((EUID != 0)); then
-    if ! command -v sudo >/dev/null; then
-      echo "PostgreSQL $POSTGRES_LEAST or newer is not installed: as root, run: apt-get install postgresql" >&2
-      return 1
-    fi
-    sudo=(sudo)
-  fi
-  echo "installing PostgreSQL" >&2
-  "${sudo[@]}" apt-get update -qq >&2
-  "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends postgresql >&2
-}
-
 # postgres_as runs a command as a user PostgreSQL agrees to run as: not root.
 postgres_as() {
   if ((EUID != 0)); then
@@ -62,7 +44,7 @@ postgres_as() {
 # sets POSTGRES_URL.
 postgres_start() {
   local bin setting
-  bin=$(postgres_bin) || { postgres_install && bin=$(postgres_bin); } || {
+  bin=$(postgres_bin) || { apt_need initdb=postgresql && bin=$(postgres_bin); } || {
     echo "found no PostgreSQL $POSTGRES_LEAST or newer" >&2
     return 1
   }
