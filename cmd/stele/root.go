@@ -56,7 +56,7 @@ could not be checked.`,
 		&cobra.Group{ID: "verify", Title: "Check a log, trusting nobody:"},
 	)
 	add(root, "server", newServeCmd(), newDemoCmd(), newMigrateCmd(), newKeygenCmd(), newRestoreCmd(), newWitnessCmd())
-	add(root, "client", newLogsCmd(), newAppendCmd(), newImportCmd(), newReceiptCmd(), newGetCmd())
+	add(root, "client", newHealthCmd(), newLogsCmd(), newAppendCmd(), newImportCmd(), newReceiptCmd(), newGetCmd())
 	add(root, "verify", newVerifyCmd(), newCheckCmd(), newAuditCmd(), newMirrorCmd(), newExportCmd())
 	return root
 }
