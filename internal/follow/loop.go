@@ -160,7 +160,9 @@ func (l *loop) open(ctx context.Context) (State, error) {
 		return nil, err
 	}
 	if before.Version != l.follower.Version() {
-		l.logger.Info("what the follower has stored is built again", "version", before.Version, "needed", l.follower.Version())
+		if before != (storage.Position{}) {
+			l.logger.Info("what the follower has stored is built again", "version", before.Version, "needed", l.follower.Version())
+		}
 		if err := l.rebuild(ctx, before); err != nil {
 			return nil, err
 		}
