@@ -1,13 +1,10 @@
 package sqlite_test
 
 import (
-	"database/sql"
-	"path/filepath"
 	"testing"
 
 	"github.com/stele-log/stele/pkg/tree"
 	"github.com/stele-log/stele/storage"
-	"github.com/stele-log/stele/storage/sqlite"
 	"github.com/stele-log/stele/storage/storagetest"
 )
 
@@ -15,25 +12,7 @@ import (
 // refused, or it is not read, and is gone once an epoch begins.
 func TestBeyondTheHead(t *testing.T) {
 	t.Parallel()
-	path := filepath.Join(t.TempDir(), "stele.db")
-	if _, _, err := sqlite.Migrate(t.Context(), path); err != nil {
-		t.Fatal(err)
-	}
-	store, err := sqlite.Open(t.Context(), path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer store.Close()
-	l, err := store.CreateLog(t.Context(), "default", "log.example")
-	if err != nil {
-		t.Fatal(err)
-	}
-	storagetest.Grow(t, l, 300)
-	db, err := sql.Open("sqlite", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
+	_, l, db := openBeside(t)
 	for _, statement := range []string{
 		"INSERT INTO tiles VALUES (1, 0, 1, zeroblob(32), zeroblob(8192))",
 		"INSERT INTO tiles VALUES (1, 7, 0, zeroblob(32), zeroblob(8192))",

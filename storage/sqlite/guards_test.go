@@ -6,32 +6,42 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/sqlite"
 	"github.com/stele-log/stele/storage/storagetest"
 )
 
-// TestGuardsTakenOffAreNoticed takes guards off, as whoever may write to the file can.
-func TestGuardsTakenOffAreNoticed(t *testing.T) {
-	t.Parallel()
+// openBeside returns a store with a log of 300 entries, and the same file as whoever may
+// write to it opens it.
+func openBeside(t *testing.T) (store *sqlite.Store, l storage.Log, db *sql.DB) {
+	t.Helper()
+	var err error
 	path := filepath.Join(t.TempDir(), "stele.db")
-	if _, _, err := sqlite.Migrate(t.Context(), path); err != nil {
+	if _, _, err = sqlite.Migrate(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}
-	store, err := sqlite.Open(t.Context(), path)
+	store, err = sqlite.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer store.Close()
-	l, err := store.CreateLog(t.Context(), "default", "log.example")
+	t.Cleanup(func() { store.Close() })
+	l, err = store.CreateLog(t.Context(), "default", "log.example")
 	if err != nil {
 		t.Fatal(err)
 	}
 	storagetest.Grow(t, l, 300)
-	db, err := sql.Open("sqlite", path)
+	db, err = sql.Open("sqlite", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	t.Cleanup(func() { db.Close() })
+	return store, l, db
+}
+
+// TestGuardsTakenOffAreNoticed takes guards off, as whoever may write to the file can.
+func TestGuardsTakenOffAreNoticed(t *testing.T) {
+	t.Parallel()
+	store, _, db := openBeside(t)
 	for _, test := range []struct{ statement, want string }{
 		{"ANALYZE", ""},
 		{"INSERT INTO chunks VALUES (1, 300, 1, x'00')", "log default has a chunk at entry 300 beyond its head of 300 entries"},
