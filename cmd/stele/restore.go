@@ -125,7 +125,7 @@ func (f *restoreFlags) restore(ctx context.Context, cfg restore.Config) (r resto
 func (f *restoreFlags) readKeys() ([]note.Verifier, error) {
 	keys, err := engine.KeysOf(f.store.data, f.log)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = fmt.Errorf("%w\nThe log's signing key must be there: put back the data folder's backup, without stele.db and signed.checkpoint. "+
+		err = fmt.Errorf("%w\nThe log's signing key must be there: put back the data folder's backup, without stele.db and the files called *.checkpoint. "+
 			"Without the key nobody can continue this log; its copy can still be served and checked, and a new log begins under another origin", err)
 	}
 	return keys, err
