@@ -20,9 +20,13 @@ func TestServerStopsThoughTheDatabaseHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy.Stall()
+	once, err := client.New(client.Config{URL: s.url, RetryFor: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
 	answered := make(chan error, 1)
 	go func() {
-		_, err := c.Append(t.Context(), client.Event{Type: "a", Source: "test"})
+		_, err := once.Append(t.Context(), client.Event{Type: "a", Source: "test"})
 		answered <- err
 	}()
 	time.Sleep(200 * time.Millisecond)

@@ -2,7 +2,6 @@ package main_test
 
 import (
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/stele-log/stele/pkg/client"
@@ -86,7 +85,9 @@ func TestInsertsDoNotEndALog(t *testing.T) {
 				after += ", refused (" + strings.TrimSpace(err.Error()) + ")"
 			}
 			goesOn(after)
-			s.end(syscall.SIGKILL)
+			if err := s.stop(); err != nil { // and not SIGKILL, after which the lease has to expire
+				t.Fatal(err)
+			}
 			s = serve(t, d.flags...)
 			goesOn(after + " and a restart")
 		}
