@@ -59,7 +59,7 @@ type Report struct {
 
 	Unused []string // folders of logs that have signed nothing and are not in the database
 
-	Guards *[]string // of the database: a sentence for each that is missing; nil if it was not reached
+	Guards *[]string // of the database: a sentence for each that is missing
 }
 
 // cacheSize is that of the checked log's tile cache, in bytes: each tile is read once.
@@ -75,12 +75,15 @@ func Log(ctx context.Context, cfg Config) (Report, error) {
 	if err := in.check(ctx); err != nil {
 		return Report{}, err
 	}
+	if in.missing != nil {
+		return Report{}, in.missing
+	}
 	guards, err := cfg.Store.Guards(ctx)
 	if err != nil {
 		return Report{}, tile.Unchecked(err)
 	}
 	in.report.Guards = new(append([]string{}, guards.Missing...))
-	return in.report, in.missing
+	return in.report, nil
 }
 
 // An inspection is one check under way.
