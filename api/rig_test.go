@@ -63,7 +63,7 @@ type rig struct {
 	admin   http.Handler
 	engine  *engine.Engine
 	dir     string
-	stop    func() // stops the server, and waits
+	stop    func() error // stops the server, and waits; the error is that requests were cut off
 }
 
 func newRig(t testing.TB, s settings) *rig {
@@ -107,14 +107,15 @@ func newRig(t testing.TB, s settings) *rig {
 		client: &http.Client{Transport: checked{t, transport, s.seen}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.Start(ctx)
-	r.stop = sync.OnceFunc(func() {
+	r.stop = sync.OnceValue(func() error {
 		transport.CloseIdleConnections()
 		stopServing()
-		<-served
+		err := <-served
 		cancel()
 		h.Wait()
+		return err
 	})
-	t.Cleanup(r.stop)
+	t.Cleanup(func() { _ = r.stop() })
 	return r
 }
 
