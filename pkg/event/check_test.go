@@ -70,6 +70,9 @@ func TestTimeIsRFC3339(t *testing.T) {
 		"":                                   "",
 		"2026-11-21T09:42:00.１Z":             "",
 	} {
+		if event.IsTime(s) != (want != "") {
+			t.Errorf("%q is a time: %v", s, event.IsTime(s))
+		}
 		e, err := parseWith(t, "time", s)
 		if (err == nil) != (want != "") {
 			t.Errorf("time %q: error %v", s, err)
