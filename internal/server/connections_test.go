@@ -66,20 +66,24 @@ func TestTheLongestIdleConnectionMakesRoom(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l, _ := serve(t, cfg, echo)
+			ask := func(conns ...conn) { // one is idle before the next one asks
+				for _, c := range conns {
+					c.asks()
+					for !l.AllIdle() {
+						time.Sleep(time.Millisecond)
+					}
+				}
+			}
 			a, b, c := dial(t, l), dial(t, l), dial(t, l)
-			for _, conn := range []conn{b, a, c, b} { // which leaves a as the longest idle
-				conn.asks()
-			}
+			ask(b, a, c, b) // which leaves a as the longest idle
 			d := dial(t, l)
-			d.asks()
+			ask(d)
 			a.ends()
-			for _, conn := range []conn{b, c, d} {
-				conn.asks()
-			}
+			ask(b, c, d)
 			silent := dial(t, l) // b makes room
 			b.ends()
 			for range 3 { // c, d and the silent one, which has never asked
-				dial(t, l).asks()
+				ask(dial(t, l))
 			}
 			silent.ends()
 			want := map[string]float64{"stele_http_connections": 3, "stele_http_connections_closed_total": 5,
