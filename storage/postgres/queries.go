@@ -157,13 +157,16 @@ WHERE log_id = @log AND start >= @start::bigint / 256 * 256 AND start < @end AND
   AND start + count <= (SELECT max(size) FROM stele.heads WHERE log_id = @log)
 ORDER BY start`
 
-// sqlChunksOf reads bundle by bundle, as each is a range of the primary key.
+// sqlChunksOf reads bundle by bundle, as each is a range of the primary key. The limit,
+// which no bundle reaches, keeps the database from joining the other way round: it would
+// read all chunks of the log, and compare each with the bundles.
 const sqlChunksOf = `
 SELECT c.start, c.count, c.data
 FROM unnest(@bundles::bigint[]) b (bundle)
 CROSS JOIN LATERAL (
   SELECT start, count, data FROM stele.chunks
   WHERE log_id = @log AND start >= b.bundle * 256 AND start < b.bundle * 256 + 256
+  LIMIT 256
 ) c`
 
 const sqlTile = `
