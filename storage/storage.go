@@ -13,7 +13,8 @@
 //   - full tiles of hashes, stored once, when they become full. Partial tiles
 //     are not stored: they follow from chunks and from the roots of full tiles;
 //   - heads: the size and root of the tree after each commit, together with the
-//     size the commit built on;
+//     size the commit built on, and a MAC, which only means something outside the
+//     database;
 //   - checkpoints: every signed note ever published, numbered from 0.
 //
 // What always holds:
@@ -149,7 +150,7 @@ type Log interface {
 	Lead(ctx context.Context, holder string) (Lease, error)
 
 	// Head returns the newest head.
-	Head(ctx context.Context) (tree.Head, error)
+	Head(ctx context.Context) (CommittedHead, error)
 
 	// Heads returns up to limit heads, by size, from those of size first on.
 	Heads(ctx context.Context, first uint64, limit int) ([]CommittedHead, error)
@@ -260,6 +261,7 @@ type Batch struct {
 	Epoch  uint64          // of the lease
 	Base   uint64          // size of the head that the batch builds on
 	Head   tree.Head       // the tree with the batch in it
+	MAC    []byte          // of the head: 32 bytes, see internal/headmac
 	Chunks []Chunk         // cover exactly [Base, Head.Size)
 	Tiles  []tree.FullTile // that became full
 }
@@ -269,6 +271,7 @@ type CommittedHead struct {
 	tree.Head
 	Base  uint64 // size of the head that it builds on; 0 also for the head of size 0
 	Epoch uint64 // in which it was committed; 0 for the head of size 0
+	MAC   []byte // as it was committed; nil for the head of size 0, and for heads from before there were MACs
 }
 
 // A Chunk is a run of consecutive entries, as one row.

@@ -14,7 +14,7 @@ import (
 // A Stored is a log in PostgreSQL that is read.
 type Stored struct {
 	log    storage.Log
-	head   tree.Head
+	head   storage.CommittedHead
 	reader *storage.Reader // ReadEntry caches nothing
 	close  func() error
 }
@@ -82,7 +82,7 @@ func (p *Prover) Verify(ctx context.Context, n int) error {
 		if err != nil {
 			return err
 		}
-		if err := proof.VerifyInclusion(tree.LeafHash(entry), index, p.log.head, hashes); err != nil {
+		if err := proof.VerifyInclusion(tree.LeafHash(entry), index, p.log.head.Head, hashes); err != nil {
 			return fmt.Errorf("the proof that is measured is wrong: %w", err)
 		}
 	}

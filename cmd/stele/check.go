@@ -175,6 +175,7 @@ type checkReport struct {
 	Since       []string  `json:"since,omitempty"`          // files whose heads the log contains
 	Signed      *uint64   `json:"signed,omitempty"`         // size on the server's record that the log contains
 	Published   *uint64   `json:"published,omitempty"`      // number on the server's record that the history has
+	HeadMACs    bool      `json:"head_macs,omitempty"`      // whether each head is from a server of the log
 	Unused      []string  `json:"unused,omitempty"`         // folders of logs that are not in the database
 	Guards      *[]string `json:"guards_missing,omitempty"` // of the database: a sentence for each
 	Seconds     float64   `json:"seconds"`
@@ -184,7 +185,8 @@ func (f *checkFlags) reportOf(r inspect.Report, elapsed time.Duration) checkRepo
 	return checkReport{
 		Verdict: verdictVerified, Origin: r.Origin, Size: r.Head.Size, Root: r.Root,
 		Past: r.Past, Before: r.Before, Unmet: r.Unmet, Cosigned: len(r.Cosignatures), Unpublished: r.Uncovered,
-		Since: f.since, Signed: r.Signed, Published: r.Published, Unused: r.Unused, Guards: r.Guards,
+		Since: f.since, Signed: r.Signed, Published: r.Published, HeadMACs: r.HeadMACs,
+		Unused: r.Unused, Guards: r.Guards,
 		Seconds: elapsed.Seconds(),
 	}
 }
@@ -216,6 +218,9 @@ func (f *checkFlags) print(w io.Writer, r checkReport) error {
 	}
 	if r.Unpublished > 0 {
 		fmt.Fprintf(w, "  %d newer entries agree with the newest head, which no published checkpoint covers yet\n", r.Unpublished)
+	}
+	if r.HeadMACs {
+		fmt.Fprintln(w, "  each of its heads was committed by a server that has the log's head.key")
 	}
 	for _, name := range r.Unused {
 		fmt.Fprintf(w, "  there is a folder for a log %s, which the database does not have; it has signed nothing\n", name)

@@ -16,6 +16,7 @@ import (
 	"github.com/stele-log/stele/internal/restore"
 	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
 )
 
 func newRestoreCmd() *cobra.Command {
@@ -98,6 +99,9 @@ func (f *restoreFlags) run(cmd *cobra.Command, from string) (err error) {
 	restored, err := f.restore(cmd.Context(), restore.Config{
 		Copy: tile.FS(os.DirFS(from)), Policy: p, Name: f.log, Keys: keys, Heads: archive,
 		Record: engine.RecordOf(f.store.data, f.log), Now: time.Now, Progress: bar.set,
+		OpenHeads: func(ctx context.Context, l storage.Log) (storage.Log, error) {
+			return engine.OpenHeads(ctx, f.store.data, l)
+		},
 	})
 	bar.finish()
 	if err != nil {

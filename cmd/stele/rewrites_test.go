@@ -56,6 +56,10 @@ var rewrites = []rewrite{
 	{name: "the epoch of a head", sql: []string{"UPDATE {heads} SET epoch = 99 WHERE size = 512 AND log_id = {log}"},
 		says: "head of size 768*it is of epoch 1*99"},
 
+	{name: "the MAC of a head", sql: []string{"UPDATE {heads} SET mac = {zeros} WHERE size = 512 AND log_id = {log}"},
+		says: "head of size 512*its MAC"},
+	{name: "entries are added, as whoever owns the database can", grow: 100, says: "head of size 1000*its MAC"},
+
 	{name: "the size of a checkpoint", sql: []string{"UPDATE {checkpoints} SET size = 511 WHERE number = 2 AND log_id = {log}"},
 		says: "checkpoint 2*stored as one of size 511, its note has 512"},
 	{name: "the note of a checkpoint becomes that of another", sql: []string{
@@ -187,7 +191,7 @@ func TestCheckNamesEveryRewrite(t *testing.T) {
 		all := []string{"--since", "since.checkpoint", "--since", "since.tlog-proof"}
 		out, _ := check(t, 0, source.copy(t), all...)
 		for _, want := range []string{"whole", "5 checkpoints of its history agree", "since.checkpoint", "since.tlog-proof",
-			"size 900, which the server has signed last", "checkpoint 4, which the server has published last"} {
+			"size 900, which the server has signed last", "checkpoint 4, which the server has published last", "head.key"} {
 			if !strings.Contains(out, want) {
 				t.Errorf("of a whole log check prints %q, want %q in it", out, want)
 			}

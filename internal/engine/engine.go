@@ -3,6 +3,7 @@
 //
 //	<dir>/logs/<name>/ed25519.key        signing key (0600)
 //	<dir>/logs/<name>/mldsa44.key        second signing key, if there is one (0600)
+//	<dir>/logs/<name>/head.key           for the MACs of heads, see package headmac (0600)
 //	<dir>/logs/<name>/signed.checkpoint  the last checkpoint that was signed
 //	<dir>/logs/<name>/published.checkpoint
 //	                                     the last that was published, with its number

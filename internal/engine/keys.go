@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -12,9 +13,11 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/stele-log/stele/internal/durable"
+	"github.com/stele-log/stele/internal/headmac"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/cosignature"
+	"github.com/stele-log/stele/storage"
 )
 
 // A logDir is the folder with a log's keys and record. It is the part of a log that
@@ -25,6 +28,7 @@ type logDir string
 const (
 	ed25519Key = "ed25519.key"
 	mldsa44Key = "mldsa44.key"
+	headKey    = "head.key"
 	policyFile = "witness-policy.txt"
 )
 
@@ -43,11 +47,14 @@ func (d logDir) makeKeys(origin string, mldsa44 bool) error {
 	}
 	skey, _, err := checkpoint.GenerateKey(rand.Reader, origin)
 	if err == nil {
-		err = d.addKey(ed25519Key, skey)
+		err = d.addKey(ed25519Key, skey+"\n")
+	}
+	if err == nil {
+		err = d.addKey(headKey, headmac.Generate(0).Text())
 	}
 	if err == nil && mldsa44 {
 		if skey, _, err = cosignature.GenerateKey(rand.Reader, cosignature.MLDSA44, origin); err == nil {
-			err = d.addKey(mldsa44Key, skey)
+			err = d.addKey(mldsa44Key, skey+"\n")
 		}
 	}
 	if err != nil {
@@ -58,8 +65,8 @@ func (d logDir) makeKeys(origin string, mldsa44 bool) error {
 }
 
 // addKey writes a key that only its owner can read, unless there is one.
-func (d logDir) addKey(name, skey string) error {
-	err := durable.Create(durable.System, d.path(name), []byte(skey+"\n"), 0o600)
+func (d logDir) addKey(name, text string) error {
+	err := durable.Create(durable.System, d.path(name), []byte(text), 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return nil
 	}
@@ -83,6 +90,41 @@ func (d logDir) readKeys(origin string) (signers []note.Signer, verifiers []note
 		signers, verifiers, vkeys = append(signers, signer), append(verifiers, verifier), append(vkeys, vkey)
 	}
 	return signers, verifiers, vkeys, nil
+}
+
+// openHeads returns a stored log whose heads carry MACs. A log whose heads have none, from
+// before there were MACs, gets a key now, which lets those heads be.
+func (d logDir) openHeads(ctx context.Context, stored storage.Log) (*headmac.Log, error) {
+	key, err := d.readHeadKey()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return headmac.Open(stored, key), err
+	}
+	head, err := stored.Head(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if head.MAC != nil {
+		return nil, fmt.Errorf("%s is missing, and the log's heads carry MACs under that key: put it back from the backup of this folder, "+
+			"or from another server of the log; if it is lost, stele restore makes the log and another key in an empty database", d.path(headKey))
+	}
+	if err := d.addKey(headKey, headmac.Generate(head.Size).Text()); err != nil {
+		return nil, err
+	}
+	key, err = d.readHeadKey()
+	return headmac.Open(stored, key), err
+}
+
+// readHeadKey reads the key for the MACs of the log's heads.
+func (d logDir) readHeadKey() (headmac.Key, error) {
+	text, err := os.ReadFile(d.path(headKey))
+	if err != nil {
+		return headmac.Key{}, err
+	}
+	key, err := headmac.Parse(string(text))
+	if err != nil {
+		return key, fmt.Errorf("%s: %w", d.path(headKey), err)
+	}
+	return key, nil
 }
 
 // readKey parses a signing key, which must be for the origin.

@@ -64,6 +64,11 @@ func (e *Engine) assemble(ctx context.Context, l *Log) error {
 	if err != nil {
 		return fmt.Errorf("keys of log %s: %w", l.Name, err)
 	}
+	stored, err := dir.openHeads(ctx, l.Stored)
+	if err != nil {
+		return fmt.Errorf("heads of log %s: %w", l.Name, err)
+	}
+	l.Stored = stored
 	logger := e.cfg.Logger.With("log", l.Name)
 	l.VKeys = vkeys
 	l.Reader = storage.NewReader(l.Stored, e.cache)

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
@@ -9,8 +10,10 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/stele-log/stele/internal/headmac"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/pkg/checkpoint"
+	"github.com/stele-log/stele/storage"
 )
 
 // KeysOf returns the verifiers of a log's signing keys, Ed25519 first, from a data
@@ -35,6 +38,15 @@ func KeysOf(dir, name string) ([]note.Verifier, error) {
 
 // RecordOf returns the record of what a log in a data folder has signed last.
 func RecordOf(dir, name string) publisher.Record { return dirOf(dir, name).record() }
+
+// HeadKeyOf returns the key for the MACs of a log's heads, or fs.ErrNotExist.
+func HeadKeyOf(dir, name string) (headmac.Key, error) { return dirOf(dir, name).readHeadKey() }
+
+// OpenHeads returns a stored log whose heads carry MACs under the key in its data folder,
+// as an Engine opens it.
+func OpenHeads(ctx context.Context, dir string, stored storage.Log) (*headmac.Log, error) {
+	return dirOf(dir, stored.Info().Name).openHeads(ctx, stored)
+}
 
 // LogsIn returns the names of the logs that have a folder in a data folder, in order.
 func LogsIn(dir string) ([]string, error) {

@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func TestRolledBackLogTakesNoEventsUntilItIsRestored(t *testing.T) {
 		first.stop()
 
 		store := open()
-		rollBack(t, whole, store, 100)
+		rollBack(t, whole, store, dir, 100)
 		second := start(t, store, dir)
 		l := second.get(t, "one")
 		_, err := l.Sequencer.Append(t.Context(), events(t, 300, 1))
@@ -49,6 +50,7 @@ func TestRolledBackLogTakesNoEventsUntilItIsRestored(t *testing.T) {
 		restored, err := restore.Run(t.Context(), restore.Config{
 			Copy: whole.Reader, Policy: p, Keys: []note.Verifier{verifier(t, whole.VKeys[0])}, Store: store, Name: "one",
 			Record: engine.RecordOf(dir, "one"), Now: time.Now, Progress: func(string, uint64, uint64) {},
+			OpenHeads: openHeads(dir),
 		})
 		if err != nil || restored.Added != 200 {
 			t.Fatalf("%d entries were restored, %v", restored.Added, err)
@@ -59,8 +61,13 @@ func TestRolledBackLogTakesNoEventsUntilItIsRestored(t *testing.T) {
 	})
 }
 
+// openHeads opens logs with their keys in a folder.
+func openHeads(dir string) func(context.Context, storage.Log) (storage.Log, error) {
+	return func(ctx context.Context, l storage.Log) (storage.Log, error) { return engine.OpenHeads(ctx, dir, l) }
+}
+
 // rollBack makes the log in another store as it was when it had size entries.
-func rollBack(t *testing.T, whole *engine.Log, store storage.Store, size uint64) {
+func rollBack(t *testing.T, whole *engine.Log, store storage.Store, dir string, size uint64) {
 	t.Helper()
 	var entries [][]byte
 	for i := range size {
@@ -71,6 +78,9 @@ func rollBack(t *testing.T, whole *engine.Log, store storage.Store, size uint64)
 		entries = append(entries, e)
 	}
 	l, err := store.CreateLog(t.Context(), whole.Name, whole.Origin)
+	if err == nil {
+		l, err = openHeads(dir)(t.Context(), l)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

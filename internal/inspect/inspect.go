@@ -5,7 +5,8 @@
 // this package adds what only the one who keeps the log has:
 //
 //   - heads: each commit has left one, up to the newest, which may be of more entries than
-//     any checkpoint covers. They must form one line, and each be that of the entries;
+//     any checkpoint covers. They must form one line, and each be that of the entries, and
+//     carry the MAC of a server of the log, whose key is in the log's folder;
 //   - the record of what was signed last: the database must contain it;
 //   - the record of what was published last: the history of checkpoints must have it, under
 //     its number;
@@ -19,9 +20,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"slices"
 
+	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/headmac"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/pkg/heads"
@@ -56,6 +60,8 @@ type Report struct {
 	// Published the number on record of the checkpoint published last, nil if there is
 	// none.
 	Signed, Published *uint64
+
+	HeadMACs bool // whether each head is known to be from a server of the log, by the key in its folder
 
 	Unused []string // folders of logs that have signed nothing and are not in the database
 
@@ -115,7 +121,7 @@ func (in *inspection) check(ctx context.Context) error {
 	if origin := l.Info().Origin; in.report.Origin != origin {
 		return fmt.Errorf("the database has the log as %s, and its checkpoints are those of %s", origin, in.report.Origin)
 	}
-	return nil
+	return in.checkMACs(ctx, l)
 }
 
 // newestHead returns the log's newest head.
@@ -123,11 +129,32 @@ func newestHead(ctx context.Context, l storage.Log) (tree.Head, error) {
 	head, err := l.Head(ctx)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		return head, errors.New("the log has no head, not even that of the empty tree: they were deleted")
+		return head.Head, errors.New("the log has no head, not even that of the empty tree: they were deleted")
 	case err != nil && !errors.Is(err, storage.ErrDamaged):
-		return head, tile.Unchecked(err)
+		return head.Head, tile.Unchecked(err)
 	}
-	return head, err
+	return head.Head, err
+}
+
+// checkMACs has the MAC of each head checked if the data folder has the key for them.
+func (in *inspection) checkMACs(ctx context.Context, l storage.Log) error {
+	if in.Dir == "" {
+		return nil
+	}
+	key, err := engine.HeadKeyOf(in.Dir, in.Name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return tile.Unchecked(err)
+	}
+	for _, err := range storage.Heads(ctx, headmac.Open(l, key)) {
+		if err != nil {
+			return err
+		}
+	}
+	in.report.HeadMACs = true
+	return nil
 }
 
 // judge returns the error of a check. What is no checkpoint of the log, or none at all,

@@ -270,7 +270,7 @@ func TestQuorumDoesNotConfirmARollbackWithoutARecord(t *testing.T) {
 				t.Fatal(err)
 			}
 			if c.restored == 10 {
-				head = old
+				head = old.Head
 			}
 			r.config.Log = published{history{r.log, head}, last}
 			if p, err = publisher.New(t.Context(), r.config); err != nil {

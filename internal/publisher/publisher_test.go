@@ -73,9 +73,9 @@ func (r *rig) start(t *testing.T) (p *publisher.Publisher, stop func()) {
 		t.Fatal(err)
 	}
 	var refused *publisher.RefusalError
-	switch err := p.Prove(t.Context(), head); {
+	switch err := p.Prove(t.Context(), head.Head); {
 	case err == nil:
-		p.Committed(head)
+		p.Committed(head.Head)
 	case !errors.As(err, &refused):
 		t.Fatal(err)
 	}

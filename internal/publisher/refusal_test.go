@@ -22,7 +22,9 @@ type history struct {
 	head tree.Head
 }
 
-func (h history) Head(context.Context) (tree.Head, error) { return h.head, nil }
+func (h history) Head(context.Context) (storage.CommittedHead, error) {
+	return storage.CommittedHead{Head: h.head}, nil
+}
 
 func TestRolledBackLogIsNotSigned(t *testing.T) {
 	each(t, func(t *testing.T, r *rig) {

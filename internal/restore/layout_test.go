@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-log/stele/internal/headmac"
 	"github.com/stele-log/stele/internal/restore"
 	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/internal/test/dbtest"
@@ -25,10 +26,11 @@ import (
 // in one batch, and its checkpoint.
 func written(t *testing.T, signer *memlog.Log, n, size int) *storage.Reader {
 	t.Helper()
-	l, err := dbtest.SQLite(t)().CreateLog(t.Context(), "one", memlog.Origin)
+	stored, err := dbtest.SQLite(t)().CreateLog(t.Context(), "one", memlog.Origin)
 	if err != nil {
 		t.Fatal(err)
 	}
+	l := headmac.Open(stored, headmac.Key{})
 	r := storage.NewReader(l, storage.NewCache(1<<20))
 	s := sequencer.New(sequencer.Config{
 		Log: l, Reader: r, Logger: slog.New(slog.DiscardHandler), Now: time.Now,
@@ -55,7 +57,7 @@ func written(t *testing.T, signer *memlog.Log, n, size int) *storage.Reader {
 	if err != nil {
 		t.Fatal(err)
 	}
-	note, err := checkpoint.Sign(checkpoint.Checkpoint{Origin: memlog.Origin, Head: head}, signer.Signer)
+	note, err := checkpoint.Sign(checkpoint.Checkpoint{Origin: memlog.Origin, Head: head.Head}, signer.Signer)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -45,6 +45,9 @@ type Config struct {
 	Store storage.Store
 	Name  string // of the log in the store
 
+	// OpenHeads returns the log in the store such that its heads carry MACs.
+	OpenHeads func(context.Context, storage.Log) (storage.Log, error)
+
 	// Keys are the verifiers of the keys that the restored log will sign with:
 	// one must have signed the copy's checkpoint.
 	Keys []note.Verifier
@@ -216,7 +219,12 @@ func (r *restorer) open(ctx context.Context) (err error) {
 	if origin := r.log.Info().Origin; origin != r.restored.Origin {
 		return fmt.Errorf("log %s exists already, with the origin %q; the copy's is %q", r.cfg.Name, origin, r.restored.Origin)
 	}
-	if r.base, err = r.log.Head(ctx); err != nil {
+	base, err := r.log.Head(ctx)
+	if err != nil {
+		return err
+	}
+	r.base = base.Head
+	if r.log, err = r.cfg.OpenHeads(ctx, r.log); err != nil {
 		return err
 	}
 	if r.base.Size > r.head.Size {

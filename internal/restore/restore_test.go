@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/stele-log/stele/internal/headmac"
 	"github.com/stele-log/stele/internal/restore"
 	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/internal/test/memlog"
@@ -43,6 +44,9 @@ func restoreConfig(t *testing.T, l *memlog.Log, store storage.Store, archive io.
 	return restore.Config{
 		Copy: l, Policy: l.Policy, Store: store, Name: "one", Keys: []note.Verifier{v}, Record: &record{},
 		Heads: archive, Now: time.Now, Progress: func(string, uint64, uint64) {},
+		OpenHeads: func(_ context.Context, l storage.Log) (storage.Log, error) {
+			return headmac.Open(l, headmac.Key{}), nil
+		},
 	}
 }
 
@@ -79,7 +83,7 @@ func wantRestored(t *testing.T, l *memlog.Log, store storage.Store, checkpoints 
 		t.Fatal(err)
 	}
 	head, err := stored.Head(t.Context())
-	if err != nil || head != l.Head(l.Size) {
+	if err != nil || head.Head != l.Head(l.Size) {
 		t.Fatalf("the log has %v, %v; want %v", head, err, l.Head(l.Size))
 	}
 	history, err := stored.Checkpoints(t.Context(), 0, 1000)

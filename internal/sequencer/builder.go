@@ -51,10 +51,11 @@ type builder struct {
 // newBuilder reads the right edge of the log, and refuses one that does not
 // belong to the head, and a head that cannot be proven.
 func newBuilder(ctx context.Context, cfg Config, stats *Stats, epoch uint64) (*builder, error) {
-	head, err := cfg.Log.Head(ctx)
+	stored, err := cfg.Log.Head(ctx)
 	if err != nil {
 		return nil, err
 	}
+	head := stored.Head
 	frontier, err := tree.ReadFrontier(ctx, cfg.Reader, head.Size)
 	if err != nil {
 		return nil, err

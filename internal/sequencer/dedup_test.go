@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-log/stele/internal/headmac"
 	"github.com/stele-log/stele/internal/keyindex"
 	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/event"
@@ -30,10 +31,11 @@ func (noRuns) List(context.Context, string) ([]storage.Run, error) { return nil,
 // must not need the memory of all its keys, and logs why it is not written to.
 func TestIndexIsBuiltWithOneSegmentInMemory(t *testing.T) {
 	t.Parallel()
-	l, err := dbtest.SQLite(t)().CreateLog(t.Context(), "default", "log.example/default")
+	stored, err := dbtest.SQLite(t)().CreateLog(t.Context(), "default", "log.example/default")
 	if err != nil {
 		t.Fatal(err)
 	}
+	l := headmac.Open(stored, headmac.Key{})
 	cfg := Config{
 		Log: l, Reader: storage.NewReader(l, storage.NewCache(1<<20)),
 		Logger: slog.New(slog.DiscardHandler), Now: time.Now,

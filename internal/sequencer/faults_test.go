@@ -257,7 +257,7 @@ func TestNothingIsWrittenBeforeTheStoredHeadIsProven(t *testing.T) {
 		s = sequencer.New(sequencer.Config{
 			Log: l, Reader: storage.NewReader(l, storage.NewCache(0)), Logger: discard, Now: time.Now,
 			Prove: func(ctx context.Context, head tree.Head) error {
-				if head != want || s.Leading() {
+				if head != want.Head || s.Leading() {
 					t.Errorf("asked to prove %v, want %v; leading: %t", head, want, s.Leading())
 				}
 				if asked.Add(1) == 1 {

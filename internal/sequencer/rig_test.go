@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-log/stele/internal/headmac"
 	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/event"
@@ -23,7 +24,7 @@ func create(t *testing.T, open func() storage.Store) storage.Log {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return l
+	return headmac.Open(l, headmac.Key{})
 }
 
 // A running is a sequencer that runs.

@@ -30,8 +30,8 @@ func TestServerInsertsNothingBesideCommits(t *testing.T) {
 		{"BEGIN; SET CONSTRAINTS ALL IMMEDIATE; INSERT INTO stele.chunks SELECT log_id, 300, 1, 'x' FROM stele.logs", "chunks_covered"},
 		{`BEGIN;
 		  INSERT INTO stele.chunks SELECT log_id, 300, 10, 'x' FROM stele.logs;
-		  INSERT INTO stele.heads (log_id, size, base, root, epoch)
-		  SELECT log_id, 310, 300, sha256('x'), (SELECT max(epoch) FROM stele.epochs) FROM stele.logs;
+		  INSERT INTO stele.heads (log_id, size, base, root, epoch, mac)
+		  SELECT log_id, 310, 300, sha256('x'), (SELECT max(epoch) FROM stele.epochs), sha256('x') FROM stele.logs;
 		  INSERT INTO stele.chunks SELECT log_id, 305, 1, 'x' FROM stele.logs;
 		  COMMIT`, "chunks_covered"},
 		{"INSERT INTO stele.tiles SELECT log_id, 0, 1, sha256('x'), decode(repeat('00', 8192), 'hex') FROM stele.logs", "tiles_covered"},

@@ -233,7 +233,7 @@ func TestLeadWaitsForCommitsUnderWay(t *testing.T) {
 	_, err := stalled.Exec(t.Context(), `
 		BEGIN;
 		INSERT INTO stele.chunks (log_id, start, count, data) SELECT log_id, 0, 1, 'data' FROM stele.logs;
-		INSERT INTO stele.heads (log_id, size, base, root, epoch) SELECT log_id, 1, 0, sha256('root'), 1 FROM stele.logs`)
+		INSERT INTO stele.heads (log_id, size, base, root, epoch, mac) SELECT log_id, 1, 0, sha256('root'), 1, sha256('mac') FROM stele.logs`)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestCommitsInsistOnTheirIsolation(t *testing.T) {
 	create(t, url)
 	for _, statement := range []string{
 		"INSERT INTO stele.epochs (log_id, epoch, holder) SELECT log_id, 1, 'h' FROM stele.logs",
-		"INSERT INTO stele.heads (log_id, size, base, root, epoch) SELECT log_id, 1, 0, sha256('root'), 1 FROM stele.logs",
+		"INSERT INTO stele.heads (log_id, size, base, root, epoch, mac) SELECT log_id, 1, 0, sha256('root'), 1, sha256('mac') FROM stele.logs",
 	} {
 		for _, level := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {
 			tx, err := pgtest.Connect(t, url).BeginTx(t.Context(), pgx.TxOptions{IsoLevel: level})

@@ -32,23 +32,22 @@ func (l *Log) Info() storage.Info { return l.info }
 
 // Head reads the newest row of heads. It is what the sequencer asks after a commit
 // whose outcome it does not know: the commit took place if the head is its own.
-func (l *Log) Head(ctx context.Context) (tree.Head, error) {
-	var head tree.Head
+func (l *Log) Head(ctx context.Context) (h storage.CommittedHead, err error) {
 	var root []byte
-	err := l.store.queryRow(ctx, sqlHead, pgx.StrictNamedArgs{"log": l.id}, &head.Size, &root)
+	err = l.store.queryRow(ctx, sqlHead, pgx.StrictNamedArgs{"log": l.id}, &h.Size, &root, &h.Base, &h.Epoch, &h.MAC)
 	if err == nil {
-		head.Root, err = column.ToHash(root)
+		h.Root, err = column.ToHash(root)
 	}
 	if err != nil {
-		return tree.Head{}, fmt.Errorf("read head of log %q: %w", l.info.Name, err)
+		return storage.CommittedHead{}, fmt.Errorf("read head of log %q: %w", l.info.Name, err)
 	}
-	return head, nil
+	return h, nil
 }
 
 func (l *Log) Heads(ctx context.Context, first uint64, limit int) ([]storage.CommittedHead, error) {
 	heads, err := collect(ctx, l.store, func(row pgx.CollectableRow) (h storage.CommittedHead, err error) {
 		var root []byte
-		if err := row.Scan(&h.Size, &root, &h.Base, &h.Epoch); err != nil {
+		if err := row.Scan(&h.Size, &root, &h.Base, &h.Epoch, &h.MAC); err != nil {
 			return h, err
 		}
 		h.Root, err = column.ToHash(root)
@@ -94,7 +93,7 @@ func (l *Log) commitArgs(batch storage.Batch) pgx.StrictNamedArgs {
 		levels[i], indexes[i], roots[i], tiles[i] = t.Tile.Level, t.Tile.Index, t.Root[:], t.Data
 	}
 	return pgx.StrictNamedArgs{
-		"log": l.id, "size": batch.Head.Size, "base": batch.Base, "root": batch.Head.Root[:], "epoch": batch.Epoch,
+		"log": l.id, "size": batch.Head.Size, "base": batch.Base, "root": batch.Head.Root[:], "epoch": batch.Epoch, "mac": batch.MAC,
 		"starts": starts, "counts": counts, "chunks": chunks,
 		"levels": levels, "indexes": indexes, "roots": roots, "tiles": tiles,
 	}

@@ -26,8 +26,8 @@ func TestReadsOfALargeLogGoThroughWhatTheyAskFor(t *testing.T) {
 			SELECT log_id, n * 256, 256, convert_to(repeat(md5(n::text), 60), 'utf8') FROM stele.logs, generate_series(3, $1) n`,
 		"tiles": `INSERT INTO stele.tiles (log_id, level, index, root, data)
 			SELECT log_id, 0, n, root, data FROM stele.tiles, generate_series(2, $1) n WHERE level = 0 AND index = 0`,
-		"heads": `INSERT INTO stele.heads (log_id, size, base, root, epoch)
-			SELECT log_id, size + n * 256, size + (n - 1) * 256, root, epoch FROM stele.heads, generate_series(1, $1) n WHERE base = 0`,
+		"heads": `INSERT INTO stele.heads (log_id, size, base, root, epoch, mac)
+			SELECT log_id, size + n * 256, size + (n - 1) * 256, root, epoch, root FROM stele.heads, generate_series(1, $1) n WHERE base = 0`,
 		"checkpoints": `INSERT INTO stele.checkpoints (log_id, number, size, note, published_at)
 			SELECT log_id, n, 0, 'note', now() FROM stele.logs, generate_series(0, $1) n`,
 	} {

@@ -123,12 +123,13 @@ UPDATE stele.leases SET expires_at = '-infinity', epoch = 0
 FROM pg_catalog.set_config('synchronous_commit', 'off', true)
 WHERE log_id = @log AND epoch = @epoch`
 
+// sqlHead and sqlHeads give the head of size 0, which has no base, the base 0.
 const sqlHead = `
-SELECT size, root FROM stele.heads WHERE log_id = @log ORDER BY size DESC LIMIT 1`
+SELECT size, root, coalesce(base, 0), epoch, mac FROM stele.heads
+WHERE log_id = @log ORDER BY size DESC LIMIT 1`
 
-// sqlHeads gives the head of size 0, which has no base, the base 0.
 const sqlHeads = `
-SELECT size, root, coalesce(base, 0), epoch FROM stele.heads
+SELECT size, root, coalesce(base, 0), epoch, mac FROM stele.heads
 WHERE log_id = @log AND size >= @first ORDER BY size LIMIT @limit`
 
 // sqlCommit is one statement, so one transaction in one round trip. The head
@@ -142,8 +143,8 @@ WITH c AS (
   INSERT INTO stele.tiles (log_id, level, index, root, data)
   SELECT @log, unnest(@levels::smallint[]), unnest(@indexes::bigint[]), unnest(@roots::bytea[]), unnest(@tiles::bytea[])
 )
-INSERT INTO stele.heads (log_id, size, base, root, epoch)
-SELECT @log, @size, @base, @root, @epoch FROM` + sqlDurable
+INSERT INTO stele.heads (log_id, size, base, root, epoch, mac)
+SELECT @log, @size, @base, @root, @epoch, @mac FROM` + sqlDurable
 
 // The statements that read chunks and tiles stop at the newest head: what lies beyond it
 // was made by no commit. A shift by 64 would be one by 0; no tile of level 7 is full.

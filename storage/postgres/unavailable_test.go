@@ -31,7 +31,7 @@ func TestDatabaseThatIsAwayIsUnavailable(t *testing.T) {
 		}
 	}
 	proxy.Resume()
-	if got, err := l.Head(t.Context()); err != nil || got != head {
+	if got, err := l.Head(t.Context()); err != nil || got.Head != head {
 		t.Errorf("head %v, error %v; want %v", got, err, head)
 	}
 }
@@ -106,7 +106,7 @@ func TestReplyThatIsLostLeavesTheOutcomeUnknown(t *testing.T) {
 		t.Errorf("error %v, want %q", err, storage.ErrUnavailable)
 	}
 	<-cut
-	if head, err := l.Head(t.Context()); err != nil || head != f.Head() {
+	if head, err := l.Head(t.Context()); err != nil || head.Head != f.Head() {
 		t.Errorf("head %v, error %v; want that of the commit, %v", head, err, f.Head())
 	}
 }

@@ -29,32 +29,30 @@ var _ storage.Log = (*Log)(nil)
 
 func (l *Log) Info() storage.Info { return l.info }
 
-func (l *Log) Head(ctx context.Context) (tree.Head, error) {
-	var head tree.Head
-	var root []byte
-	err := l.store.reader.row(ctx, sqlHead, arg("log", l.id)).Scan(&head.Size, &root)
-	if err == nil {
-		head.Root, err = column.ToHash(root)
-	}
+func (l *Log) Head(ctx context.Context) (storage.CommittedHead, error) {
+	head, err := scanHead(l.store.reader.row(ctx, sqlHead, arg("log", l.id)))
 	if err != nil {
-		return tree.Head{}, fmt.Errorf("read head of log %q: %w", l.info.Name, err)
+		return storage.CommittedHead{}, fmt.Errorf("read head of log %q: %w", l.info.Name, err)
 	}
 	return head, nil
 }
 
 func (l *Log) Heads(ctx context.Context, first uint64, limit int) ([]storage.CommittedHead, error) {
-	heads, err := collect(ctx, l.store.reader, func(row row) (h storage.CommittedHead, err error) {
-		var root []byte
-		if err := row.Scan(&h.Size, &root, &h.Base, &h.Epoch); err != nil {
-			return h, err
-		}
-		h.Root, err = column.ToHash(root)
-		return h, err
-	}, sqlHeads, arg("log", l.id), arg("first", column.Bound(first)), arg("limit", limit))
+	heads, err := collect(ctx, l.store.reader, scanHead, sqlHeads,
+		arg("log", l.id), arg("first", column.Bound(first)), arg("limit", limit))
 	if err != nil {
 		return nil, fmt.Errorf("read heads of log %q from size %d on: %w", l.info.Name, first, err)
 	}
 	return heads, nil
+}
+
+func scanHead(row row) (h storage.CommittedHead, err error) {
+	var root []byte
+	if err := row.Scan(&h.Size, &root, &h.Base, &h.Epoch, &h.MAC); err != nil {
+		return h, err
+	}
+	h.Root, err = column.ToHash(root)
+	return h, err
 }
 
 // Commit stores a batch in one transaction. A crash before its end leaves frames in the
@@ -77,7 +75,7 @@ func (l *Log) Commit(ctx context.Context, batch storage.Batch) error {
 			}
 		}
 		err := tx.exec(sqlAddHead, arg("log", l.id), arg("size", batch.Head.Size), arg("base", batch.Base),
-			arg("root", batch.Head.Root[:]), arg("epoch", batch.Epoch), arg("now", time.Now().UnixMicro()))
+			arg("root", batch.Head.Root[:]), arg("epoch", batch.Epoch), arg("now", time.Now().UnixMicro()), arg("mac", batch.MAC))
 		if err != nil {
 			return err
 		}

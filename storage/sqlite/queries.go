@@ -39,12 +39,13 @@ INSERT INTO epochs (log_id, epoch, holder, begun_at)
 SELECT @log, coalesce(max(epoch), 0) + 1, @holder, @now FROM epochs WHERE log_id = @log
 RETURNING epoch`
 
+// sqlHead and sqlHeads give the head of size 0, which has no base, the base 0.
 const sqlHead = `
-SELECT size, root FROM heads WHERE log_id = @log ORDER BY size DESC LIMIT 1`
+SELECT size, root, coalesce(base, 0), epoch, mac FROM heads
+WHERE log_id = @log ORDER BY size DESC LIMIT 1`
 
-// sqlHeads gives the head of size 0, which has no base, the base 0.
 const sqlHeads = `
-SELECT size, root, coalesce(base, 0), epoch FROM heads
+SELECT size, root, coalesce(base, 0), epoch, mac FROM heads
 WHERE log_id = @log AND size >= @first ORDER BY size LIMIT @limit`
 
 // sqlNewest reads what a commit must build on and be of.
@@ -56,8 +57,8 @@ SELECT
 // sqlAddHead must come after the chunks it covers, as its trigger looks at the last of
 // them, and before the tiles that are full below it, as theirs looks at the head.
 const sqlAddHead = `
-INSERT INTO heads (log_id, size, base, root, epoch, committed_at)
-VALUES (@log, @size, @base, @root, @epoch, @now)`
+INSERT INTO heads (log_id, size, base, root, epoch, committed_at, mac)
+VALUES (@log, @size, @base, @root, @epoch, @now, @mac)`
 
 // sqlAddChunk must be run in the order of the entries: a trigger refuses a chunk that
 // does not start where the last one ends.

@@ -157,7 +157,7 @@ func (s *Store) CreateLog(ctx context.Context, name, origin string) (storage.Log
 		if err != nil {
 			return err
 		}
-		return tx.exec(sqlAddHead, arg("log", l.id), arg("size", 0), arg("base", nil),
+		return tx.exec(sqlAddHead, arg("log", l.id), arg("size", 0), arg("base", nil), arg("mac", nil),
 			arg("root", tree.EmptyRoot[:]), arg("epoch", 0), arg("now", now))
 	})
 	if err != nil {

@@ -23,7 +23,7 @@ func testCommit(t *testing.T, create Create) {
 	for _, end := range []int{1, 2, 255, 256, 257, 511, 700} {
 		batch := Batch(t, lease.Epoch(), &f, entries[f.Size():end])
 		commit(t, l, batch)
-		if head, err := l.Head(t.Context()); err != nil || head != batch.Head {
+		if head, err := l.Head(t.Context()); err != nil || head.Head != batch.Head {
 			t.Fatalf("head %v, error %v; want %v", head, err, batch.Head)
 		}
 		got, err := storage.Chunks(t.Context(), l, batch.Base, batch.Head.Size)
@@ -51,7 +51,7 @@ func testHeads(t *testing.T, create Create) {
 	want := []storage.CommittedHead{{Head: tree.Empty()}}
 	for epoch, n := range []int{5, 300, 1} {
 		head := Grow(t, l, n)
-		want = append(want, storage.CommittedHead{Head: head, Base: head.Size - uint64(n), Epoch: uint64(epoch + 1)})
+		want = append(want, storage.CommittedHead{Head: head, Base: head.Size - uint64(n), Epoch: uint64(epoch + 1), MAC: head.Root[:]})
 	}
 	for _, page := range []struct {
 		first uint64
@@ -68,10 +68,14 @@ func testHeads(t *testing.T, create Create) {
 		{math.MaxUint64, 100, nil},
 	} {
 		got, err := l.Heads(t.Context(), page.first, page.limit)
-		if err != nil || !slices.Equal(got, page.want) {
+		if err != nil || !slices.EqualFunc(got, page.want, sameHead) {
 			t.Errorf("heads from size %d, %d at most: %v, %v; want %v", page.first, page.limit, got, err, page.want)
 		}
 	}
+}
+
+func sameHead(a, b storage.CommittedHead) bool {
+	return a.Head == b.Head && a.Base == b.Base && a.Epoch == b.Epoch && bytes.Equal(a.MAC, b.MAC)
 }
 
 // testBatchSizes: how entries were divided into batches leaves no trace in the head or
@@ -126,7 +130,7 @@ func testStale(t *testing.T, create Create) {
 	ahead := Batch(t, lease.Epoch(), f, Entries(311, 1))
 	wantError(t, "commit on a base to come", l.Commit(t.Context(), ahead), storage.ErrStale)
 
-	if head, err := l.Head(t.Context()); err != nil || head != want {
+	if head, err := l.Head(t.Context()); err != nil || !sameHead(head, want) {
 		t.Errorf("after refused commits the head is %v, error %v; want %v", head, err, want)
 	}
 	Check(t, l)
@@ -149,7 +153,7 @@ func testRace(t *testing.T, create Create) {
 		}
 		errs := race(len(batches), func(i int) error { return l.Commit(t.Context(), batches[i]) })
 		winner := wantOneWinner(t, errs, storage.ErrStale)
-		if head, err := l.Head(t.Context()); err != nil || head != batches[winner].Head {
+		if head, err := l.Head(t.Context()); err != nil || head.Head != batches[winner].Head {
 			t.Fatalf("head %v, error %v; want the winner's, %v", head, err, batches[winner].Head)
 		}
 	}
@@ -180,6 +184,8 @@ func testMalformed(t *testing.T, create Create) {
 		"a chunk without entries":        func(b *storage.Batch) { b.Chunks[0].Count = 0 },
 		"a tile that is cut":             func(b *storage.Batch) { b.Tiles[0].Data = b.Tiles[0].Data[1:] },
 		"a tile at a level there is not": func(b *storage.Batch) { b.Tiles[0].Tile.Level = 8 },
+		"no MAC":                         func(b *storage.Batch) { b.MAC = nil },
+		"a MAC that is cut":              func(b *storage.Batch) { b.MAC = b.MAC[1:] },
 		"a tile twice":                   func(b *storage.Batch) { b.Tiles = append(b.Tiles, b.Tiles[0]) },
 	} {
 		f := frontier(Entries(0, 100))

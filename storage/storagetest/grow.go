@@ -43,6 +43,7 @@ func Batch(t testing.TB, epoch uint64, f *tree.Frontier, entries [][]byte) stora
 		start += uint64(n)
 	}
 	batch.Head = f.Head()
+	batch.MAC = batch.Head.Root[:]
 	return batch
 }
 
@@ -86,7 +87,7 @@ func Check(t testing.TB, l storage.Log) [][]byte {
 	}
 	var f tree.Frontier
 	full := f.Append(leafHashes(all))
-	if f.Head() != head {
+	if f.Head() != head.Head {
 		t.Fatalf("the entries have head %v, stored is %v", f.Head(), head)
 	}
 	for _, want := range full {

@@ -27,7 +27,7 @@ func testCreateLog(t *testing.T, create Create) {
 
 	created := newLog(t, s, "one")
 	newLog(t, s, "Two")
-	if head, err := created.Head(t.Context()); err != nil || head != tree.Empty() {
+	if head, err := created.Head(t.Context()); err != nil || head.Head != tree.Empty() {
 		t.Fatalf("a new log has head %v, error %v", head, err)
 	}
 	_, err = s.CreateLog(t.Context(), "one", "log.example/another")

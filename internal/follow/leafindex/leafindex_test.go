@@ -65,7 +65,7 @@ func (x *index) follow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x.runner.Committed(head)
+	x.runner.Committed(head.Head)
 	for end := x.end(t); end+keyindex.RunLength <= head.Size; end = x.end(t) {
 		select {
 		case <-t.Context().Done():
