@@ -11,7 +11,8 @@
 //	secure    sets the headers that keep browsers from rendering entries; share those
 //	          that let other sites' pages read what proves itself
 //	route     chi; where the database is asked, maxTime bounds the request
-//	withLog   finds the log that the path names
+//	identify  finds out who it comes from
+//	withLog   finds the log that the path names, and whether the caller has the role
 //	decode    parses path, query, headers and body, within bounds
 //	ask       calls the log's sequencer, publisher, reader or leaf index
 //	encode    writes headers and body; an error becomes a problem document
@@ -52,6 +53,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/storage"
@@ -70,6 +72,12 @@ type Config struct {
 
 	// Version is the server's version as /healthz and /readyz show it.
 	Version string
+
+	// Access decides who may do what; nil lets everybody do everything. TrustLocal lets
+	// those do everything who do not say who they are: only people on the server's own
+	// machine can reach it.
+	Access     *access.Control
+	TrustLocal bool
 
 	// AdminApart is true if /metrics is served by the admin handler only.
 	AdminApart bool
@@ -147,23 +155,34 @@ func New(cfg Config) (public, admin http.Handler) {
 	r.Get("/healthz", s.healthz)
 	r.Get("/openapi.yaml", s.openAPI)
 	if !cfg.AdminApart {
-		r.Method(http.MethodGet, "/metrics", metrics)
+		r.Get("/metrics", s.withRole(func(w http.ResponseWriter, r *http.Request) error {
+			metrics.ServeHTTP(w, r)
+			return nil
+		}, access.Auditor, access.Admin))
 	}
-	r.Post("/logs/{log}/events", s.withLog(s.appendEvents))
+	r.Post("/logs/{log}/events", s.withLog(s.appendEvents, access.Writer))
 
 	timed := r.With(inTime)
 	timed.Get("/readyz", s.readyz(publicText))
 	timed.Get("/logs", s.listLogs)
-	timed.Post("/logs", s.createLog)
+	timed.Post("/logs", s.withRole(s.createLog, access.Admin))
 	timed.Get("/logs/{log}", s.withLog(s.showLog))
+	timed.Get("/whoami", s.withRole(s.showCaller))
+	timed.Get("/keys", s.withRole(s.listKeys, access.Auditor, access.Admin))
+	timed.Post("/keys", s.withRole(s.createKey, access.Admin))
+	timed.Delete("/keys/{id}", s.withRole(s.revokeKey, access.Admin))
+	timed.Get("/grants", s.withRole(s.listGrants, access.Auditor, access.Admin))
+	timed.Post("/grants", s.withRole(s.addGrant, access.Admin))
+	timed.Delete("/grants/{id}", s.withRole(s.removeGrant, access.Admin))
+	timed.Get("/state", s.withRole(s.showState, access.Auditor, access.Admin))
 
 	shared := timed.With(share)
-	shared.Get("/logs/{log}/events/{index}", s.withLog(s.getEvent))
-	shared.Get("/logs/{log}/events/{index}/receipt", s.withLog(s.getReceipt))
+	shared.Get("/logs/{log}/events/{index}", s.withEntries(s.getEvent, access.Reader, access.Auditor))
+	shared.Get("/logs/{log}/events/{index}/receipt", s.withEntries(s.getReceipt, access.Reader, access.Auditor))
 	shared.Get("/logs/{log}/checkpoint", s.withLog(s.getCheckpoint))
 	shared.Get("/logs/{log}/checkpoints", s.withLog(s.listCheckpoints))
 	shared.Get("/logs/{log}/tile/*", s.withLog(s.getTile))
-	shared.Get("/logs/{log}/proofs/inclusion", s.withLog(s.proveInclusion))
+	shared.Get("/logs/{log}/proofs/inclusion", s.withEntries(s.proveInclusion, access.Reader, access.Auditor))
 	shared.Get("/logs/{log}/proofs/consistency", s.withLog(s.proveConsistency))
 	return r, private
 }
@@ -171,7 +190,7 @@ func New(cfg Config) (public, admin http.Handler) {
 // router returns a router without paths, with the middleware of every request.
 func (s *server) router() *chi.Mux {
 	r := chi.NewRouter()
-	r.Use(s.observe, s.recover, secure, middleware.GetHead)
+	r.Use(s.observe, s.recover, secure, middleware.GetHead, s.identify)
 	r.NotFound(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, statusError{http.StatusNotFound, "there is nothing at this path; /openapi.yaml lists the paths that exist"})
 	})
@@ -197,7 +216,7 @@ func inTime(next http.Handler) http.Handler {
 func (s *server) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
-		for _, method := range []string{http.MethodGet, http.MethodPost} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
 			if !routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
 				continue
 			}
@@ -212,28 +231,6 @@ func (s *server) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 	}
 }
 
-// A logHandler answers a request about one log, or writes nothing and returns the
-// error to answer it with.
-type logHandler func(w http.ResponseWriter, r *http.Request, l *engine.Log) error
-
-// withLog finds the log that the path names, and answers with the error if there
-// is none, if it could not be opened, or if the handler returns one. So every
-// error of a log's path passes here, and through the table in problem.go.
-func (s *server) withLog(handle logHandler) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		l, err := s.Engine.Log(chi.URLParam(r, "log"))
-		if err == nil && l.Broken != nil {
-			err = brokenError{l.Broken}
-		}
-		if err == nil {
-			err = handle(w, r, l)
-		}
-		if err != nil {
-			s.fail(w, r, err)
-		}
-	}
-}
-
 // recover answers a request whose handler panicked with 500. net/http would cut
 // the connection instead. [http.ErrAbortHandler] asks for just that, and is
 // passed on.
@@ -241,7 +238,7 @@ func (s *server) recover(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if v := recover(); v != nil && v != http.ErrAbortHandler {
-				s.Logger.Error("handler panicked", "method", r.Method, "path", r.URL.Path, "panic", v)
+				s.Logger.Error("handler panicked", "method", r.Method, "path", pathOf(r), "panic", v)
 				s.fail(w, r, statusError{http.StatusInternalServerError, "internal error"})
 			} else if v != nil {
 				panic(v)

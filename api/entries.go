@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-chi/chi/v5"
 
+	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/pkg/proof"
@@ -27,27 +28,33 @@ const immutable = "public, max-age=604800, immutable"
 
 // getEvent serves an entry, published or not: its exact bytes, so that hashing the
 // body gives the leaf hash.
-func (s *server) getEvent(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
+func (s *server) getEvent(w http.ResponseWriter, r *http.Request, l *engine.Log, p access.Permit) error {
 	index, err := parseNumber("index", chi.URLParam(r, "index"))
 	if err != nil {
 		return err
 	}
-	entry, err := l.Reader.ReadEntry(r.Context(), index)
-	if errors.Is(err, fs.ErrNotExist) {
-		return noEntry(index)
-	}
+	entry, err := readEntry(r.Context(), l, index, p)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "application/cloudevents+json")
-	w.Header().Set("Cache-Control", immutable)
+	w.Header().Set("Cache-Control", s.caching(r))
 	sendBytes(w, http.StatusOK, entry)
 	return nil
 }
 
+// readEntry reads an entry. For somebody who may not see it, it is not there.
+func readEntry(ctx context.Context, l *engine.Log, index uint64, p access.Permit) ([]byte, error) {
+	entry, err := l.Reader.ReadEntry(ctx, index)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !p.Lets(entry) {
+		return nil, noEntry(index)
+	}
+	return entry, err
+}
+
 // getReceipt serves the receipt of an entry under the newest checkpoint that
 // meets the log's witness policy.
-func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
+func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *engine.Log, p access.Permit) error {
 	index, err := parseNumber("index", chi.URLParam(r, "index"))
 	if err != nil {
 		return err
@@ -55,6 +62,11 @@ func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *engine.Lo
 	wait, err := waitTime(r)
 	if err != nil {
 		return err
+	}
+	if p.Narrowed {
+		if _, err := readEntry(r.Context(), l, index, p); err != nil {
+			return err
+		}
 	}
 	published, err := s.covering(r.Context(), l, index, wait)
 	if err != nil {

@@ -16,9 +16,6 @@ import (
 // error, and leaves the others alone; a body that cannot be taken apart into events is
 // an error as a whole.
 
-// anonymous is the sender of every event, since senders are not authenticated.
-var anonymous = event.Sender{Name: "anonymous"}
-
 // readEvents reads the events of a request, by its content type. single means that
 // the body was one event by itself, so that the reply is about it alone. The claim
 // covers the events.
@@ -30,7 +27,7 @@ func (s *server) readEvents(w http.ResponseWriter, r *http.Request, memory *clai
 		return nil, false, err
 	}
 	defer release(body) // events are copies, for which its claim stands
-	items, single, err = parseEvents(r.Header, *body)
+	items, single, err = parseEvents(r.Header, *body, senderOf(r))
 	if err == nil {
 		err = memory.take(len(items) * eventMemory)
 	}
@@ -40,7 +37,7 @@ func (s *server) readEvents(w http.ResponseWriter, r *http.Request, memory *clai
 // parseEvents parses a body by its Content-Type. The types of CloudEvents and of
 // JSON lines decide first. Then any ce- header means binary mode, in which the
 // Content-Type is that of the data. Plain JSON is an event or an array of them.
-func parseEvents(h http.Header, body []byte) (items []event.Item, single bool, err error) {
+func parseEvents(h http.Header, body []byte, from event.Sender) (items []event.Item, single bool, err error) {
 	contentType, err := mediaType(h.Get("Content-Type"))
 	if err != nil {
 		return nil, false, err
@@ -52,19 +49,19 @@ func parseEvents(h http.Header, body []byte) (items []event.Item, single bool, e
 	}
 	switch {
 	case contentType == eventType:
-		return parseOne(body)
+		return parseOne(body, from)
 	case contentType == batchType:
-		return parseArray(body)
+		return parseArray(body, from)
 	case slices.Contains(linesTypes, contentType):
-		return parseLines(body)
+		return parseLines(body, from)
 	case isBinary(h):
-		e, err := event.ParseBinary(h, body, anonymous)
+		e, err := event.ParseBinary(h, body, from)
 		return []event.Item{{Event: e, Err: err}}, true, nil
 	case contentType == jsonType:
 		if bytes.HasPrefix(bytes.TrimLeft(body[:min(len(body), 64)], " \t\r\n"), []byte{'['}) {
-			return parseArray(body)
+			return parseArray(body, from)
 		}
-		return parseOne(body)
+		return parseOne(body, from)
 	}
 	return nil, false, statusError{http.StatusUnsupportedMediaType,
 		"send Content-Type application/json (an event or an array), application/cloudevents+json, " +
@@ -117,20 +114,20 @@ func isStructured(contentType string) bool {
 		slices.Contains(linesTypes, contentType)
 }
 
-func parseOne(body []byte) ([]event.Item, bool, error) {
-	e, err := event.Parse(body, anonymous)
+func parseOne(body []byte, from event.Sender) ([]event.Item, bool, error) {
+	e, err := event.Parse(body, from)
 	return []event.Item{{Event: e, Err: err}}, true, nil
 }
 
 // parseArray parses a JSON array of events, of at most MaxEvents elements.
-func parseArray(body []byte) ([]event.Item, bool, error) {
+func parseArray(body []byte, from event.Sender) ([]event.Item, bool, error) {
 	// An array of very many tiny elements costs much memory to parse, so they are
 	// counted first. That takes as long as parsing, but an array with few commas
 	// need not be counted.
 	if bytes.Count(body, []byte{','}) >= 5*MaxEvents && countElements(body) > MaxEvents {
 		return nil, false, errTooMany
 	}
-	items, err := event.ParseBatch(body, anonymous)
+	items, err := event.ParseBatch(body, from)
 	if err == nil && len(items) > MaxEvents {
 		return nil, false, errTooMany
 	}
@@ -139,11 +136,11 @@ func parseArray(body []byte) ([]event.Item, bool, error) {
 
 // parseLines parses JSON lines. They are counted before they are parsed, so blank
 // ones count towards MaxEvents too.
-func parseLines(body []byte) ([]event.Item, bool, error) {
+func parseLines(body []byte, from event.Sender) ([]event.Item, bool, error) {
 	if bytes.Count(bytes.TrimSpace(body), []byte{'\n'}) >= MaxEvents {
 		return nil, false, errTooMany
 	}
-	return event.ParseLines(body, anonymous), false, nil
+	return event.ParseLines(body, from), false, nil
 }
 
 var errTooMany = statusError{http.StatusRequestEntityTooLarge,

@@ -168,8 +168,8 @@ func (d *deadlineReader) stop() {
 // parseFrom parses the events on lines, of which the first is line n of a stream.
 // Errors have that line number and no item: a stream is one long list, and its
 // lines are what a client can count.
-func parseFrom(lines []byte, n int) []event.Item {
-	items := event.ParseLines(lines, anonymous)
+func parseFrom(lines []byte, n int, from event.Sender) []event.Item {
+	items := event.ParseLines(lines, from)
 	for i := range items {
 		if bad, ok := errors.AsType[*event.Error](items[i].Err); ok {
 			bad.Item = -1

@@ -18,7 +18,7 @@ import (
 // This file serves GET /logs and GET /logs/{log}, the logs of the server with
 // their keys and sizes, and POST /logs, which creates one. The engine holds them
 // all, broken ones included; the database is asked for sizes only. There is no
-// paging: a server has few logs. A request to create one is at most maxNewLog
+// paging: a server has few logs. A request to create one is at most maxChange
 // bytes.
 
 type logInfo struct {
@@ -90,7 +90,7 @@ func describe(r *http.Request, l *engine.Log) (logInfo, error) {
 	return info, nil
 }
 
-const maxNewLog = 64 << 10 // bytes
+const maxChange = 64 << 10 // bytes of what changes the server
 
 // A newLog has the fields of [engine.NewLog], which explains them.
 type newLog struct {
@@ -101,56 +101,58 @@ type newLog struct {
 
 // createLog creates a log, and answers with 201 once it can be written to or is
 // known not to be. It cannot be undone: a log is never deleted or renamed.
-func (s *server) createLog(w http.ResponseWriter, r *http.Request) {
+func (s *server) createLog(w http.ResponseWriter, r *http.Request) error {
 	n, err := s.readNewLog(w, r)
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return err
 	}
 	if n.Origin == "" {
 		n.Origin = strings.TrimSuffix(s.OriginPrefix, "/") + "/" + n.Name
 	}
-	l, err := s.Engine.Create(r.Context(), engine.NewLog(n))
+	l, err := s.Engine.Create(r.Context(), engine.NewLog{Name: n.Name, Origin: n.Origin, MLDSA44: n.MLDSA44})
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return err
 	}
 	info, err := describe(r, l)
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return err
 	}
 	w.Header().Set("Location", "/logs/"+l.Name)
-	_ = reply(w, http.StatusCreated, info)
+	return reply(w, http.StatusCreated, info)
 }
 
-// readNewLog reads the body of a request to create a log. It insists on a
-// Content-Type that a page of another site cannot make a browser send without
-// asking the server first, so that no such page can create logs.
+// readNewLog reads the body of a request to create a log.
 func (s *server) readNewLog(w http.ResponseWriter, r *http.Request) (n newLog, err error) {
+	return n, s.readJSON(w, r, &n, `{"name": "...", "origin": "...", "mldsa44": true}; only name is required`)
+}
+
+// readJSON reads a body into v. It insists on a Content-Type that a page of another site
+// cannot make a browser send without asking the server first, so that no such page can
+// change anything. An error has the example of what to send.
+func (s *server) readJSON(w http.ResponseWriter, r *http.Request, v any, example string) error {
 	contentType, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if contentType != "application/json" {
-		return n, statusError{http.StatusUnsupportedMediaType, "send Content-Type application/json"}
+		return statusError{http.StatusUnsupportedMediaType, "send Content-Type application/json"}
 	}
 	memory := s.memory.claim()
 	defer memory.release()
-	body, err := s.readBody(w, r, maxNewLog, memory)
+	body, err := s.readBody(w, r, maxChange, memory)
 	if err != nil {
-		return n, err
+		return err
 	}
 	defer release(body)
 	if err := unmark(*body); err != nil {
-		return n, err
+		return err
 	}
-	if err := json.Unmarshal(*body, &n, json.RejectUnknownMembers(true)); err != nil {
-		return n, badNewLog(err)
+	if err := json.Unmarshal(*body, v, json.RejectUnknownMembers(true)); err != nil {
+		return badJSON(err, example)
 	}
-	return n, nil
+	return nil
 }
 
-// badNewLog turns an error of decoding into one that names the place, as errors in
+// badJSON turns an error of decoding into one that names the place, as errors in
 // events do.
-func badNewLog(err error) error {
+func badJSON(err error, example string) error {
 	e := &event.Error{Item: -1, Offset: -1, Reason: "not JSON"}
 	if syntax, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
 		e.Pointer, e.Offset = string(syntax.JSONPointer), syntax.ByteOffset
@@ -160,6 +162,6 @@ func badNewLog(err error) error {
 		e.Pointer, e.Offset = string(semantic.JSONPointer), semantic.ByteOffset
 		e.Reason = "unknown member, or a value of the wrong type"
 	}
-	e.Reason += `; send {"name": "...", "origin": "...", "mldsa44": true}; only name is required`
+	e.Reason += "; send " + example
 	return e
 }

@@ -71,7 +71,7 @@ func (s *server) observe(next http.Handler) http.Handler {
 		}
 		elapsed := time.Since(start)
 		if s.Logger.Enabled(r.Context(), slog.LevelDebug) {
-			s.Logger.Debug("request", "method", r.Method, "path", r.URL.Path, "status", ww.status, "elapsed", elapsed, "from", r.RemoteAddr)
+			s.Logger.Debug("request", "method", r.Method, "path", pathOf(r), "status", ww.status, "elapsed", elapsed, "from", r.RemoteAddr)
 		}
 		if ww.Header().Get("Content-Type") == linesType {
 			m.streamed.WithLabelValues(strconv.Itoa(ww.status)).Inc()

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/internal/publisher"
@@ -97,6 +98,11 @@ var statuses = []struct {
 	{engine.ErrBadName, http.StatusBadRequest, 0, ""},
 	{engine.ErrTooMany, http.StatusForbidden, 0,
 		"this server has as many logs as it may have; its operator decides how many, with --max-logs"},
+	{access.ErrInvalid, http.StatusBadRequest, 0, ""},
+	{access.ErrNotFound, http.StatusNotFound, 0, ""},
+	{access.ErrExists, http.StatusConflict, 0, ""},
+	{access.ErrStale, http.StatusConflict, 0, ""},
+	{access.ErrLastAdmin, http.StatusConflict, 0, ""},
 	{storage.ErrExists, http.StatusConflict, 0,
 		"a log with this name or this origin exists already; choose another"},
 	{sequencer.ErrBusy, http.StatusServiceUnavailable, again,
@@ -200,7 +206,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		p, known = problemOf(err)
 	}
 	if !known || p.Status == http.StatusInternalServerError {
-		s.Logger.Error("request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		s.Logger.Error("request failed", "method", r.Method, "path", pathOf(r), "error", err)
 	}
 	if wantsStream(r) {
 		endUnread(w, r)
@@ -209,6 +215,9 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	h.Del("Content-Encoding")
 	h.Del("Vary")                      // it is not kept
 	h.Set("Cache-Control", "no-store") // a tile that is missing now may exist soon
+	if p.Status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", `Bearer realm="stele"`)
+	}
 	if p.retryAfter > 0 {
 		setRetryAfter(h, p.retryAfter)
 	}

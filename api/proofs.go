@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/pkg/proof"
 	"github.com/stele-log/stele/pkg/tree"
 )
@@ -30,7 +32,7 @@ type consistencyProof struct {
 
 // proveInclusion proves that the entry with an index or a leaf hash is in the
 // tree of a size, by default that of the newest checkpoint.
-func (s *server) proveInclusion(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
+func (s *server) proveInclusion(w http.ResponseWriter, r *http.Request, l *engine.Log, permit access.Permit) error {
 	size, err := publishedSize(r, l, "size")
 	if err != nil {
 		return err
@@ -41,6 +43,11 @@ func (s *server) proveInclusion(w http.ResponseWriter, r *http.Request, l *engin
 	}
 	if index >= size {
 		return badRequest(fmt.Sprintf("there is no entry %d in a tree of size %d", index, size))
+	}
+	if permit.Narrowed {
+		if _, err := readEntry(r.Context(), l, index, permit); err != nil {
+			return leafindex.ErrNotFound
+		}
 	}
 	p := inclusionProof{Index: index, Size: size}
 	if p.LeafHash, err = l.Reader.ReadLeaf(r.Context(), index); err != nil {

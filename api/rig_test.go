@@ -15,11 +15,13 @@ import (
 	"time"
 
 	"github.com/stele-log/stele/api"
+	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/follow"
 	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/internal/server"
 	"github.com/stele-log/stele/internal/test/dbtest"
+	"github.com/stele-log/stele/internal/test/memsystem"
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/sqlite"
@@ -91,8 +93,13 @@ func newRig(t testing.TB, s settings) *rig {
 		}
 	}
 	stop, stopping := context.WithCancel(context.Background())
+	system := memsystem.New(time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC))
+	control, err := access.Open(t.Context(), access.Config{Logger: logger, Now: system.Clock, Read: system.Read, Append: system.Append})
+	if err != nil {
+		t.Fatal(err)
+	}
 	handler, admin := api.New(api.Config{
-		Engine: h, Leaves: leaves, Store: s.store, Logger: logger, Stopping: stop, OriginPrefix: "logs.example.com", Version: "test",
+		Access: control, TrustLocal: true, Engine: h, Leaves: leaves, Store: s.store, Logger: logger, Stopping: stop, OriginPrefix: "logs.example.com", Version: "test",
 	})
 	listener, err := server.Listen(server.ListenConfig{Address: "127.0.0.1:0", Logger: logger})
 	if err != nil {

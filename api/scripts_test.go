@@ -195,7 +195,10 @@ func fill(s string, kept map[string]string) string {
 var patterns = map[string]string{
 	"any":    `(?s:.*)`,
 	"hash":   `[A-Za-z0-9+/]{43}=`,
+	"id":     `[a-z2-7]{10}`,
+	"key":    `stele_[a-z2-7]{10}_[0-9a-f]{64}`,
 	"number": `\d+`,
+	"sha":    `[0-9a-f]{64}`,
 	"time":   `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z`,
 	"uuid":   `[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}`,
 }

@@ -59,6 +59,7 @@ const (
 // client leaves instead, the writer fails, closes gone, and the reader follows.
 type stream struct {
 	log      *engine.Log
+	from     event.Sender
 	memory   *claim // of buffers, and of groups until they are answered
 	body     *deadlineReader
 	lines    *lineReader
@@ -118,7 +119,7 @@ func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.
 		return err
 	}
 	st := &stream{
-		log: l, memory: memory, ctx: r.Context(), stopping: s.Stopping, control: control,
+		log: l, from: senderOf(r), memory: memory, ctx: r.Context(), stopping: s.Stopping, control: control,
 		body:   &deadlineReader{from: r.Body, control: control},
 		groups: make(chan *group, maxInFlight), gone: make(chan struct{}),
 		out: bufio.NewWriterSize(w, replyBuffer), beat: time.NewTicker(heartbeatEvery),
@@ -197,7 +198,7 @@ func (st *stream) read() {
 			st.end = st.explain(errNoMemory, first)
 			return
 		}
-		g.items = parseFrom(text, first)
+		g.items = parseFrom(text, first, st.from)
 		first += countLines(text)
 		if tooLong, ok := errors.AsType[*event.Error](err); ok {
 			tooLong.Line = first

@@ -8,6 +8,7 @@ import (
 	"github.com/go-chi/chi/v5"
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/pkg/tile"
 )
@@ -56,22 +57,29 @@ func (s *server) getTile(w http.ResponseWriter, r *http.Request, l *engine.Log) 
 			"%s is not in the published tree of %d entries; a tile exists once the checkpoint covers it", t, published.Size)}
 	}
 	if t.Level == tile.Entries {
+		permit, err := s.demand(r, l.Name, access.Reader, access.Auditor)
+		if err == nil {
+			err = notNarrowed(r, l, permit)
+		}
+		if err != nil {
+			return err
+		}
 		return s.serveBundle(w, r, l, t)
 	}
 	data, err := l.Reader.ReadTile(r.Context(), t)
 	if err != nil {
 		return err
 	}
-	setTileHeaders(w.Header())
+	setTileHeaders(w.Header(), immutable)
 	sendBytes(w, http.StatusOK, data)
 	return nil
 }
 
 // setTileHeaders sets the headers of tiles and bundles. It is called when there is
 // something to send: an error must not be cached.
-func setTileHeaders(h http.Header) {
+func setTileHeaders(h http.Header, caching string) {
 	h.Set("Content-Type", binaryType)
-	h.Set("Cache-Control", immutable)
+	h.Set("Cache-Control", caching)
 }
 
 // serveBundle serves an entry bundle. Clients that accept zstd get the frames as
@@ -95,7 +103,7 @@ func (s *server) serveBundle(w http.ResponseWriter, r *http.Request, l *engine.L
 					return err
 				}
 			}
-			setTileHeaders(w.Header())
+			setTileHeaders(w.Header(), s.caching(r))
 			w.Header().Set("Content-Encoding", "zstd")
 			out := newLongReply(w)
 			for _, f := range frames {
@@ -111,7 +119,7 @@ func (s *server) serveBundle(w http.ResponseWriter, r *http.Request, l *engine.L
 	if err != nil {
 		return err
 	}
-	setTileHeaders(w.Header())
+	setTileHeaders(w.Header(), s.caching(r))
 	if !accepts(r.Header["Accept-Encoding"], "gzip") {
 		sendBytes(w, http.StatusOK, data)
 		return nil

@@ -22,6 +22,7 @@ import (
 // auditFlags are what to follow, and what to do with what is found.
 type auditFlags struct {
 	trust           trustFlags
+	read            readFlags
 	state           string
 	once            bool
 	interval        time.Duration
@@ -68,6 +69,7 @@ object with verdict, contradicted or unchecked, and a reason.`,
 		}),
 	}
 	f.trust.register(cmd)
+	f.read.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.state, "state", "", "folder for what the auditor remembers; created if missing")
 	flags.BoolVar(&f.once, "once", false, "audit up to the newest heads, once, and exit")
@@ -113,9 +115,13 @@ func (f *auditFlags) run(cmd *cobra.Command, urls []string) error {
 		return fmt.Errorf("--state: %w", err)
 	}
 	defer unlock()
+	c, err := f.read.client(urls...)
+	if err != nil {
+		return err
+	}
 	a, err := auditor.New(cmd.Context(), auditor.Config{
 		URLs: urls, Policy: p, Dir: f.state, Interval: f.interval, Webhook: f.webhook,
-		HTTP:     tile.StayOnHost(&http.Client{Timeout: time.Minute, Transport: readTransport()}),
+		HTTP:     tile.StayOnHost(c),
 		Continue: f.onContradiction == "continue",
 		Logger:   slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), nil)), Now: time.Now,
 		Report: func(r auditor.Report) { f.print(cmd.OutOrStdout(), r) },

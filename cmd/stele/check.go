@@ -57,6 +57,7 @@ unchecked, and for the last two a reason.`,
 		RunE: verify("NOT whole", &f.json, f.run),
 	}
 	f.trust.registerPast(cmd)
+	f.read.register(cmd)
 	f.store.register(cmd)
 	cmd.Flags().StringVar(&f.log, "log", defaultLog, "name of the log in the database")
 	cmd.Flags().StringArrayVar(&f.since, "since", nil, "file with a checkpoint or a receipt that the log must still contain; can be given more than once")
@@ -66,6 +67,7 @@ unchecked, and for the last two a reason.`,
 
 type checkFlags struct {
 	trust trustFlags
+	read  readFlags
 	store storeFlags
 	log   string
 	since []string
@@ -132,7 +134,10 @@ func (f *checkFlags) checkPlace(cmd *cobra.Command, cfg inspect.Config, place st
 			return client.Report{}, exitError{fmt.Errorf("--%s is for a log in a database, and %q is another place: give one of them", name, place), exitUsage}
 		}
 	}
-	reader, c := openLog(place)
+	reader, c, err := f.read.open(place)
+	if err != nil {
+		return client.Report{}, err
+	}
 	newest := len(cfg.Policies) - 1
 	options := client.CheckOptions{Earlier: cfg.Policies[:newest], Known: cfg.Known, Progress: cfg.Progress}
 	if c != nil {

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/storage"
 	"github.com/stele-log/stele/storage/postgres"
@@ -66,6 +67,9 @@ func TestCheckReadsADatabase(t *testing.T) {
 
 		l, err := d.store(t).OpenLog(t.Context(), "default")
 		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err = engine.OpenHeads(t.Context(), d.dir, l); err != nil {
 			t.Fatal(err)
 		}
 		storagetest.Grow(t, l, 400)

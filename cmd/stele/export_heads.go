@@ -93,7 +93,10 @@ func (f *exportHeadsFlags) config(url string) (cfg heads.ExportConfig, err error
 	if err != nil {
 		return cfg, err
 	}
-	reader, c := openLog(url)
+	reader, c, err := new(readFlags).open(url)
+	if err != nil {
+		return cfg, err
+	}
 	if c == nil {
 		return cfg, exitError{fmt.Errorf("%q is not the http URL of a log: a folder has no history of checkpoints", url), exitUsage}
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -283,6 +284,16 @@ func (f *clientFlags) registerLog(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.log, "log", defaultLog, "name of the log")
 }
 
+// isLoopbackURL reports whether a URL is of a server on this machine.
+func isLoopbackURL(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
+
 // client returns a client that gives up at once.
 func (f *clientFlags) client() (*client.Client, error) {
 	return client.New(client.Config{URL: f.url, Log: f.log, Token: f.token, RetryFor: -1})
@@ -321,4 +332,52 @@ func (f *clientFlags) explain(err error) error {
 		return fmt.Errorf("%w\nGive a token that may do this, as STELE_TOKEN or with --token", err)
 	}
 	return err
+}
+
+// adminFlags are clientFlags of commands for admins, who on the server's own machine need
+// no token: the first key is in the data folder.
+type adminFlags struct {
+	clientFlags
+	data string
+}
+
+func (f *adminFlags) register(cmd *cobra.Command) {
+	f.clientFlags.register(cmd)
+	cmd.Flags().StringVar(&f.data, "data", "./stele-data", "data folder of a server on this machine, with admin.key: used where no token is given and --url is this machine's")
+}
+
+// admin returns a client with the token, or else with the key in the data folder.
+func (f *adminFlags) admin() (*client.Client, error) {
+	if f.token != "" || !isLoopbackURL(f.url) {
+		return f.client()
+	}
+	path := filepath.Join(f.data, "admin.key")
+	text, err := os.ReadFile(path)
+	if err == nil && len(durable.KeysOpenToOthers(path)) == 0 {
+		f.token = strings.TrimSpace(string(text))
+	}
+	return f.client()
+}
+
+// parseUntil reads a date, a time, or a time from now; the zero time if the text is empty.
+func parseUntil(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		text = days + "h"
+		d, err := time.ParseDuration(text)
+		if err == nil && d > 0 {
+			return time.Now().Add(24 * d), nil
+		}
+	}
+	if d, err := time.ParseDuration(text); err == nil && d > 0 {
+		return time.Now().Add(d), nil
+	}
+	for _, layout := range []string{time.RFC3339, time.DateOnly} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is no date such as 2027-01-31, no time such as 2027-01-31T12:00:00Z, and no duration such as 90d or 12h", text)
 }

@@ -44,6 +44,7 @@ a reason.`,
 		}),
 	}
 	f.trust.register(cmd)
+	f.read.register(cmd)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.once, "once", false, "bring the copy up to date and exit")
 	flags.DurationVar(&f.interval, "interval", 10*time.Second, "time between checks for a new checkpoint")
@@ -53,6 +54,7 @@ a reason.`,
 
 type mirrorFlags struct {
 	trust    trustFlags
+	read     readFlags
 	once     bool
 	interval time.Duration
 	json     bool
@@ -66,7 +68,10 @@ func (f *mirrorFlags) run(cmd *cobra.Command, from, dir string) error {
 	if f.interval <= 0 {
 		return exitError{errors.New("--interval must be more than 0"), exitUsage}
 	}
-	reader, _ := openLog(from)
+	reader, _, err := f.read.open(from)
+	if err != nil {
+		return err
+	}
 	bar := &progress{w: cmd.ErrOrStderr(), unit: "entries"}
 	m, err := mirror.Open(mirror.Config{Log: reader, Dir: dir, Policy: p,
 		Progress: func(done, total uint64) { bar.set("mirroring", done, total) }})

@@ -4,8 +4,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"runtime/debug"
+	"slices"
+	"strings"
+	"text/tabwriter"
 	"time"
 
 	"golang.org/x/term"
@@ -51,6 +55,39 @@ func printLog(w io.Writer, l client.LogInfo, asJSON bool) error {
 		fmt.Fprintf(w, "  problem    %s\n", l.Problem)
 	}
 	return nil
+}
+
+func printKeys(w io.Writer, keys []client.Key) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tPRINCIPAL\tENDS\tCLAIMS")
+	for _, k := range keys {
+		ends := untilText(k.Expires)
+		if k.Revoked {
+			ends = "revoked"
+		}
+		var claims []string
+		for _, name := range slices.Sorted(maps.Keys(k.Claims)) {
+			claims = append(claims, name+"="+k.Claims[name])
+		}
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", k.ID, k.Principal, ends, strings.Join(claims, " "))
+	}
+	return t.Flush()
+}
+
+func printGrants(w io.Writer, grants []client.Grant) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tPRINCIPAL\tROLE\tLOG\tENDS\tFILTER")
+	for _, g := range grants {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, g.Principal, g.Role, g.Log, untilText(g.Until), g.Filter)
+	}
+	return t.Flush()
+}
+
+func untilText(at time.Time) string {
+	if at.IsZero() {
+		return "never"
+	}
+	return at.UTC().Format(time.RFC3339)
 }
 
 // version is set by the linker in releases: -ldflags "-X main.version=v1.2.3".

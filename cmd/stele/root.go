@@ -53,10 +53,12 @@ could not be checked.`,
 	root.AddGroup(
 		&cobra.Group{ID: "server", Title: "Run a log:"},
 		&cobra.Group{ID: "client", Title: "Use a log:"},
+		&cobra.Group{ID: "access", Title: "Say who may do what:"},
 		&cobra.Group{ID: "verify", Title: "Check a log, trusting nobody:"},
 	)
 	add(root, "server", newServeCmd(), newDemoCmd(), newMigrateCmd(), newKeygenCmd(), newRestoreCmd(), newWitnessCmd())
 	add(root, "client", newHealthCmd(), newLogsCmd(), newAppendCmd(), newImportCmd(), newReceiptCmd(), newGetCmd())
+	add(root, "access", newKeysCmd(), newGrantsCmd(), newWhoamiCmd(), newStateCmd())
 	add(root, "verify", newVerifyCmd(), newCheckCmd(), newAuditCmd(), newMirrorCmd(), newExportCmd())
 	return root
 }

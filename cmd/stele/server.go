@@ -30,6 +30,7 @@ type serveFlags struct {
 	originPrefix string
 	cacheMiB     int
 	maxLogs      int
+	noAccess     bool
 	migrateFirst bool
 	now          func() time.Time // the clock of recordedtime; time.Now if nil
 }
@@ -46,6 +47,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	flags.StringVar(&f.originPrefix, "origin-prefix", "", "what the origins of new logs begin with, such as the URL they are found at, without scheme (default: the host's name and /logs)")
 	flags.IntVar(&f.cacheMiB, "cache", 64, "MiB of tiles to keep in memory")
 	flags.IntVar(&f.maxLogs, "max-logs", 1000, "number of logs from which on no more are created")
+	flags.BoolVar(&f.noAccess, "insecure-no-access-control", false, "let everybody who can reach the server do everything")
 	flags.BoolVar(&f.migrateFirst, "migrate", true, "bring the database's schema up to date first")
 }
 
@@ -87,7 +89,7 @@ func (f *serveFlags) start(ctx context.Context, logger *slog.Logger) (s *server.
 	}
 	s, err = server.Start(ctx, server.Config{
 		Store: store, Logger: logger, OriginPrefix: f.originPrefix, FirstLog: defaultLog, Build: thisBuild(),
-		Listener: listener, Admin: admin,
+		NoAccessControl: f.noAccess, Listener: listener, Admin: admin,
 		Engine: engine.Config{
 			Dir: f.data, Interval: f.interval, Cache: f.cacheMiB << 20, MaxLogs: f.maxLogs, Now: f.now,
 			Witnesses: witnesses, WitnessPool: f.witness.pool(),

@@ -49,9 +49,9 @@ func TestCheckNamesWhatTheDatabasesOwnerChanged(t *testing.T) {
 				run(t, 0, stored...)
 				s.end(syscall.SIGTERM)
 
-				row := c.row
+				row := c.row + " AND log_id = (SELECT log_id FROM logs WHERE name = 'default')"
 				if d.url != "" {
-					row = strings.ReplaceAll(row, "FROM checkpoints", "FROM stele.checkpoints")
+					row = strings.NewReplacer("FROM checkpoints", "FROM stele.checkpoints", "FROM logs", "FROM stele.logs").Replace(row)
 				}
 				d.tamper(t, c.table, c.column, row, c.change)
 

@@ -131,14 +131,43 @@ func readToVerify(name string, limit int) ([]byte, error) {
 // errTooLarge is why a file is not read to its end.
 var errTooLarge = errors.New("the file is larger than it can be")
 
-// openLog returns a reader of the log at a URL or in a folder, and, for a URL,
-// the client that reads it.
-func openLog(place string) (tile.Reader, *http.Client) {
-	if !isURL(place) {
-		return tile.FS(os.DirFS(place)), nil
-	}
+// readFlags are how a log is read that not everybody may read. The token is not taken from
+// STELE_TOKEN, which is for one server: logs to verify are anybody's.
+type readFlags struct {
+	tokenFile string
+}
+
+func (f *readFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.tokenFile, "token-file", "", "file with a key that may read the log's entries; sent to the servers of the URLs that are given")
+}
+
+// client returns what reads the logs at some URLs.
+func (f *readFlags) client(urls ...string) (*http.Client, error) {
 	c := &http.Client{Timeout: time.Minute, Transport: readTransport()}
-	return tile.HTTP(c, place), c
+	if f.tokenFile == "" {
+		return c, nil
+	}
+	text, err := os.ReadFile(f.tokenFile)
+	if err == nil {
+		c.Transport, err = client.WithToken(c.Transport, strings.TrimSpace(string(text)), urls...)
+	}
+	if err != nil {
+		return nil, exitError{fmt.Errorf("--token-file: %w", err), exitUsage}
+	}
+	return c, nil
+}
+
+// open returns a reader of the log at a URL or in a folder, and, for a URL, the client
+// that reads it.
+func (f *readFlags) open(place string) (tile.Reader, *http.Client, error) {
+	if !isURL(place) {
+		return tile.FS(os.DirFS(place)), nil, nil
+	}
+	c, err := f.client(place)
+	if err != nil {
+		return nil, nil, err
+	}
+	return tile.HTTP(c, place), c, nil
 }
 
 func isURL(place string) bool {

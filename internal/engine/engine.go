@@ -179,6 +179,7 @@ type NewLog struct {
 	Name    string // in URLs: 1 to 63 of a-z, 0-9 and "-", not "-" at either end
 	Origin  string // in checkpoints, for ever: best a URL without scheme that the log will be found at
 	MLDSA44 bool   // sign with an ML-DSA-44 key too
+	Own     bool   // the server's own log, which no limit keeps from being made
 }
 
 var (
@@ -255,7 +256,7 @@ func (e *Engine) mayCreate(n NewLog) error {
 			return storage.ErrExists
 		}
 	}
-	if e.cfg.MaxLogs > 0 && len(e.logs) >= e.cfg.MaxLogs {
+	if e.cfg.MaxLogs > 0 && len(e.logs) >= e.cfg.MaxLogs && !n.Own {
 		return ErrTooMany
 	}
 	return nil

@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stele-log/stele/api"
+	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/internal/buildinfo"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/follow"
@@ -50,6 +51,9 @@ type Config struct {
 	// OriginPrefix and a log's name make the origin of a log that is created
 	// without one. If empty it is the host's name and "/logs", which is a guess.
 	OriginPrefix string
+
+	// NoAccessControl lets everybody do everything.
+	NoAccessControl bool
 
 	// FirstLog is the name of the log to create if the store has none.
 	FirstLog string
@@ -88,7 +92,18 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if guessed {
 		cfg.OriginPrefix = hostPrefix()
 	}
-	if len(e.Logs()) == 0 {
+	first := len(e.Logs()) == 0
+	var control *access.Control
+	if !cfg.NoAccessControl {
+		l, err := systemLog(ctx, e, cfg.OriginPrefix)
+		if err != nil {
+			return nil, err
+		}
+		if control, err = openAccess(ctx, l, cfg); err != nil {
+			return nil, err
+		}
+	}
+	if first {
 		l, err := e.Create(ctx, engine.NewLog{Name: cfg.FirstLog, Origin: cfg.OriginPrefix + "/" + cfg.FirstLog})
 		if err != nil {
 			return nil, err
@@ -100,8 +115,14 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 		}
 	}
 	s := &Server{engine: e, listener: cfg.Listener, admin: cfg.Admin, logger: cfg.Logger}
-	s.warnOfStrangers()
-	s.startLogs(cfg, leaves)
+	s.warnOfStrangers(cfg.NoAccessControl)
+	s.startLogs(cfg, leaves, control)
+	if control != nil {
+		if err := makeAdmin(ctx, control, cfg); err != nil {
+			// Another server of the log may be writing to it; then that one makes the first key.
+			cfg.Logger.Warn("there is no admin yet", "error", err)
+		}
+	}
 	return s, nil
 }
 
@@ -115,26 +136,27 @@ func hostPrefix() string {
 }
 
 // warnOfStrangers logs a warning if the server can be reached from other machines.
-func (s *Server) warnOfStrangers() {
-	switch {
-	case s.listener.Loopback():
-	case s.listener.TLS():
-		s.logger.Warn("this server can be reached from other machines and has no authentication: put it behind a proxy that has",
-			"address", s.URL())
-	default:
-		s.logger.Warn("this server can be reached from other machines and has no authentication and no TLS: put it behind a proxy that has both",
-			"address", s.URL())
+func (s *Server) warnOfStrangers(noAccessControl bool) {
+	if s.listener.Loopback() {
+		return
+	}
+	if noAccessControl {
+		s.logger.Warn("this server can be reached from other machines, and everybody may do everything", "address", s.URL())
+	}
+	if !s.listener.TLS() {
+		s.logger.Warn("this server can be reached from other machines without TLS, so keys can be read on the way: give it a certificate, "+
+			"or put it behind a proxy that has one", "address", s.URL())
 	}
 }
 
 // startLogs runs the logs, and returns once each is being written to or is known
 // not to be.
-func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
+func (s *Server) startLogs(cfg Config, leaves *leafindex.Index, control *access.Control) {
 	stopping, stop := context.WithCancel(context.Background())
 	s.stopping = stop
 	s.handler, s.private = api.New(api.Config{
 		Engine: s.engine, Leaves: leaves, Store: cfg.Store, Logger: s.logger, Stopping: stopping,
-		OriginPrefix: cfg.OriginPrefix, Version: cfg.Build.Version,
+		OriginPrefix: cfg.OriginPrefix, Version: cfg.Build.Version, Access: control, TrustLocal: s.listener.Loopback(),
 		AdminApart: s.admin != nil, Collectors: []prometheus.Collector{cfg.Build.Metric(), s.listener, databaseCollector{cfg.Store}},
 	})
 	host, _, _ := strings.Cut(cfg.OriginPrefix, "/")
@@ -148,6 +170,9 @@ func (s *Server) startLogs(cfg Config, leaves *leafindex.Index) {
 	logs, stopLogs := context.WithCancel(context.Background())
 	s.stopLogs = stopLogs
 	go limitMemory(logs)
+	if control != nil {
+		go control.Run(logs)
+	}
 	s.engine.Start(logs)
 }
 

@@ -32,6 +32,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
@@ -90,8 +91,8 @@ func New(cfg Config) (*Client, error) {
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, fmt.Errorf("server's URL %q: want scheme, host and path only; a token is given by itself", u.Redacted())
 	}
-	if strings.ContainsFunc(cfg.Token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return nil, errors.New("the token has characters other than printable ASCII, such as white space")
+	if err := checkToken(cfg.Token); err != nil {
+		return nil, err
 	}
 	c := &Client{
 		base:     strings.TrimSuffix(u.String(), "/"),
@@ -111,7 +112,7 @@ func New(cfg Config) (*Client, error) {
 		c.http = &h
 	}
 	c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	c.http.Transport = authorized{c.http.Transport, u.Scheme, u.Host, cfg.Token}
+	c.http.Transport = authorized{c.http.Transport, []string{u.Scheme + "://" + u.Host}, cfg.Token}
 	streaming := *c.http
 	streaming.Timeout = 0
 	c.streaming = &streaming
@@ -127,17 +128,46 @@ func (c *Client) Prefix() string { return c.base + c.path("") }
 // path returns the path of a resource of the log, below the server's URL.
 func (c *Client) path(rest string) string { return "/logs/" + url.PathEscape(c.log) + rest }
 
-// authorized adds the token to requests to the server, and only to those. It is a
+// WithToken returns a transport that adds a bearer token to requests to the schemes, hosts
+// and ports of some URLs, and only to those. It is for [Check] and [ReadEntries] of a log
+// that not everybody may read, with a reader that [tile.HTTP] makes. next is
+// http.DefaultTransport if nil.
+//
+// [tile.HTTP]: https://pkg.go.dev/github.com/stele-log/stele/pkg/tile#HTTP
+func WithToken(next http.RoundTripper, token string, urls ...string) (http.RoundTripper, error) {
+	if err := checkToken(token); err != nil {
+		return nil, err
+	}
+	a := authorized{next: next, token: token}
+	for _, text := range urls {
+		u, err := url.Parse(text)
+		if err != nil {
+			return nil, err
+		}
+		a.origins = append(a.origins, u.Scheme+"://"+u.Host)
+	}
+	return a, nil
+}
+
+func checkToken(token string) error {
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("the token has characters other than printable ASCII, such as white space")
+	}
+	return nil
+}
+
+// authorized adds the token to requests to some servers, and only to those. It is a
 // transport, so that no request can be sent without passing it.
 type authorized struct {
-	next                http.RoundTripper // http.DefaultTransport if nil
-	scheme, host, token string
+	next    http.RoundTripper // http.DefaultTransport if nil
+	origins []string          // scheme, host and port
+	token   string
 }
 
 var _ http.RoundTripper = authorized{}
 
 func (a authorized) RoundTrip(req *http.Request) (*http.Response, error) {
-	if a.token != "" && req.URL.Scheme == a.scheme && req.URL.Host == a.host {
+	if a.token != "" && slices.Contains(a.origins, req.URL.Scheme+"://"+req.URL.Host) {
 		req = req.Clone(req.Context())
 		req.Header.Set("Authorization", "Bearer "+a.token)
 	}

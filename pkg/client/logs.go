@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -54,26 +53,11 @@ func (c *Client) Info(ctx context.Context) (LogInfo, error) {
 // CreateLog creates a log on the server, whatever the log of the client is. The
 // request is not tried again: after an error other than a [*Problem] the log may
 // exist.
-func (c *Client) CreateLog(ctx context.Context, n NewLog) (LogInfo, error) {
-	info, err := c.createLog(ctx, n)
-	if err != nil {
+func (c *Client) CreateLog(ctx context.Context, n NewLog) (info LogInfo, err error) {
+	if err := c.change(ctx, http.MethodPost, "/logs", n, &info); err != nil {
 		return LogInfo{}, fmt.Errorf("create log %.80s: %w", n.Name, err)
 	}
 	return info, nil
-}
-
-func (c *Client) createLog(ctx context.Context, n NewLog) (info LogInfo, err error) {
-	body, err := json.Marshal(n)
-	if err != nil {
-		return info, err
-	}
-	body, err = c.do(ctx, request{
-		method: http.MethodPost, path: "/logs", contentType: "application/json", body: body, once: true,
-	})
-	if err != nil {
-		return info, err
-	}
-	return info, unmarshal(body, &info)
 }
 
 // Entry returns the bytes of the entry at an index, as the server sends them.

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/stele-log/stele/pkg/client"
+)
+
+func newKeysCmd() *cobra.Command {
+	return newGroup(&cobra.Command{
+		Use:   "keys",
+		Short: "Make, list and revoke the keys of applications and people",
+		Long: `Keys say who a request comes from: STELE_TOKEN=KEY, or Authorization: Bearer KEY.
+A key acts as a principal, to which "stele grants add" gives roles; several keys may
+act as one, for instance while one takes the place of another.
+
+A server keeps only the SHA-256 of a key, in its log named system. When it first starts
+it makes a key with the role admin and writes it to admin.key in its data folder; on the
+same machine these commands find it there.`,
+	}, newKeysCreateCmd(), newKeysListCmd(), newKeysRevokeCmd())
+}
+
+func newKeysCreateCmd() *cobra.Command {
+	var f adminFlags
+	var expires string
+	var claims []string
+	cmd := &cobra.Command{
+		Use:   "create PRINCIPAL",
+		Short: "Make a key, and print it once",
+		Long: `Create makes a key for a principal, such as the name of an application, and prints
+it. It cannot be shown again. The principal's name becomes the source of events that
+have none, and the recordedby of all events that it sends.`,
+		Example: `  stele keys create billing > billing.key
+  stele keys create tenant-7-portal --claim tenant=7 --expires 90d
+  stele keys create ci --expires 2027-01-31`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			n := client.NewKey{Principal: args[0]}
+			var err error
+			if n.Expires, err = parseUntil(expires); err != nil {
+				return exitError{fmt.Errorf("--expires: %w", err), exitUsage}
+			}
+			if n.Claims, err = parseClaims(claims); err != nil {
+				return exitError{err, exitUsage}
+			}
+			c, err := f.admin()
+			if err != nil {
+				return err
+			}
+			k, err := c.CreateKey(cmd.Context(), n)
+			if err != nil {
+				return f.explain(err)
+			}
+			if f.json {
+				return printJSON(cmd.OutOrStdout(), k)
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "key %s of %s, which is not shown again; what it may do: stele grants add %[2]s ROLE LOG\n", k.ID, k.Principal)
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), k.Text)
+			return err
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().StringVar(&expires, "expires", "", "when the key ends: a date, a time as in RFC 3339, or how long from now, such as 90d or 12h (default: never)")
+	cmd.Flags().StringArrayVar(&claims, "claim", nil, "NAME=VALUE for the filters of grants; may be given more than once")
+	return cmd
+}
+
+func newKeysListCmd() *cobra.Command {
+	var f adminFlags
+	var all bool
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List keys",
+		Long:  `List prints the keys that can be used, by principal. It takes the role admin or auditor.`,
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := f.admin()
+			if err != nil {
+				return err
+			}
+			keys, err := c.Keys(cmd.Context())
+			if err != nil {
+				return f.explain(err)
+			}
+			if !all {
+				live := keys[:0]
+				for _, k := range keys {
+					if k.Live {
+						live = append(live, k)
+					}
+				}
+				keys = live
+			}
+			if f.json {
+				return printJSON(cmd.OutOrStdout(), map[string][]client.Key{"keys": keys})
+			}
+			return printKeys(cmd.OutOrStdout(), keys)
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().BoolVar(&all, "all", false, "list revoked and expired keys too")
+	return cmd
+}
+
+func newKeysRevokeCmd() *cobra.Command {
+	var f adminFlags
+	cmd := &cobra.Command{
+		Use:   "revoke ID",
+		Short: "End a key, at once",
+		Long: `Revoke ends a key: once the command has returned, no request with that key succeeds,
+and within a second none does on other servers of the same database. The last key of an
+admin cannot be revoked.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := f.admin()
+			if err != nil {
+				return err
+			}
+			if err := c.RevokeKey(cmd.Context(), args[0]); err != nil {
+				return f.explain(err)
+			}
+			if f.json {
+				return printJSON(cmd.OutOrStdout(), map[string]string{"revoked": args[0]})
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), "revoked:", args[0])
+			return err
+		},
+	}
+	f.register(cmd)
+	return cmd
+}
+
+func parseClaims(texts []string) (map[string]string, error) {
+	claims := map[string]string{}
+	for _, text := range texts {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" || value == "" {
+			return nil, fmt.Errorf("--claim %q: want NAME=VALUE", text)
+		}
+		claims[name] = value
+	}
+	return claims, nil
+}

@@ -1,0 +1,100 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/stele-log/stele/internal/access"
+	"github.com/stele-log/stele/internal/durable"
+	"github.com/stele-log/stele/internal/engine"
+	"github.com/stele-log/stele/pkg/event"
+	"github.com/stele-log/stele/pkg/tree"
+	"github.com/stele-log/stele/storage"
+)
+
+// This file opens access control on the system log, and makes the first key.
+
+// adminKeyFile is where the first admin's key is, in the data folder.
+const adminKeyFile = "admin.key"
+
+// systemLog returns the log of the configuration, and creates it if there is none.
+func systemLog(ctx context.Context, e *engine.Engine, originPrefix string) (*engine.Log, error) {
+	l, err := e.Log(access.SystemLog)
+	if errors.Is(err, engine.ErrUnknown) {
+		l, err = e.Create(ctx, engine.NewLog{Name: access.SystemLog, Origin: originPrefix + "/" + access.SystemLog, Own: true})
+	}
+	if err == nil {
+		err = l.Broken
+	}
+	if err != nil {
+		return nil, fmt.Errorf("access control needs the log %s: %w; a second server needs the folder logs/%[1]s of the first", access.SystemLog, err)
+	}
+	return l, nil
+}
+
+// openAccess reads the system log.
+func openAccess(ctx context.Context, l *engine.Log, cfg Config) (*access.Control, error) {
+	return access.Open(ctx, access.Config{
+		Logger: cfg.Logger, Now: cfg.Engine.Now,
+		Read: func(ctx context.Context, start uint64, f func([]byte) error) (tree.Head, error) {
+			head, err := l.Stored.Head(ctx)
+			if err != nil || head.Size <= start {
+				return head.Head, err
+			}
+			return head.Head, eachEntry(ctx, l.Stored, start, head.Size, f)
+		},
+		Append: func(ctx context.Context, e event.Event) error {
+			_, err := l.Sequencer.Append(ctx, []event.Event{e})
+			return err
+		},
+	})
+}
+
+// eachEntry calls f with the entries from start up to but not including end.
+func eachEntry(ctx context.Context, l storage.Log, start, end uint64, f func([]byte) error) error {
+	return l.EachChunk(ctx, start, end, func(c storage.Chunk) error {
+		entries, err := c.Entries()
+		if err != nil {
+			return err
+		}
+		for i, entry := range entries {
+			if index := c.Start + uint64(i); index < start || index >= end {
+				continue
+			}
+			if err := f(entry); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// makeAdmin makes the first key, unless there is an admin, and writes it to a file that
+// only the server's user can read. It is granted the role only once it is there: a crash
+// leaves a key that may do nothing, or that somebody has.
+func makeAdmin(ctx context.Context, c *access.Control, cfg Config) error {
+	if c.HasAdmin() {
+		return nil
+	}
+	const principal = "admin"
+	change := access.Change{By: "local"}
+	_, text, err := c.CreateKey(ctx, change, access.Key{Principal: principal})
+	if err != nil {
+		return fmt.Errorf("make the first key: %w", err)
+	}
+	path := filepath.Join(cfg.Engine.Dir, adminKeyFile)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("make the first key: %w", err)
+	}
+	if err := durable.Create(durable.System, path, []byte(text+"\n"), 0o600); err != nil {
+		return fmt.Errorf("make the first key: %w", err)
+	}
+	if _, err := c.AddGrant(ctx, change, access.Grant{Principal: principal, Role: access.Admin, Log: "*"}); err != nil {
+		return fmt.Errorf("make the first admin: %w", err)
+	}
+	cfg.Logger.Info("the first key was made, which has the role admin: keep a copy of it in a safe place", "file", path)
+	return nil
+}
