@@ -114,6 +114,9 @@ func (s *server) demand(r *http.Request, log string, roles ...access.Role) (acce
 	if permit.Allowed {
 		return permit, nil
 	}
+	if permit.Ended {
+		return permit, statusError{http.StatusUnauthorized, access.ErrUnknownKey.Error()}
+	}
 	needed := string(roles[0])
 	for _, role := range roles[1:] {
 		needed += " or " + string(role)

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/pkg/event"
@@ -60,7 +61,8 @@ const (
 type stream struct {
 	log      *engine.Log
 	from     event.Sender
-	memory   *claim // of buffers, and of groups until they are answered
+	may      func() error // why the sender may not write any more, or nil
+	memory   *claim       // of buffers, and of groups until they are answered
 	body     *deadlineReader
 	lines    *lineReader
 	groups   chan *group     // read, in order; closed when reading has ended
@@ -119,7 +121,7 @@ func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.
 		return err
 	}
 	st := &stream{
-		log: l, from: senderOf(r), memory: memory, ctx: r.Context(), stopping: s.Stopping, control: control,
+		log: l, from: senderOf(r), may: func() error { _, err := s.demand(r, l.Name, access.Writer); return err }, memory: memory, ctx: r.Context(), stopping: s.Stopping, control: control,
 		body:   &deadlineReader{from: r.Body, control: control},
 		groups: make(chan *group, maxInFlight), gone: make(chan struct{}),
 		out: bufio.NewWriterSize(w, replyBuffer), beat: time.NewTicker(heartbeatEvery),
@@ -233,6 +235,9 @@ func (st *stream) submit(items []event.Item) (*sequencer.Pending, error) {
 	events := validEvents(items)
 	if len(events) == 0 {
 		return nil, nil
+	}
+	if err := st.may(); err != nil {
+		return nil, err
 	}
 	for {
 		pending, err := st.log.Sequencer.Submit(st.ctx, events)

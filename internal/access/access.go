@@ -107,6 +107,9 @@ type Permit struct {
 
 	// Because is the grant that decides, or nil.
 	Because *Grant
+
+	// Ended is true if the principal's key has ended since it was authenticated.
+	Ended bool
 }
 
 // Lets reports whether a reader may see an entry. What cannot be decided is not seen.
@@ -140,6 +143,9 @@ var (
 // checkPrincipal fails unless a text can be the name of a principal. It becomes the source
 // and recordedby of what the principal writes.
 func checkPrincipal(name string) error {
+	if name == "local" || name == "anonymous" {
+		return fmt.Errorf("%w: %q is the name of those who have none", ErrInvalid, name)
+	}
 	if strings.HasPrefix(name, "stele_") {
 		return fmt.Errorf("%w: a principal's name does not begin like a key, with stele_", ErrInvalid)
 	}

@@ -175,6 +175,10 @@ func (s *State) May(p Principal, log string, now time.Time, roles ...Role) Permi
 		return Permit{Allowed: true}
 	}
 	permit := Permit{Narrowed: true}
+	if k := s.keys[p.Key]; p.Key != "" && (k == nil || !k.Live(now)) {
+		permit.Ended = true
+		return permit
+	}
 	for _, g := range s.granted[p.Name] {
 		if !g.Live(now) || !slices.Contains(roles, g.Role) || !g.Covers(log) {
 			continue

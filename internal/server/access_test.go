@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -305,6 +306,46 @@ func TestSenderIsThePrincipal(t *testing.T) {
 	status, entry := r.ask(call{method: "GET", path: "/logs/default/events/0"}, http.Header{})
 	if status != http.StatusOK || !strings.Contains(entry, `"recordedby":"billing"`) || !strings.Contains(entry, `"source":"billing"`) {
 		t.Errorf("%d: %s", status, entry)
+	}
+}
+
+// TestRevokedKeyEndsItsStreams revokes a key while a stream that it has opened is open.
+func TestRevokedKeyEndsItsStreams(t *testing.T) {
+	t.Parallel()
+	r := run(t, dbtest.SQLite(t)(), t.TempDir(), slog.New(slog.DiscardHandler))
+	text := r.key("app", "writer", "default", "", nil)
+	lines, w := io.Pipe()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/logs/default/events", lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = bearer(text)
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	req.Header.Set("Accept", "application/x-ndjson")
+	go fmt.Fprintln(w, `{"type":"before"}`)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	results := bufio.NewScanner(resp.Body)
+	if !results.Scan() || !strings.Contains(results.Text(), `"index":0`) {
+		t.Fatalf("before: %d %s, %v", resp.StatusCode, results.Text(), results.Err())
+	}
+	admin := r.client(r.adminKey(), "default")
+	keys, err := admin.Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(keys, func(k client.Key) bool { return k.Principal == "app" })
+	if err := admin.RevokeKey(t.Context(), keys[i].ID); err != nil {
+		t.Fatal(err)
+	}
+	go fmt.Fprintln(w, `{"type":"after"}`)
+	for results.Scan() && results.Text() == "" { // heartbeats
+	}
+	if !strings.Contains(results.Text(), `"status":401`) || strings.Contains(results.Text(), `"index"`) {
+		t.Errorf("after: %s, %v", results.Text(), results.Err())
 	}
 }
 
