@@ -309,6 +309,23 @@ func TestSenderIsThePrincipal(t *testing.T) {
 	}
 }
 
+// TestStartThatEndedAfterItsFirstLogGoesOn has only the system log, as after a crash.
+func TestStartThatEndedAfterItsFirstLogGoesOn(t *testing.T) {
+	t.Parallel()
+	store, dir := dbtest.SQLite(t)(), t.TempDir()
+	e, err := engine.Open(t.Context(), engine.Config{Store: store, Dir: dir, Interval: time.Second, Cache: 1 << 20, Logger: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		_, err = e.Create(t.Context(), engine.NewLog{Name: "system", Origin: "logs.example.com/system"})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := run(t, store, dir, slog.New(slog.DiscardHandler))
+	if _, err := r.client(r.key("app", "writer", "default", "", nil), "default").Append(t.Context(), client.Event{Type: "a"}); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRevokedKeyEndsItsStreams revokes a key while a stream that it has opened is open.
 func TestRevokedKeyEndsItsStreams(t *testing.T) {
 	t.Parallel()

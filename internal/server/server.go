@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,7 +93,6 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if guessed {
 		cfg.OriginPrefix = hostPrefix()
 	}
-	first := len(e.Logs()) == 0
 	var control *access.Control
 	if !cfg.NoAccessControl {
 		l, err := systemLog(ctx, e, cfg.OriginPrefix)
@@ -103,7 +103,7 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	if first {
+	if !slices.ContainsFunc(e.Logs(), func(l *engine.Log) bool { return l.Name != access.SystemLog }) {
 		l, err := e.Create(ctx, engine.NewLog{Name: cfg.FirstLog, Origin: cfg.OriginPrefix + "/" + cfg.FirstLog})
 		if err != nil {
 			return nil, err
