@@ -89,7 +89,10 @@ func problemOfLog(l *engine.Log) (problem error, written bool) {
 		if url := l.Sequencer.Writer(); url != "" {
 			return fmt.Errorf("this server is not writing to the log; %s holds its lease", url), false
 		}
-		return errors.New("this server is not writing to the log"), false
+		return causedError{"this server is not writing to the log", l.Sequencer.Failure()}, false
+	}
+	if failing := l.Publisher.Failing(); failing != nil {
+		return causedError{"no checkpoint can be published, and it is tried again", failing}, true
 	}
 	if stalled := l.Publisher.Stalled(); stalled != nil {
 		return waitingError{stalled}, true

@@ -19,8 +19,10 @@ import (
 // budget in memory.go.
 
 const (
-	// readAhead is how many bytes of a stream are read at once.
+	// readAhead is how many bytes of a busy stream are read at once, and readFirst of one
+	// that is quiet: most of those that are open at a time are.
 	readAhead = 64 << 10
+	readFirst = 4 << 10
 
 	// maxLine is the size of the longest line of a stream, in bytes. An entry is
 	// smaller, but white space between JSON tokens does not count there.
@@ -34,6 +36,7 @@ type lineReader struct {
 	memory  *claim
 	buf     []byte // read; buf[done:] has not been returned
 	done    int
+	quiet   bool  // little has arrived last time
 	skips   bool  // the rest of a line that is too long
 	failure error // of reading; returned once buf is used up
 }
@@ -56,17 +59,14 @@ func (l *lineReader) next() ([]byte, error) {
 		if len(l.buf) >= maxLine {
 			l.buf, l.skips = l.buf[:0], true
 		}
-		start := len(l.buf)
-		if cap(l.buf)-start < readAhead/2 {
-			size := 2*cap(l.buf) + readAhead
-			if l.failure = l.memory.take(size - cap(l.buf)); l.failure != nil {
-				break
-			}
-			l.buf = append(make([]byte, 0, size), l.buf...)
+		if l.failure = l.makeRoom(); l.failure != nil {
+			break
 		}
+		start := len(l.buf)
 		var n int
 		n, l.failure = l.from.read(l.buf[start:cap(l.buf)], l.partial())
 		l.buf = l.buf[:start+n]
+		l.quiet = n < readFirst
 		if l.skips {
 			if l.skip() {
 				return nil, errTooLong()
@@ -88,6 +88,29 @@ func (l *lineReader) next() ([]byte, error) {
 		return nil, errTooLong()
 	}
 	return rest, io.EOF
+}
+
+// makeRoom makes the buffer large enough to read into. While little arrives an empty one
+// is small.
+func (l *lineReader) makeRoom() error {
+	size := cap(l.buf)
+	switch {
+	case len(l.buf) == 0 && (l.quiet || size == 0):
+		size = readFirst
+	case size < readAhead && !l.quiet:
+		size = readAhead
+	case size-len(l.buf) < min(readAhead/2, size/2):
+		size = 2*size + readAhead
+	}
+	if size == cap(l.buf) {
+		return nil
+	}
+	if err := l.memory.take(size); err != nil {
+		return err
+	}
+	l.memory.give(cap(l.buf))
+	l.buf = append(make([]byte, 0, size), l.buf...)
+	return nil
 }
 
 // whole returns everything up to the last newline in buf[start:], or nil if there

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"errors"
 	"mime"
 	"net/http"
@@ -84,8 +83,8 @@ func describe(r *http.Request, l *engine.Log) (logInfo, error) {
 	if published, err := l.Publisher.Latest(); err == nil {
 		info.Published = published.Size
 	}
-	if err := cmp.Or(l.Publisher.Refusal(), l.Publisher.Stalled()); err != nil {
-		info.Problem = publicText(err)
+	if problem, written := problemOfLog(l); problem != nil && (written || l.Publisher.Refusal() != nil) {
+		info.Problem = publicText(problem)
 	}
 	return info, nil
 }

@@ -14,8 +14,9 @@ const (
 	// maxMemory is the budget of all requests, in bytes.
 	maxMemory = 256 << 20
 
-	// Claims of more than smallClaim bytes leave a quarter of the budget to others, so
-	// that a few large bodies do not keep single events out.
+	// Claims of more than smallClaim bytes, and those of streams, which may be open for
+	// days, leave a quarter of the budget to others, so that neither a few large bodies nor
+	// many streams keep single events out.
 	smallClaim = 1 << 20
 	reserve    = maxMemory / 4
 
@@ -34,17 +35,21 @@ type budget struct{ claimed atomic.Int64 }
 // claim returns a claim of nothing yet.
 func (b *budget) claim() *claim { return &claim{of: b} }
 
+// claimLong returns a claim of nothing yet, for a request that may take days.
+func (b *budget) claimLong() *claim { return &claim{of: b, long: true} }
+
 // A claim is the bytes of a budget that one request has claimed. It is safe for
 // concurrent use.
 type claim struct {
 	of   *budget
+	long bool
 	held atomic.Int64
 }
 
 // take claims n bytes more, or returns errNoMemory.
 func (c *claim) take(n int) error {
 	limit := int64(maxMemory)
-	if c.held.Add(int64(n)) > smallClaim {
+	if c.held.Add(int64(n)) > smallClaim || c.long {
 		limit -= reserve
 	}
 	if c.of.claimed.Add(int64(n)) > limit {

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -195,3 +197,59 @@ func TestReceiptsOfABatchAreMadeAsTheyAreSent(t *testing.T) {
 		}
 	}
 }
+
+// TestQuietStreamsLeaveMemoryToOthers has many streams open, each of which has sent an
+// event, and nothing since.
+func TestQuietStreamsLeaveMemoryToOthers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, settings{})
+	const streams = 3000
+	var open []*io.PipeWriter
+	var wg sync.WaitGroup
+	var refused atomic.Int64
+	gate := make(chan struct{}, 50)
+	answered := make(chan struct{}, streams)
+	for i := range streams {
+		lines, w := io.Pipe()
+		open = append(open, w)
+		gate <- struct{}{}
+		wg.Go(func() {
+			go fmt.Fprintf(w, `{"type":"a","source":"s","id":"%d"}`+"\n", i)
+			req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/logs/default/events", lines)
+			req.Header.Set("Content-Type", "application/x-ndjson")
+			req.Header.Set("Accept", "application/x-ndjson")
+			out := &firstLine{ResponseRecorder: httptest.NewRecorder(), came: func() { <-gate; answered <- struct{}{} }}
+			r.handler.ServeHTTP(out, req)
+			if out.Code != http.StatusOK {
+				refused.Add(1)
+			}
+		})
+	}
+	for range streams {
+		<-answered
+	}
+	got := r.do(http.MethodPost, "/logs/default/events", `{"type":"b"}`, "Content-Type", "application/json")
+	if got.status != http.StatusCreated || refused.Load() > 0 {
+		t.Errorf("beside %d streams an event is answered with %d %s; %d streams were refused", streams, got.status, got.body, refused.Load())
+	}
+	for _, w := range open {
+		_ = w.Close()
+	}
+	wg.Wait()
+}
+
+// A firstLine records a reply, and calls came once something of its body has come.
+type firstLine struct {
+	*httptest.ResponseRecorder
+	came func()
+	once sync.Once
+}
+
+func (f *firstLine) Write(b []byte) (int, error) {
+	f.once.Do(f.came)
+	return f.ResponseRecorder.Write(b)
+}
+
+func (f *firstLine) SetReadDeadline(time.Time) error  { return nil }
+func (f *firstLine) SetWriteDeadline(time.Time) error { return nil }
+func (f *firstLine) EnableFullDuplex() error          { return nil }

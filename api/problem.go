@@ -64,12 +64,31 @@ type waitingError struct{ error }
 func (e waitingError) Error() string { return "waiting for witnesses: " + e.error.Error() }
 func (e waitingError) Unwrap() error { return e.error }
 
+// A causedError is a problem of a log with its cause, which may be nil, and which names
+// files and addresses.
+type causedError struct {
+	problem string
+	cause   error
+}
+
+func (e causedError) Error() string {
+	if e.cause == nil {
+		return e.problem
+	}
+	return e.problem + ": " + e.cause.Error()
+}
+
+func (e causedError) Unwrap() error { return e.cause }
+
 // publicText returns the text of an error for whoever asks. Paths of files, and
 // addresses of the database and of witnesses, are for the operator, who finds them in
 // the server's output.
 func publicText(err error) string {
 	if _, ok := errors.AsType[brokenError](err); ok {
 		return "the log cannot be opened; the cause is in the server's output"
+	}
+	if caused, ok := errors.AsType[causedError](err); ok {
+		return caused.problem
 	}
 	missing, ok := errors.AsType[*policy.QuorumError](err)
 	if !ok {

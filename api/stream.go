@@ -41,6 +41,9 @@ const (
 	// Beyond it nothing more is read, so TCP slows the sender down.
 	maxInFlight = 8
 
+	// resultBuffer is how many bytes of results are put together, and written, at a time.
+	resultBuffer = 8 << 10
+
 	// busyPause is how long a stream waits for room in the log's queue, or for memory,
 	// before it tries again.
 	busyPause = 20 * time.Millisecond
@@ -115,16 +118,16 @@ func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	if err := control.EnableFullDuplex(); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
-	memory := s.memory.claim()
+	memory := s.memory.claimLong()
 	defer memory.release()
-	if err := memory.take(replyBuffer); err != nil {
+	if err := memory.take(resultBuffer); err != nil {
 		return err
 	}
 	st := &stream{
 		log: l, from: senderOf(r), may: func() error { _, err := s.demand(r, l.Name, access.Writer); return err }, memory: memory, ctx: r.Context(), stopping: s.Stopping, control: control,
 		body:   &deadlineReader{from: r.Body, control: control},
 		groups: make(chan *group, maxInFlight), gone: make(chan struct{}),
-		out: bufio.NewWriterSize(w, replyBuffer), beat: time.NewTicker(heartbeatEvery),
+		out: bufio.NewWriterSize(w, resultBuffer), beat: time.NewTicker(heartbeatEvery),
 	}
 	st.lines = &lineReader{from: st.body, memory: memory}
 	defer st.beat.Stop()

@@ -80,8 +80,32 @@ func (r *Reader) ReadLeaf(ctx context.Context, index uint64) (tree.Hash, error) 
 	return tree.ReadNode(ctx, r, 0, index)
 }
 
-// ReadEntry returns the entry at index, or fs.ErrNotExist.
+// ReadEntry returns the entry at index, or fs.ErrNotExist if the log is not that long.
 func (r *Reader) ReadEntry(ctx context.Context, index uint64) ([]byte, error) {
+	return surely(ctx, r, func(size uint64) bool { return index < size }, func() ([]byte, error) { return r.readEntry(ctx, index) })
+}
+
+// surely reads what is in trees from some size on. What is missing, and is in the tree of
+// the newest head, was not committed a moment ago only: it is read again, and if it is
+// still missing the error is ErrDamaged.
+func surely[T any](ctx context.Context, r *Reader, in func(size uint64) bool, read func() (T, error)) (T, error) {
+	result, err := read()
+	for again := false; errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotFound); again = true {
+		head, failed := r.log.Head(ctx)
+		switch {
+		case failed != nil:
+			return result, failed
+		case !in(head.Size):
+			return result, err
+		case again:
+			return result, fmt.Errorf("%w: the log has %d entries, and something of it is missing: %v", ErrDamaged, head.Size, err)
+		}
+		result, err = read()
+	}
+	return result, err
+}
+
+func (r *Reader) readEntry(ctx context.Context, index uint64) ([]byte, error) {
 	var entry []byte
 	found := false
 	err := r.log.EachChunk(ctx, index, index+1, func(c Chunk) (err error) {
@@ -130,6 +154,10 @@ func (r *Reader) readBundle(ctx context.Context, t tile.Tile) ([]byte, error) {
 
 // bundleChunks returns the chunks that cover a bundle, without gaps.
 func (r *Reader) bundleChunks(ctx context.Context, t tile.Tile) ([]Chunk, error) {
+	return surely(ctx, r, t.In, func() ([]Chunk, error) { return r.readChunks(ctx, t) })
+}
+
+func (r *Reader) readChunks(ctx context.Context, t tile.Tile) ([]Chunk, error) {
 	start, end := t.Start(), t.Start()+uint64(t.Width)
 	chunks, err := Chunks(ctx, r.log, start, end)
 	if err != nil {
@@ -157,7 +185,7 @@ func (r *Reader) ReadNodes(ctx context.Context, t tile.Tile) (*tree.Nodes, error
 	if cached != nil && cached.Width() >= t.Width {
 		return cached, nil
 	}
-	nodes, err := r.loadNodes(ctx, t, cached)
+	nodes, err := surely(ctx, r, t.In, func() (*tree.Nodes, error) { return r.loadNodes(ctx, t, cached) })
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", t, err)
 	}

@@ -81,6 +81,9 @@ func (f *exportHeadsFlags) run(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	fmt.Fprintf(cmd.OutOrStdout(), "written: %d checkpoints, of sizes %d to %d, to %s\n", done.Count, done.First, done.Last, f.out)
+	if done.Unlisted > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "the log's newest checkpoint, of %d entries, is not in the history that its server lists, and not in the archive\n", done.Unlisted)
+	}
 	if done.ByKey > 0 {
 		fmt.Fprintf(cmd.OutOrStdout(), "  %d of them do not meet the policy, or are from before it: the log's key has signed them\n", done.ByKey)
 	}

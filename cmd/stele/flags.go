@@ -209,6 +209,17 @@ func (f *witnessStoreFlags) open(ctx context.Context) (*witnessdb.DB, error) {
 	return witnessdb.OpenSQLite(ctx, filepath.Join(f.data, "witness.db"))
 }
 
+// withExisting is with, for commands of a witness that was set up before: they make no
+// database.
+func (f *witnessStoreFlags) withExisting(ctx context.Context, do func(*witnessdb.DB) error) error {
+	if path := filepath.Join(f.data, "witness.db"); !f.isPostgres() {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("there is no witness in %s: give its data folder with --data, or its database with --database", f.data)
+		}
+	}
+	return f.with(ctx, do)
+}
+
 // with calls do with the open database.
 func (f *witnessStoreFlags) with(ctx context.Context, do func(*witnessdb.DB) error) error {
 	db, err := f.open(ctx)

@@ -35,6 +35,14 @@ func isTerminal(w io.Writer) bool {
 // for Ed25519 are shorter with any origin, those for ML-DSA-44 are not.
 const maxShown = 320
 
+// shortKey returns a verifier key, or the beginning of a long one.
+func shortKey(vkey string) string {
+	if len(vkey) <= maxShown {
+		return vkey
+	}
+	return vkey[:strings.IndexByte(vkey, '+')+60] + "... (all of it with --json)"
+}
+
 // printLog prints what a server knows of a log.
 func printLog(w io.Writer, l client.LogInfo, asJSON bool) error {
 	if asJSON {
@@ -46,10 +54,7 @@ func printLog(w io.Writer, l client.LogInfo, asJSON bool) error {
 		fmt.Fprintf(w, "  writer     %s\n", l.Writer)
 	}
 	for _, vkey := range l.VKeys {
-		if len(vkey) > maxShown {
-			vkey = vkey[:len(l.Origin)+60] + "... (all of it with --json)"
-		}
-		fmt.Fprintf(w, "  key        %s\n", vkey)
+		fmt.Fprintf(w, "  key        %s\n", shortKey(vkey))
 	}
 	if l.Problem != "" {
 		fmt.Fprintf(w, "  problem    %s\n", l.Problem)

@@ -134,7 +134,7 @@ func printVerified(w io.Writer, v verifiedEntry, asJSON bool) error {
 		fmt.Fprintf(w, "  recorded   %s (as the log says)\n", v.Recorded.Format(time.RFC3339Nano))
 	}
 	for _, vkey := range v.Signers {
-		fmt.Fprintf(w, "  signed by  %.80s\n", vkey)
+		fmt.Fprintf(w, "  signed by  %s\n", shortKey(vkey))
 	}
 	for _, c := range v.Cosigned {
 		fmt.Fprintf(w, "  cosigned   by %s at %s\n", c.Witness, c.Time.UTC().Format(time.RFC3339))

@@ -28,7 +28,7 @@ size, root, signed_at (if it was), paused, listed (it came from a log list) and 
   stele witness list --json | jq -r '.logs[] | select(.paused) | .origin'`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.with(cmd.Context(), func(db *witnessdb.DB) error {
+			return f.withExisting(cmd.Context(), func(db *witnessdb.DB) error {
 				logs, err := db.Logs(cmd.Context())
 				if err != nil {
 					return err

@@ -32,7 +32,7 @@ func newWitnessPausingCmd(paused bool, cmd *cobra.Command) *cobra.Command {
 	var f witnessStoreFlags
 	cmd.Args = cobra.ExactArgs(1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return f.with(cmd.Context(), func(db *witnessdb.DB) error {
+		return f.withExisting(cmd.Context(), func(db *witnessdb.DB) error {
 			err := db.SetPaused(cmd.Context(), args[0], paused)
 			if errors.Is(err, witness.ErrUnknownLog) {
 				err = fmt.Errorf("the witness does not follow a log of the origin %q; see stele witness list", args[0])

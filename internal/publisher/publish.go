@@ -35,7 +35,12 @@ func (p *Publisher) act(ctx context.Context, u urgency) {
 	case errors.Is(err, errOvertaken):
 		p.forget(head)
 	default:
-		p.change(func(s *state) { s.failed(u, again) })
+		p.change(func(s *state) {
+			s.failed(u, again)
+			if _, waits := errors.AsType[*witness.GatherError](err); !waits && ctx.Err() == nil {
+				p.failing = err
+			}
+		})
 		if ctx.Err() == nil {
 			p.cfg.Logger.Error("checkpoint not published, trying again", "error", err)
 		}
@@ -120,7 +125,7 @@ func (p *Publisher) show(c *Published) {
 			p.stalled = nil
 			p.lagging = time.Time{} // a head committed meanwhile counts as lagging from now on
 		}
-		s.waiting = false
+		s.waiting, p.failing = false, nil
 		p.renew()
 	})
 	if p.cfg.Published != nil {
@@ -142,6 +147,14 @@ func (p *Publisher) refuse(err error) {
 		s.refused, p.refusal = true, err
 		p.renew()
 	})
+}
+
+// Failing returns why the newest head has no checkpoint, if the last attempt to publish
+// one has failed for another reason than witnesses, or nil. It is tried again.
+func (p *Publisher) Failing() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.failing
 }
 
 // forget drops the committed head from the schedule, since another server is writing

@@ -103,6 +103,7 @@ type Publisher struct {
 	renewed chan struct{} // closed and replaced with each checkpoint or refusal
 	refusal error
 	stalled error // why the policy was not met last
+	failing error // why the last attempt to publish failed otherwise; nil once one succeeds
 
 	number           atomic.Uint64             // of the next checkpoint
 	latest, cosigned atomic.Pointer[Published] // the newest, and the newest that meets the policy

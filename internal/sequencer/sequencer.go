@@ -132,7 +132,8 @@ type Sequencer struct {
 	logged  time.Time     // of Run: when the last failure was logged; zero if it has led since
 	expires time.Time     // of Run: when another server's lease was last seen to expire
 
-	writer atomic.Pointer[string] // see Writer
+	writer  atomic.Pointer[string] // see Writer
+	failure atomic.Pointer[error]  // see Failure
 }
 
 // Stats are counters of a Sequencer since it was made.
@@ -164,6 +165,14 @@ func (s *Sequencer) Writer() string {
 		return *url
 	}
 	return ""
+}
+
+// Failure returns why the sequencer has failed last, if it has not led since, or nil.
+func (s *Sequencer) Failure() error {
+	if err := s.failure.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Settled is closed once the sequencer has first taken the log's lease, or has failed to,
@@ -288,6 +297,7 @@ func (s *Sequencer) leased(err error) {
 // failed counts a failure, and logs it unless it follows another closely.
 func (s *Sequencer) failed(err error, delay time.Duration) {
 	s.stats.Failures.Add(1)
+	s.failure.Store(&err)
 	s.writer.Store(nil)
 	s.settle()
 	if time.Since(s.logged) < logEvery {
@@ -316,6 +326,7 @@ func (s *Sequencer) lead(ctx context.Context) error {
 	}
 	s.cfg.Committed(b.head)
 	s.logged = time.Time{}
+	s.failure.Store(nil)
 	s.writer.Store(&s.cfg.URL)
 	s.cfg.Logger.Info("writing to log", "epoch", lease.Epoch(), "tree_size", b.head.Size)
 

@@ -141,13 +141,15 @@ func (c *checker) judge(history iter.Seq2[heads.Checkpoint, error], yield func(c
 			return false
 		}
 		next++
+		unmet, earlier := c.past.Unmet, c.past.Before
 		result, _, err := c.past.Check(past.Note)
 		if err != nil {
 			yield(claim{}, fmt.Errorf("checkpoint %d: %w", past.Number, err))
 			return false
 		}
-		if result.Size > c.signed.Size {
-			continue // published since the check began
+		if result.Size > c.signed.Size { // published since the check began
+			c.past.Unmet, c.past.Before = unmet, earlier
+			return true
 		}
 		if result.Size < before {
 			yield(claim{}, fmt.Errorf("checkpoint %d: its size, %d, is smaller than that of one before", past.Number, result.Size))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 
 	"github.com/stele-log/stele/pkg/policy"
@@ -34,6 +35,10 @@ type Exported struct {
 	Count       uint64 // checkpoints
 	First, Last uint64 // sizes of the first and the last of them
 	ByKey       uint64 // those that meet no policy: the log's key alone vouches for them
+
+	// Unlisted is the size of the log's newest checkpoint if the history ends before it, and
+	// else 0.
+	Unlisted uint64
 }
 
 // Export writes the archive of all checkpoints of a period, up to the newest that
@@ -47,6 +52,9 @@ type Exported struct {
 // part of an archive, which no [Reader] accepts.
 func Export(ctx context.Context, w io.Writer, cfg ExportConfig) (Exported, error) {
 	note, err := cfg.Log.ReadCheckpoint(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = tile.Unchecked(err) // there is no log
+	}
 	if err != nil {
 		return Exported{}, fmt.Errorf("read checkpoint: %w", err)
 	}
@@ -85,7 +93,7 @@ type exporter struct {
 
 // write writes the checkpoints from a number on.
 func (e *exporter) write(ctx context.Context, number uint64) error {
-	within, served := false, false
+	within, served, ended := false, false, false
 	for c, err := range e.History(ctx, number) {
 		if err != nil {
 			return err
@@ -100,6 +108,7 @@ func (e *exporter) write(ctx context.Context, number uint64) error {
 			return fmt.Errorf("checkpoint %d: %w", c.Number, err)
 		}
 		if e.To.ends(result.Size, c.Published) || result.Size > e.newest.Size { // published since the export began
+			ended = true
 			break
 		}
 		if err := e.add(ctx, c, result); err != nil {
@@ -115,6 +124,9 @@ func (e *exporter) write(ctx context.Context, number uint64) error {
 		return tile.Unchecked(errors.New("the log serves no history of checkpoints, which an archive is written from"))
 	case !within:
 		return tile.Unchecked(errors.New("the log has published no checkpoint in this period"))
+	}
+	if !ended && e.before.Size < e.newest.Size {
+		e.done.Unlisted = e.newest.Size
 	}
 	if _, err := e.prove(ctx, e.newest); err != nil {
 		return fmt.Errorf("newest checkpoint: %w", err)

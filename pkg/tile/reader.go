@@ -100,8 +100,13 @@ type httpReader struct {
 	prefix string
 }
 
+// ReadCheckpoint cannot tell a log from another web site by what it cannot read.
 func (r httpReader) ReadCheckpoint(ctx context.Context) ([]byte, error) {
-	return r.get(ctx, "checkpoint", maxCheckpoint)
+	b, err := r.get(ctx, "checkpoint", maxCheckpoint)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err = Unchecked(err)
+	}
+	return b, err
 }
 
 func (r httpReader) ReadTile(ctx context.Context, t Tile) ([]byte, error) {

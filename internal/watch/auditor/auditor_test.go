@@ -13,6 +13,7 @@ import (
 
 	"github.com/stele-log/stele/internal/watch/auditor"
 	"github.com/stele-log/stele/pkg/contradiction"
+	"github.com/stele-log/stele/pkg/policy"
 )
 
 func TestFollowsALogThatGrows(t *testing.T) {
@@ -98,6 +99,25 @@ func TestWhatIsNotSignedIsNoContradiction(t *testing.T) {
 		want := tt.kinds + " " + tt.kinds
 		if err := r.once(); !errors.Is(err, auditor.ErrUnfinished) || r.kinds() != want || len(r.contradictions()) > 0 {
 			t.Errorf("%s: %v, reports: %s, contradictions: %v", tt.name, err, r.kinds(), r.contradictions())
+		}
+	}
+}
+
+// TestQuorumThatIsNotMetIsNotSettled has a log whose key alone has signed, and a policy
+// that asks for a witness.
+func TestQuorumThatIsNotMetIsNotSettled(t *testing.T) {
+	t.Parallel()
+	h := newHistory(t, origin).grow("a", 600)
+	_, witness := smallWitness(t, h.checkpoint())
+	r := newRig(t, []string{h.vkey}, newFront(t, h.handler).url)
+	p, err := policy.Parse([]byte("log " + h.vkey + "\nwitness w " + witness + "\nquorum w\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.cfg.Policy = p
+	for range 2 {
+		if err := r.once(); !errors.Is(err, auditor.ErrUnfinished) || !strings.Contains(r.kinds(), "policy") {
+			t.Errorf("the audit returns %v, reports: %+v", err, r.reports)
 		}
 	}
 }

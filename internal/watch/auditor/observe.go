@@ -1,6 +1,7 @@
 package auditor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,17 +65,19 @@ func (a *Auditor) readSource(ctx context.Context, s *source) error {
 		a.log(Report{Kind: Unreachable, Origin: s.origin(), Source: s.name, Detail: err.Error()})
 		return err
 	}
-	return a.receive(s.name, msg, func(l *log) error {
+	var unmet error
+	err = a.receive(s.name, msg, func(l *log) error {
 		if !s.log.CompareAndSwap(nil, l) && s.log.Load() != l {
 			return fmt.Errorf("it serves the log %s now, and has served %s before", l.origin, s.log.Load().origin)
 		}
 		// The log's signature alone commits the log to the head, so a policy that is
 		// not met is reported and the head is recorded all the same.
-		if _, err := a.cfg.Policy.Check(msg); err != nil {
-			a.log(Report{Kind: Policy, Origin: l.origin, Source: s.name, Detail: err.Error(), Notes: []string{string(msg)}})
+		if _, unmet = a.cfg.Policy.Check(msg); unmet != nil {
+			a.log(Report{Kind: Policy, Origin: l.origin, Source: s.name, Detail: unmet.Error(), Notes: []string{string(msg)}})
 		}
 		return nil
 	})
+	return cmp.Or(err, unmet)
 }
 
 // origin returns the origin of the source's log, or "" if that is not known yet.

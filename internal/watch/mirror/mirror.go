@@ -137,6 +137,9 @@ func (m *Mirror) Update(ctx context.Context) (u Update, err error) {
 		return Update{}, fmt.Errorf("the copy in %s: %w", m.cfg.Dir, err)
 	}
 	note, err := m.cfg.Log.ReadCheckpoint(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = tile.Unchecked(err) // there is no log
+	}
 	if err != nil {
 		return Update{}, fmt.Errorf("read the log's checkpoint: %w", err)
 	}

@@ -56,9 +56,15 @@ func KeyID(name string, typ byte, public []byte) uint32 {
 	return binary.BigEndian.Uint32(h.Sum(nil))
 }
 
+// errPrivate refuses a signer key that was given for a verifier key: no error shows it.
+var errPrivate = errors.New("this is a private key, where the public one is wanted, the verifier key: <name>+<8 hex digits>+<base64>")
+
 // ParseVKey takes a verifier key apart and checks its ID. It does not look at
 // the type, nor at the public key.
 func ParseVKey(vkey string) (Key, error) {
+	if strings.Contains(vkey, skeyPrefix) {
+		return Key{}, errPrivate
+	}
 	k, err := parseKey(vkey)
 	if err != nil {
 		return Key{}, fmt.Errorf("verifier key %.60q: %w: want <name>+<8 hex digits>+<base64>", vkey, err)
