@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -244,11 +245,14 @@ func TestRecordThatCannotBeWrittenStopsPublication(t *testing.T) {
 		if _, err := p.Wait(ctx, head.Size); !errors.Is(err, context.DeadlineExceeded) {
 			t.Fatalf("got %v, though what was signed cannot be recorded", err)
 		}
+		if err := p.Failing(); err == nil || !strings.Contains(err.Error(), "record") {
+			t.Errorf("it is said to fail with %v", err)
+		}
 		if err := os.Remove(string(r.config.Record) + ".tmp"); err != nil {
 			t.Fatal(err)
 		}
-		if got := r.wait(t, p, head.Size); got != head {
-			t.Fatalf("published %v, want %v", got, head)
+		if got := r.wait(t, p, head.Size); got != head || p.Failing() != nil {
+			t.Fatalf("published %v, want %v; it is said to fail with %v", got, head, p.Failing())
 		}
 	})
 }
