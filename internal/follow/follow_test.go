@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -20,6 +21,16 @@ import (
 )
 
 var errInjected = errors.New("injected fault")
+
+// TestMain makes what all decoding shares: made within a bubble of synctest, it could not
+// be used outside.
+func TestMain(m *testing.M) {
+	chunk := storage.EncodeChunk(0, 1, []byte{0, 1, 'x'})
+	if _, err := chunk.Decode(nil); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 func TestBatchesComeInOrderWithoutGaps(t *testing.T) {
 	t.Parallel()
