@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
@@ -73,6 +74,9 @@ func (s *server) whoIs(r *http.Request) (access.Principal, error) {
 		return access.Principal{}, statusError{http.StatusUnauthorized, "send Authorization: Bearer KEY"}
 	}
 	p, err := s.Access.Authenticate(strings.TrimSpace(text))
+	if errors.Is(err, access.ErrRolledBack) {
+		return p, statusError{http.StatusServiceUnavailable, err.Error()}
+	}
 	if err != nil {
 		return p, statusError{http.StatusUnauthorized, err.Error()}
 	}

@@ -94,7 +94,8 @@ func newRig(t testing.TB, s settings) *rig {
 	}
 	stop, stopping := context.WithCancel(context.Background())
 	system := memsystem.New(time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC))
-	control, err := access.Open(t.Context(), access.Config{Logger: logger, Now: system.Clock, Read: system.Read, Append: system.Append})
+	control, err := access.Open(t.Context(), access.Config{Logger: logger, Now: system.Clock, Read: system.Read, Append: system.Append,
+		Signed: func() (uint64, error) { return 0, nil }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -126,6 +126,10 @@ var (
 	// these is not said.
 	ErrUnknownKey = errors.New("this key is not valid: it may be mistyped, revoked or expired")
 
+	// ErrRolledBack means that the system log was rolled back: keys are not valid until it is
+	// restored.
+	ErrRolledBack = errors.New("the log system was rolled back, so no key is valid until it is restored, see stele restore --help")
+
 	// ErrStale means that a change was made for another state than there is now.
 	ErrStale = errors.New("the configuration has changed meanwhile")
 

@@ -22,6 +22,11 @@ type Config struct {
 	// Append appends an event to the system log, and returns once it is durable.
 	Append func(context.Context, event.Event) error
 
+	// Signed returns the size of the system log that the server has signed last, as it is on
+	// record outside the database. A log that is smaller was rolled back: keys that were
+	// revoked since would be valid again.
+	Signed func() (uint64, error)
+
 	Logger *slog.Logger
 	Now    func() time.Time
 }
@@ -34,6 +39,7 @@ type Control struct {
 
 	mu       sync.RWMutex
 	state    *State
+	behind   error          // why no key is valid, if the log was rolled back
 	frontier *tree.Frontier // over the entries folded
 }
 
@@ -68,7 +74,12 @@ func (c *Control) load(ctx context.Context) error {
 	if err := verify(c.frontier, head); err != nil {
 		return err
 	}
-	return failed
+	signed, err := c.cfg.Signed()
+	if err == nil && head.Size < signed {
+		c.behind = fmt.Errorf("%w: it has %d entries, and %d were signed", ErrRolledBack, head.Size, signed)
+		c.cfg.Logger.Error("no key is valid", "error", c.behind)
+	}
+	return errors.Join(err, failed)
 }
 
 // verify fails unless the entries that were read are those of the log's head.
@@ -132,6 +143,9 @@ func (c *Control) refresh(ctx context.Context) error {
 
 // Authenticate returns whose key a text is.
 func (c *Control) Authenticate(text string) (Principal, error) {
+	if c.behind != nil {
+		return Principal{}, c.behind
+	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.state.Authenticate(text, c.cfg.Now())

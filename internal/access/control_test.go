@@ -153,6 +153,30 @@ func TestWhatIsNotTheLogsIsNotTakenIn(t *testing.T) {
 	}
 }
 
+func TestNoKeyIsValidInALogThatWasRolledBack(t *testing.T) {
+	t.Parallel()
+	b := newLog()
+	c := open(t, b)
+	id, revoked := key(t, c, "a", nil)
+	_, other := key(t, c, "b", nil)
+	if err := c.RevokeKey(t.Context(), local, id); err != nil {
+		t.Fatal(err)
+	}
+	b.Entries = b.Entries[:2]
+	b.Head = memsystem.HeadOf(b.Entries)
+	cfg := config(b)
+	cfg.Signed = func() (uint64, error) { return 3, nil }
+	c, err := access.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{revoked, other} {
+		if _, err := c.Authenticate(text); !errors.Is(err, access.ErrRolledBack) {
+			t.Errorf("after a rollback: %v", err)
+		}
+	}
+}
+
 func TestEntryThatIsNotUnderstoodIsNotTakenIn(t *testing.T) {
 	t.Parallel()
 	b := newLog()

@@ -25,7 +25,8 @@ func open(t testing.TB, l *memsystem.Log) *access.Control {
 }
 
 func config(l *memsystem.Log) access.Config {
-	return access.Config{Logger: slog.New(slog.DiscardHandler), Now: l.Clock, Read: l.Read, Append: l.Append}
+	return access.Config{Logger: slog.New(slog.DiscardHandler), Now: l.Clock, Read: l.Read, Append: l.Append,
+		Signed: func() (uint64, error) { return 0, nil }}
 }
 
 var local = access.Change{By: "local"}

@@ -46,6 +46,13 @@ func openAccess(ctx context.Context, l *engine.Log, cfg Config) (*access.Control
 			}
 			return head.Head, eachEntry(ctx, l.Stored, start, head.Size, f)
 		},
+		Signed: func() (uint64, error) {
+			size, err := engine.SignedSize(cfg.Engine.Dir, l.Name)
+			if err != nil {
+				return 0, fmt.Errorf("read what was signed last of the log %s: %w", l.Name, err)
+			}
+			return size, nil
+		},
 		Append: func(ctx context.Context, e event.Event) error {
 			_, err := l.Sequencer.Append(ctx, []event.Event{e})
 			return err

@@ -149,7 +149,7 @@ func (c *checker) judge(history iter.Seq2[heads.Checkpoint, error], yield func(c
 		}
 		if result.Size > c.signed.Size { // published since the check began
 			c.past.Unmet, c.past.Before = unmet, earlier
-			return true
+			continue
 		}
 		if result.Size < before {
 			yield(claim{}, fmt.Errorf("checkpoint %d: its size, %d, is smaller than that of one before", past.Number, result.Size))
