@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"strings"
 
 	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/heads"
@@ -29,9 +28,9 @@ func History(ctx context.Context, l Log) iter.Seq2[heads.Checkpoint, error] {
 				return
 			}
 			for _, c := range page {
-				if size, ok := sizeIn(c.Note); ok && size != c.Size {
+				if in, err := checkpoint.ParseNote(c.Note); err == nil && in.Size != c.Size {
 					yield(heads.Checkpoint{}, fmt.Errorf("checkpoint %d: %w: it is stored as one of size %d, its note has %d",
-						c.Number, ErrDamaged, c.Size, size))
+						c.Number, ErrDamaged, c.Size, in.Size))
 					return
 				}
 				if !yield(heads.Checkpoint{Number: c.Number, Published: c.Published, Note: c.Note}, nil) {
@@ -44,14 +43,6 @@ func History(ctx context.Context, l Log) iter.Seq2[heads.Checkpoint, error] {
 			first += uint64(len(page))
 		}
 	}
-}
-
-// sizeIn returns the size in a note that nobody has verified, and false if it is not a
-// checkpoint.
-func sizeIn(note []byte) (uint64, bool) {
-	text, _, _ := strings.Cut(string(note), "\n\n")
-	c, err := checkpoint.Parse(text + "\n")
-	return c.Size, err == nil
 }
 
 // Heads returns a log's heads, from the empty one on. They are read as they are used. The

@@ -39,18 +39,6 @@ func KeysOf(dir, name string) ([]note.Verifier, error) {
 // RecordOf returns the record of what a log in a data folder has signed last.
 func RecordOf(dir, name string) publisher.Record { return dirOf(dir, name).record() }
 
-// SignedSize returns the size of the tree that a log in a data folder has signed last, 0 if
-// there is no record of it.
-func SignedSize(dir, name string) (uint64, error) {
-	msg, err := RecordOf(dir, name).Load()
-	if err != nil || msg == nil {
-		return 0, err
-	}
-	text, _, _ := strings.Cut(string(msg), "\n\n")
-	c, err := checkpoint.Parse(text + "\n")
-	return c.Size, err
-}
-
 // HeadKeyOf returns the key for the MACs of a log's heads, or fs.ErrNotExist.
 func HeadKeyOf(dir, name string) (headmac.Key, error) { return dirOf(dir, name).readHeadKey() }
 

@@ -3,9 +3,7 @@ package restore
 import (
 	"context"
 	"fmt"
-	"strings"
 
-	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/pkg/tile"
 	"github.com/stele-log/stele/pkg/tree"
@@ -117,11 +115,4 @@ func (b *batch) commit(ctx context.Context) error {
 	err := b.log.Commit(ctx, storage.Batch{Epoch: b.epoch, Base: b.base, Head: head, Chunks: b.chunks, Tiles: tiles})
 	b.base, b.leaves, b.chunks, b.bytes = head.Size, b.leaves[:0], nil, 0
 	return err
-}
-
-// sizeOf returns the size in a checkpoint, whose signatures were verified before.
-func sizeOf(note []byte) (uint64, error) {
-	text, _, _ := strings.Cut(string(note), "\n\n")
-	c, err := checkpoint.Parse(text + "\n")
-	return c.Size, err
 }

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/stele-log/stele/pkg/checkpoint"
 	"github.com/stele-log/stele/pkg/heads"
 	"github.com/stele-log/stele/pkg/policy"
 	"github.com/stele-log/stele/pkg/tree"
@@ -111,8 +112,8 @@ func (h *history) advance(number uint64, last *storage.Checkpoint) error {
 			return fmt.Errorf("the log's checkpoint %d is not the one in the archive of heads", c.Number)
 		}
 		if c.Number == number {
-			size, err := sizeOf(c.Note)
-			h.next = storage.Checkpoint{Number: number, Size: size, Note: c.Note, Published: c.Published}
+			in, err := checkpoint.ParseNote(c.Note)
+			h.next = storage.Checkpoint{Number: number, Size: in.Size, Note: c.Note, Published: c.Published}
 			return err
 		}
 	}

@@ -21,6 +21,9 @@
 package checkpoint
 
 import (
+	"errors"
+	"strings"
+
 	"github.com/stele-log/stele/pkg/internal/notefmt"
 	"github.com/stele-log/stele/pkg/tree"
 )
@@ -49,4 +52,14 @@ func Parse(text string) (Checkpoint, error) {
 }
 
 // String returns the checkpoint's text, each line ended by a line feed.
+// ParseNote returns the checkpoint in a signed note, whoever has signed it: nothing is
+// verified, see [Open].
+func ParseNote(msg []byte) (Checkpoint, error) {
+	text, _, ok := strings.Cut(string(msg), "\n\n")
+	if !ok {
+		return Checkpoint{}, errors.New("not a signed note: there is no empty line before its signatures")
+	}
+	return Parse(text + "\n")
+}
+
 func (c Checkpoint) String() string { return notefmt.Body(c).String() }

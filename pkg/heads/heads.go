@@ -129,8 +129,7 @@ func validSignatures(s string) bool {
 
 // head returns the checkpoint in the note, unverified.
 func (c Checkpoint) head() (checkpoint.Checkpoint, error) {
-	text, _, _ := strings.Cut(string(c.Note), "\n\n")
-	return checkpoint.Parse(text + "\n")
+	return checkpoint.ParseNote(c.Note)
 }
 
 // formatHeader returns the first part of an archive, with an empty line at its

@@ -84,10 +84,8 @@ func (p *Policy) unknownLog(msg []byte) *UnknownLogError {
 			e.Listed = append(e.Listed, l.Origin)
 		}
 	}
-	if text, _, ok := strings.Cut(string(msg), "\n\n"); ok {
-		if c, err := checkpoint.Parse(text + "\n"); err == nil {
-			e.Origin = c.Origin
-		}
+	if c, err := checkpoint.ParseNote(msg); err == nil {
+		e.Origin = c.Origin
 	}
 	return e
 }
