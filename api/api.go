@@ -10,18 +10,18 @@
 //	recover   turns a panic into a 500
 //	secure    sets the headers that keep browsers from rendering entries; share those
 //	          that let other sites' pages read what proves itself
-//	route     chi; where the database is asked, maxTime bounds the request
 //	identify  finds out who it comes from
+//	route     chi; where the database is asked, maxTime bounds the request
 //	withLog   finds the log that the path names, and whether the caller has the role
 //	decode    parses path, query, headers and body, within bounds
 //	ask       calls the log's sequencer, publisher, reader or leaf index
 //	encode    writes headers and body; an error becomes a problem document
 //
-// The first three are middleware, in this file and in browsers.go; routes and withLog
-// are in this file.
+// The first four are middleware, in this file, browsers.go and access.go; routes are in
+// this file, and withLog is in access.go.
 // Decode, ask and encode make up a handler, and handlers are in a file for each
 // resource: append.go (a request with events) and stream.go (a stream of them),
-// entries.go (entries and receipts), tiles.go (checkpoint, tiles and bundles),
+// entries.go (entries and receipts), configuration.go (keys and grants), tiles.go (checkpoint, tiles and bundles),
 // checkpoints.go (their history), proofs.go, logs.go, health.go. They decode
 // events with body.go, intake.go and lines.go, and encode with reply.go, results.go and
 // problem.go.

@@ -82,13 +82,13 @@ func (r *Reader) ReadLeaf(ctx context.Context, index uint64) (tree.Hash, error) 
 
 // ReadEntry returns the entry at index, or fs.ErrNotExist if the log is not that long.
 func (r *Reader) ReadEntry(ctx context.Context, index uint64) ([]byte, error) {
-	return surely(ctx, r, func(size uint64) bool { return index < size }, func() ([]byte, error) { return r.readEntry(ctx, index) })
+	return orDamaged(ctx, r, func(size uint64) bool { return index < size }, func() ([]byte, error) { return r.readEntry(ctx, index) })
 }
 
-// surely reads what is in trees from some size on. What is missing, and is in the tree of
-// the newest head, was not committed a moment ago only: it is read again, and if it is
-// still missing the error is ErrDamaged.
-func surely[T any](ctx context.Context, r *Reader, in func(size uint64) bool, read func() (T, error)) (T, error) {
+// orDamaged reads what trees of some sizes have in them. If it is missing, and the tree of
+// the newest head has it, it may only have been committed meanwhile: it is read again, and
+// the error is ErrDamaged if it is still missing.
+func orDamaged[T any](ctx context.Context, r *Reader, in func(size uint64) bool, read func() (T, error)) (T, error) {
 	result, err := read()
 	for again := false; errors.Is(err, fs.ErrNotExist) || errors.Is(err, ErrNotFound); again = true {
 		head, failed := r.log.Head(ctx)
@@ -154,7 +154,7 @@ func (r *Reader) readBundle(ctx context.Context, t tile.Tile) ([]byte, error) {
 
 // bundleChunks returns the chunks that cover a bundle, without gaps.
 func (r *Reader) bundleChunks(ctx context.Context, t tile.Tile) ([]Chunk, error) {
-	return surely(ctx, r, t.In, func() ([]Chunk, error) { return r.readChunks(ctx, t) })
+	return orDamaged(ctx, r, t.In, func() ([]Chunk, error) { return r.readChunks(ctx, t) })
 }
 
 func (r *Reader) readChunks(ctx context.Context, t tile.Tile) ([]Chunk, error) {
@@ -185,7 +185,7 @@ func (r *Reader) ReadNodes(ctx context.Context, t tile.Tile) (*tree.Nodes, error
 	if cached != nil && cached.Width() >= t.Width {
 		return cached, nil
 	}
-	nodes, err := surely(ctx, r, t.In, func() (*tree.Nodes, error) { return r.loadNodes(ctx, t, cached) })
+	nodes, err := orDamaged(ctx, r, t.In, func() (*tree.Nodes, error) { return r.loadNodes(ctx, t, cached) })
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", t, err)
 	}

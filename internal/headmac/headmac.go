@@ -31,9 +31,6 @@ import (
 	"github.com/stele-log/stele/pkg/tree"
 )
 
-// Size is the length of a MAC in bytes.
-const Size = sha256.Size
-
 // A Key makes and checks the MACs of one log's heads. The zero Key is one that everybody
 // knows.
 type Key struct {
@@ -80,17 +77,14 @@ func Parse(text string) (Key, error) {
 // String keeps the secret out of what is printed.
 func (k Key) String() string { return fmt.Sprintf("headmac.Key since %d", k.since) }
 
-// Sum returns the MAC of a head of the log with that origin, which builds on the head of
-// size base.
+// Sum returns the MAC, 32 bytes, of a head of the log with that origin, which builds on the
+// head of size base.
 func (k Key) Sum(origin string, base uint64, head tree.Head) []byte {
-	h := hmac.New(sha256.New, k.secret[:])
-	msg := make([]byte, 0, 400)
-	msg = append(msg, "stele head mac v1\n"...)
-	msg = append(msg, origin...)
-	msg = append(msg, '\n')
+	msg := []byte("stele head mac v1\n" + origin + "\n")
 	msg = binary.BigEndian.AppendUint64(msg, base)
 	msg = binary.BigEndian.AppendUint64(msg, head.Size)
 	msg = append(msg, head.Root[:]...)
+	h := hmac.New(sha256.New, k.secret[:])
 	h.Write(msg)
 	return h.Sum(nil)
 }
