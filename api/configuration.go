@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -195,10 +196,7 @@ func setState(w http.ResponseWriter, state *access.State) {
 // readChange reads the body of a request for a change into v, unless v is nil, and who
 // wants it.
 func (s *server) readChange(w http.ResponseWriter, r *http.Request, v any, example string) (access.Change, error) {
-	change := access.Change{By: callerOf(r).Name}
-	if change.By == "" {
-		change.By = "local"
-	}
+	change := access.Change{By: cmp.Or(callerOf(r).Name, access.LocalName)}
 	if s.Access == nil {
 		return change, errNoAccess
 	}

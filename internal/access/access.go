@@ -33,6 +33,10 @@ const (
 	SystemLog = "system" // the configuration, as events
 )
 
+// LocalName is the recordedby of changes by somebody on the server's own machine, and of
+// those of the server itself.
+const LocalName = "local"
+
 // A Role is what somebody may do with a log.
 type Role string
 
@@ -105,9 +109,6 @@ type Permit struct {
 	Filter   query.Query
 	Narrowed bool
 
-	// Because is the grant that decides, or nil.
-	Because *Grant
-
 	// Ended is true if the principal's key has ended since it was authenticated.
 	Ended bool
 }
@@ -147,7 +148,7 @@ var (
 // checkPrincipal fails unless a text can be the name of a principal. It becomes the source
 // and recordedby of what the principal writes.
 func checkPrincipal(name string) error {
-	if name == "local" || name == "anonymous" {
+	if name == LocalName || name == "anonymous" {
 		return fmt.Errorf("%w: %q is the name of those who have none", ErrInvalid, name)
 	}
 	if strings.HasPrefix(name, "stele_") {

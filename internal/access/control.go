@@ -1,13 +1,16 @@
 package access
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/stele-log/stele/pkg/event"
 	"github.com/stele-log/stele/pkg/tree"
@@ -48,38 +51,43 @@ const followEvery = 500 * time.Millisecond
 
 // Open reads the system log from its first entry on.
 func Open(ctx context.Context, cfg Config) (*Control, error) {
-	c := &Control{cfg: cfg, state: NewState(), frontier: &tree.Frontier{}}
-	return c, c.load(ctx)
+	c := &Control{cfg: cfg}
+	var err error
+	if c.state, c.frontier, err = c.read(ctx, math.MaxUint64); err != nil {
+		return nil, err
+	}
+	signed, err := cfg.Signed()
+	if err != nil {
+		return nil, err
+	}
+	if size := c.frontier.Size(); size < signed {
+		c.behind = fmt.Errorf("%w: it has %d entries, and %d were signed", ErrRolledBack, size, signed)
+		cfg.Logger.Error("no key is valid", "error", c.behind)
+	}
+	return c, nil
 }
 
-// load folds all entries as it reads them: nobody sees the state before it is verified.
-// What cannot be folded is most often what was changed, which is named first.
-func (c *Control) load(ctx context.Context) error {
+// read folds the first entries of the log, as it reads and verifies all of them. What
+// cannot be folded is most often what was changed, which is named first.
+func (c *Control) read(ctx context.Context, size uint64) (*State, *tree.Frontier, error) {
+	s, f := NewState(), &tree.Frontier{}
 	var failed error
 	leaves := make([]tree.Hash, 0, 4096)
 	head, err := c.cfg.Read(ctx, 0, func(entry []byte) error {
 		if leaves = append(leaves, tree.LeafHash(entry)); len(leaves) == cap(leaves) {
-			c.frontier.Append(leaves)
+			f.Append(leaves)
 			leaves = leaves[:0]
 		}
-		if failed == nil {
-			failed = c.state.Fold(entry)
+		if failed == nil && s.size < size {
+			failed = s.Fold(entry)
 		}
 		return nil
 	})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	c.frontier.Append(leaves)
-	if err := verify(c.frontier, head); err != nil {
-		return err
-	}
-	signed, err := c.cfg.Signed()
-	if err == nil && head.Size < signed {
-		c.behind = fmt.Errorf("%w: it has %d entries, and %d were signed", ErrRolledBack, head.Size, signed)
-		c.cfg.Logger.Error("no key is valid", "error", c.behind)
-	}
-	return errors.Join(err, failed)
+	f.Append(leaves)
+	return s, f, cmp.Or(verify(f, head), failed)
 }
 
 // verify fails unless the entries that were read are those of the log's head.
@@ -90,7 +98,9 @@ func verify(read *tree.Frontier, head tree.Head) error {
 	return nil
 }
 
-// Run follows what other servers change, until the context ends.
+// Run follows what other servers change, until the context ends. It asks the database by
+// itself: the loop of package follow leaves committed entries to the server that writes
+// them, and shows others what is published, for which a revoked key must not wait.
 func (c *Control) Run(ctx context.Context) {
 	var failing error
 	ticker := time.NewTicker(followEvery)
@@ -174,15 +184,8 @@ func (c *Control) View(f func(*State)) {
 
 // At returns the state as the first size entries of the log make it.
 func (c *Control) At(ctx context.Context, size uint64) (*State, error) {
-	s := NewState()
-	errEnough := errors.New("enough")
-	_, err := c.cfg.Read(ctx, 0, func(entry []byte) error {
-		if s.size == size {
-			return errEnough
-		}
-		return s.Fold(entry)
-	})
-	if err != nil && !errors.Is(err, errEnough) {
+	s, _, err := c.read(ctx, size)
+	if err != nil {
 		return nil, err
 	}
 	if s.size < size {
@@ -212,7 +215,7 @@ func (c *Control) CreateKey(ctx context.Context, change Change, k Key) (made Key
 // RevokeKey ends a key: once it has returned, no request with the key succeeds here, and
 // within a second none anywhere.
 func (c *Control) RevokeKey(ctx context.Context, change Change, id string) error {
-	return c.change(ctx, change, keyRevoked, id, map[string]string{"id": id}, true)
+	return c.change(ctx, change, keyRevoked, id, reference{id}, true)
 }
 
 // AddGrant gives a principal a role.
@@ -227,11 +230,12 @@ func (c *Control) AddGrant(ctx context.Context, change Change, g Grant) (Grant, 
 
 // RemoveGrant takes a grant back.
 func (c *Control) RemoveGrant(ctx context.Context, change Change, id string) error {
-	return c.change(ctx, change, grantRemoved, id, map[string]string{"id": id}, true)
+	return c.change(ctx, change, grantRemoved, id, reference{id}, true)
 }
 
-// change tries a change on the newest state, appends it to the log and folds it.
-func (c *Control) change(ctx context.Context, change Change, kind, subject string, data interface{}, takes bool) error {
+// change tries a change on the newest state, appends it to the log and folds it. Only one
+// that takes something away can leave nobody who is an admin.
+func (c *Control) change(ctx context.Context, change Change, kind, subject string, data any, takes bool) error {
 	text, err := json.Marshal(data)
 	if err != nil {
 		return err
@@ -263,7 +267,12 @@ func (c *Control) change(ctx context.Context, change Change, kind, subject strin
 
 // newEvent makes the event of a change.
 func newEvent(by, kind, subject string, data []byte) (event.Event, error) {
-	text, err := json.Marshal(map[string]interface{}{"type": kind, "subject": subject, "source": "stele", "data": json.RawMessage(data)})
+	text, err := json.Marshal(struct {
+		Type    string         `json:"type"`
+		Source  string         `json:"source"`
+		Subject string         `json:"subject"`
+		Data    jsontext.Value `json:"data"`
+	}{kind, "stele", subject, data})
 	if err != nil {
 		return event.Event{}, err
 	}

@@ -143,8 +143,12 @@ func TestWhatIsNotTheLogsIsNotTakenIn(t *testing.T) {
 			_, text := key(t, c, "a", nil)
 			grant(t, c, "a", access.Reader, "default", "")
 			change(b)
-			if _, err := access.Open(t.Context(), config(b)); err == nil || !strings.Contains(err.Error(), "changed in the database") {
-				t.Errorf("at the start: %v", err)
+			_, atStart := access.Open(t.Context(), config(b))
+			_, asOfThen := c.At(t.Context(), 2)
+			for when, err := range map[string]error{"at the start": atStart, "as of then": asOfThen} {
+				if err == nil || !strings.Contains(err.Error(), "changed in the database") {
+					t.Errorf("%s: %v", when, err)
+				}
 			}
 			if c.May(who(t, c, text), "default", access.Writer).Allowed {
 				t.Error("a right was gained")

@@ -15,10 +15,14 @@ import (
 // The types of events in the system log. Their data is what is named.
 const (
 	keyCreated   = "stele.key.created"   // a Key
-	keyRevoked   = "stele.key.revoked"   // {"id": of the key}
+	keyRevoked   = "stele.key.revoked"   // a reference to it
 	grantAdded   = "stele.grant.added"   // a Grant
-	grantRemoved = "stele.grant.removed" // {"id": of the grant}
+	grantRemoved = "stele.grant.removed" // a reference to it
 )
+
+type reference struct {
+	ID string `json:"id"`
+}
 
 // A State is what the first entries of the system log add up to. It is for one goroutine
 // at a time.
@@ -78,9 +82,7 @@ func (s *State) Fold(entry []byte) error {
 }
 
 func (s *State) apply(kind string, data []byte) error {
-	var ref struct {
-		ID string `json:"id"`
-	}
+	var ref reference
 	switch kind {
 	case keyCreated:
 		var k Key
@@ -184,7 +186,7 @@ func (s *State) May(p Principal, log string, now time.Time, roles ...Role) Permi
 			continue
 		}
 		if g.Filter == "" {
-			return Permit{Allowed: true, Because: g}
+			return Permit{Allowed: true}
 		}
 		filter, err := g.filter.Bind(p.Claims)
 		if err != nil {
@@ -193,7 +195,7 @@ func (s *State) May(p Principal, log string, now time.Time, roles ...Role) Permi
 		if permit.Allowed {
 			filter = permit.Filter.Or(filter)
 		}
-		permit.Allowed, permit.Filter, permit.Because = true, filter, g
+		permit.Allowed, permit.Filter = true, filter
 	}
 	return permit
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/stele-log/stele/internal/access"
@@ -46,13 +45,7 @@ func openAccess(ctx context.Context, l *engine.Log, cfg Config) (*access.Control
 			}
 			return head.Head, eachEntry(ctx, l.Stored, start, head.Size, f)
 		},
-		Signed: func() (uint64, error) {
-			size, err := engine.SignedSize(cfg.Engine.Dir, l.Name)
-			if err != nil {
-				return 0, fmt.Errorf("read what was signed last of the log %s: %w", l.Name, err)
-			}
-			return size, nil
-		},
+		Signed: func() (uint64, error) { return engine.RecordOf(cfg.Engine.Dir, l.Name).Size() },
 		Append: func(ctx context.Context, e event.Event) error {
 			_, err := l.Sequencer.Append(ctx, []event.Event{e})
 			return err
@@ -87,16 +80,13 @@ func makeAdmin(ctx context.Context, c *access.Control, cfg Config) error {
 		return nil
 	}
 	const principal = "admin"
-	change := access.Change{By: "local"}
+	change := access.Change{By: access.LocalName}
 	_, text, err := c.CreateKey(ctx, change, access.Key{Principal: principal})
 	if err != nil {
 		return fmt.Errorf("make the first key: %w", err)
 	}
 	path := filepath.Join(cfg.Engine.Dir, adminKeyFile)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("make the first key: %w", err)
-	}
-	if err := durable.Create(durable.System, path, []byte(text+"\n"), 0o600); err != nil {
+	if err := durable.Replace(durable.System, path, []byte(text+"\n"), 0o600); err != nil {
 		return fmt.Errorf("make the first key: %w", err)
 	}
 	if _, err := c.AddGrant(ctx, change, access.Grant{Principal: principal, Role: access.Admin, Log: "*"}); err != nil {
