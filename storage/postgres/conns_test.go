@@ -57,7 +57,7 @@ func TestReadersDoNotTakeTheWritersConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	query := u.Query()
-	query.Set("pool_max_conns", "4")
+	query.Set("pool_max_conns", "16")
 	u.RawQuery = query.Encode()
 	l := create(t, u.String())
 	storagetest.Grow(t, l, 300)

@@ -1,8 +1,10 @@
 package postgres_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -85,5 +87,37 @@ func TestPoolerIsRefusedWithWhatIsMissing(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("open as a %s: error %v, want what to do: %s", test.who, err, want)
 		}
+	}
+}
+
+// TestFewSessionsAreShared opens a store behind poolers in session mode that have fewer
+// sessions than a store takes.
+func TestFewSessionsAreShared(t *testing.T) {
+	t.Parallel()
+	for _, sessions := range []int{4, 6} {
+		url := pgproxy.SessionPooler(t, pgtest.URL(t), sessions)
+		s := open(t, url)
+		if got := s.Connections().Max; got != sessions {
+			t.Errorf("with %d sessions the store takes %d", sessions, got)
+		}
+		l, err := s.CreateLog(t.Context(), "default", "log.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		storagetest.Grow(t, l, 300)
+		var all sync.WaitGroup
+		for i := range 20 {
+			all.Go(func() {
+				ctx := storage.InLane(t.Context(), storage.Lane(i%storage.Lanes))
+				if head, err := l.Head(ctx); err != nil || head.Size != 300 {
+					t.Errorf("lane %d: %v, %v", i%storage.Lanes, head, err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	_, err := postgres.Open(t.Context(), pgproxy.SessionPooler(t, pgtest.URL(t), 3))
+	if !errors.Is(err, storage.ErrUnavailable) || !strings.Contains(err.Error(), "default_pool_size") {
+		t.Errorf("with 3 sessions: %v", err)
 	}
 }

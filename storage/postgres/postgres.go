@@ -62,7 +62,7 @@ var _ storage.Store = (*Store)(nil)
 // know it. It fails, with what to do, unless the schema is the one this
 // program was made for; see [Migrate].
 func Open(ctx context.Context, url string) (*Store, error) {
-	config, err := pgxpool.ParseConfig(url)
+	config, err := parseURL(url)
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -88,6 +88,9 @@ func Open(ctx context.Context, url string) (*Store, error) {
 	err = s.checkVersion(ctx)
 	if between {
 		err = s.checkPooled(ctx, err)
+	}
+	if err == nil {
+		err = s.connect(ctx, between)
 	}
 	if err != nil {
 		s.conns.close(0, errClosed)

@@ -18,11 +18,24 @@ import (
 // mode at its worst.
 func Pooler(t testing.TB, database string, n int) string {
 	t.Helper()
+	return start(t, database, n, false)
+}
+
+// SessionPooler starts a pooler that lends each session to one client, until it leaves, as
+// PgBouncer does in session mode: it lets any number of clients connect, and has those wait
+// with their first statement for which there is no session.
+func SessionPooler(t testing.TB, database string, n int) string {
+	t.Helper()
+	return start(t, database, n, true)
+}
+
+func start(t testing.TB, database string, n int, whole bool) string {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &pooler{sessions: make(chan net.Conn, n)}
+	p := &pooler{sessions: make(chan net.Conn, n), whole: whole}
 	for range n {
 		conn, err := pgconn.Connect(t.Context(), database)
 		if err != nil {
@@ -57,6 +70,7 @@ func Pooler(t testing.TB, database string, n int) string {
 type pooler struct {
 	parameters map[string]string
 	sessions   chan net.Conn // those that are not lent
+	whole      bool          // they are lent until the client leaves
 }
 
 func (p *pooler) accept(listener net.Listener, running *sync.WaitGroup) {
@@ -67,9 +81,14 @@ func (p *pooler) accept(listener net.Listener, running *sync.WaitGroup) {
 		}
 		running.Go(func() {
 			defer client.Close()
-			if p.greet(client) == nil {
-				for p.transact(client) == nil {
-				}
+			if p.greet(client) != nil {
+				return
+			}
+			lend := p.transact
+			if p.whole {
+				lend = p.stay
+			}
+			for lend(client) == nil {
 			}
 		})
 	}
@@ -96,19 +115,39 @@ func (p *pooler) greet(client net.Conn) error {
 
 // transact lends a client a session from its next message on, until the database says
 // that it is in no transaction.
-func (p *pooler) transact(client net.Conn) (err error) {
+func (p *pooler) transact(client net.Conn) error {
 	kind, msg, err := message(client)
 	if err != nil || kind == 'X' { // Terminate
 		return io.EOF
 	}
 	session := <-p.sessions
-	defer func() {
-		if err != nil {
-			session.Close() // nobody knows what it is in the middle of
-			return
+	if err := passOn(client, session, kind, msg); err != nil {
+		session.Close() // nobody knows what it is in the middle of
+		return err
+	}
+	p.sessions <- session
+	return nil
+}
+
+// stay lends a client a session from its next message on, until it leaves.
+func (p *pooler) stay(client net.Conn) error {
+	kind, msg, err := message(client)
+	if err != nil || kind == 'X' {
+		return io.EOF
+	}
+	session := <-p.sessions
+	defer func() { p.sessions <- session }()
+	for err == nil && kind != 'X' {
+		if err = passOn(client, session, kind, msg); err == nil {
+			kind, msg, err = message(client)
 		}
-		p.sessions <- session
-	}()
+	}
+	return io.EOF
+}
+
+// passOn passes on a client's messages, the first of which it has read, until the database
+// says that it is in no transaction.
+func passOn(client, session net.Conn, kind byte, msg []byte) (err error) {
 	for {
 		if _, err = session.Write(msg); err != nil {
 			return err
