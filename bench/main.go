@@ -140,7 +140,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 func groups(l *lab) []measure.Group {
 	return []measure.Group{
-		appendGroup(l), embeddedGroup(l), streamGroup(l), singleGroup(l), latencyGroup(l), readGroup(l), checkGroup(l), readLargeGroup(l),
+		appendGroup(l), embeddedGroup(l), streamGroup(l), singleGroup(l), accessGroup(l), latencyGroup(l), readGroup(l), checkGroup(l), readLargeGroup(l),
 		growGroup(l, events.UUIDv7, "ids by time"), growGroup(l, events.UUIDv4, "random ids"),
 	}
 }

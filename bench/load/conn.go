@@ -21,6 +21,7 @@ type Conn struct {
 	conn  net.Conn
 	in    *bufio.Reader
 	host  string
+	token string // sent as bearer token, unless it is empty
 	out   []byte // the request
 	reply bytes.Buffer
 }
@@ -65,7 +66,13 @@ func (c *Conn) Get(path string) (status int, reply []byte, err error) {
 func (c *Conn) begin(method, path string) {
 	c.out = append(append(append(c.out[:0], method...), ' '), path...)
 	c.out = append(append(append(c.out, " HTTP/1.1\r\nHost: "...), c.host...), "\r\n"...)
+	if c.token != "" {
+		c.out = append(append(append(c.out, "Authorization: Bearer "...), c.token...), "\r\n"...)
+	}
 }
+
+// Authorize has requests sent with a bearer token.
+func (c *Conn) Authorize(token string) { c.token = token }
 
 func (c *Conn) roundTrip() (status int, reply []byte, err error) {
 	if err := c.conn.SetDeadline(time.Now().Add(timeout)); err != nil {
