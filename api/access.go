@@ -2,12 +2,12 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -20,9 +20,13 @@ import (
 //
 //	identify -> principal, in the request's context -> demand -> permit
 //
-// A route names the roles that it takes, one of which the principal must have on the log;
-// without any it is public. A reader whose grant has a filter is let through to routes
-// that can apply it, see withEntries, and refused by all others.
+// A route names the roles that it takes, one of which the principal must have on the log.
+// Routes without any show what proves a log, and those for readers its entries: either may
+// be public, as the log is set. A reader whose grant has a filter is let through to routes
+// that can apply it, see withEntries, and refused by all others. Of a log of which nothing
+// is public, nobody without a role learns that there is one.
+//
+// What is refused, and what people read, is noted for the log named access; see note.go.
 
 type principalKey struct{}
 
@@ -49,7 +53,17 @@ func (s *server) identify(next http.Handler) http.Handler {
 			s.fail(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), principalKey{}, p)))
+		r = r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
+		if s.Access != nil && p.Name != "" {
+			leave, ok := s.Access.Enter(p)
+			if !ok {
+				s.fail(w, r, limitError{"as many requests of this principal as may be are under way", again})
+				return
+			}
+			defer leave()
+			s.noteUse(r, p)
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -64,6 +78,12 @@ func (s *server) whoIs(r *http.Request) (access.Principal, error) {
 	headers := r.Header["Authorization"]
 	switch len(headers) {
 	case 0:
+		if p, ok, err := s.bySession(r); ok || err != nil {
+			return p, err
+		}
+		if p, ok, err := certified(r); ok || err != nil {
+			return p, err
+		}
 		return access.Principal{Local: s.TrustLocal && !forwarded(r.Header)}, nil
 	case 1:
 	default:
@@ -73,14 +93,19 @@ func (s *server) whoIs(r *http.Request) (access.Principal, error) {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return access.Principal{}, statusError{http.StatusUnauthorized, "send Authorization: Bearer KEY"}
 	}
-	p, err := s.Access.Authenticate(strings.TrimSpace(text))
-	if errors.Is(err, access.ErrRolledBack) {
-		return p, statusError{http.StatusServiceUnavailable, err.Error()}
+	return s.authenticate(r.Context(), strings.TrimSpace(text))
+}
+
+// certified returns whom the client's certificate names, and false if it has none.
+func certified(r *http.Request) (access.Principal, bool, error) {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 {
+		return access.Principal{}, false, nil
 	}
+	p, err := access.Certified(r.TLS.VerifiedChains[0][0])
 	if err != nil {
-		return p, statusError{http.StatusUnauthorized, err.Error()}
+		return p, false, statusError{http.StatusUnauthorized, err.Error()}
 	}
-	return p, nil
+	return p, true, nil
 }
 
 // keyIn finds keys in a text.
@@ -108,33 +133,67 @@ func forwarded(h http.Header) bool {
 }
 
 // demand returns what the caller may do with a log in one of some roles, or why they may
-// not. Without roles everybody may.
+// not. Without roles it is about what proves the log.
 func (s *server) demand(r *http.Request, log string, roles ...access.Role) (access.Permit, error) {
-	if s.Access == nil || len(roles) == 0 {
+	if s.Access == nil || log == "*" && len(roles) == 0 {
 		return access.Permit{Allowed: true}, nil
 	}
 	p := callerOf(r)
 	permit := s.Access.May(p, log, roles...)
+	if log != "*" && s.isPublic(p, log, roles) {
+		return access.Permit{Allowed: true, Role: permit.Role}, nil
+	}
+	if permit.Allowed && isStale(p, roles) {
+		return permit, statusError{http.StatusUnauthorized, fmt.Sprintf("you have signed in more than %v ago; sign in again to change the configuration", freshSignIn)}
+	}
 	if permit.Allowed {
 		return permit, nil
 	}
 	if permit.Ended {
 		return permit, statusError{http.StatusUnauthorized, access.ErrUnknownKey.Error()}
 	}
-	needed := string(roles[0])
+	needed := refusal{role: string(roles[0])}
 	for _, role := range roles[1:] {
-		needed += " or " + string(role)
+		needed.role += " or " + string(role)
 	}
 	on := "the log " + log
 	if log == "*" {
 		on = "all logs"
 	}
 	if p.Name == "" {
-		return permit, statusError{http.StatusUnauthorized, fmt.Sprintf(
-			"this takes the role %s on %s, and the request does not say who it comes from: send Authorization: Bearer KEY", needed, on)}
+		needed.statusError = statusError{http.StatusUnauthorized, fmt.Sprintf(
+			"this takes the role %s on %s, and the request does not say who it comes from: send Authorization: Bearer KEY", needed.role, on)}
+		return permit, needed
 	}
-	return permit, statusError{http.StatusForbidden, fmt.Sprintf("%.200q does not have the role %s on %s; an admin can give it, see `stele grants add`",
-		p.Name, needed, on)}
+	needed.statusError = statusError{http.StatusForbidden, fmt.Sprintf("%.200q does not have the role %s on %s; an admin can give it, see `stele grants add`",
+		p.Name, needed.role, on)}
+	if len(p.Missing) > 0 {
+		needed.detail += fmt.Sprintf("; the token does not have these claims, as they are too many for it: %.200s", strings.Join(p.Missing, ", "))
+	}
+	return permit, needed
+}
+
+// isPublic reports whether what some roles may do with a log needs none of them. What
+// proves a log, which no roles stand for, those may see who know of it.
+func (s *server) isPublic(p access.Principal, log string, roles []access.Role) bool {
+	if len(roles) == 0 {
+		return s.Access.Knows(p, log)
+	}
+	return slices.Contains(roles, access.Reader) && s.Access.Settings(log).Public == access.PublicEntries
+}
+
+// A refusal is the error of somebody who does not have a role.
+type refusal struct {
+	statusError
+	role string
+}
+
+func (r refusal) Unwrap() error { return r.statusError }
+
+// isStale reports whether somebody wants to change the configuration with a browser in which
+// they have signed in too long ago.
+func isStale(p access.Principal, roles []access.Role) bool {
+	return p.Session && slices.Equal(roles, []access.Role{access.Admin}) && time.Since(p.SignedIn) > freshSignIn
 }
 
 // withRole answers a request that is about no log, of somebody who has one of some roles
@@ -183,12 +242,12 @@ func notNarrowed(r *http.Request, l *engine.Log, p access.Permit) error {
 // withEntries is withLog for a handler that applies a reader's filter itself.
 func (s *server) withEntries(handle entryHandler, roles ...access.Role) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		l, err := s.Engine.Log(chi.URLParam(r, "log"))
+		l, err := s.find(r, chi.URLParam(r, "log"))
 		if err == nil && l.Broken != nil {
 			err = brokenError{l.Broken}
 		}
-		if err == nil && l.Name == access.SystemLog && slices.Contains(roles, access.Writer) {
-			err = statusError{http.StatusForbidden, "only the server itself writes to this log: its events are changes of the configuration"}
+		if err == nil && access.IsOwn(l.Name) && slices.Contains(roles, access.Writer) {
+			err = statusError{http.StatusForbidden, "only the server itself writes to this log"}
 		}
 		var permit access.Permit
 		if err == nil {
@@ -199,8 +258,24 @@ func (s *server) withEntries(handle entryHandler, roles ...access.Role) http.Han
 		}
 		if err != nil {
 			s.fail(w, r, err)
+		} else if slices.Contains(roles, access.Reader) {
+			s.noteRead(r, l, permit)
 		}
 	}
+}
+
+// find returns a log, of which the caller may know.
+func (s *server) find(r *http.Request, name string) (*engine.Log, error) {
+	l, err := s.Engine.Log(name)
+	if err == nil && !s.knows(r, name) {
+		return nil, fmt.Errorf("%w: %.80q", engine.ErrUnknown, name)
+	}
+	return l, err
+}
+
+// knows reports whether the caller may know that there is a log.
+func (s *server) knows(r *http.Request, log string) bool {
+	return s.Access == nil || s.Access.Knows(callerOf(r), log)
 }
 
 // caching returns the Cache-Control of entries, which never change: where not everybody

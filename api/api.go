@@ -48,12 +48,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alexedwards/scs/v2"
 	"github.com/go-chi/chi/v5"
 	"github.com/go-chi/chi/v5/middleware"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/stele-log/stele/internal/access"
+	"github.com/stele-log/stele/internal/access/openid"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/follow/leafindex"
 	"github.com/stele-log/stele/storage"
@@ -78,6 +80,12 @@ type Config struct {
 	// machine can reach it.
 	Access     *access.Control
 	TrustLocal bool
+
+	// SignIn signs people in with the issuers of Access; nil without access control.
+	SignIn *openid.Verifier
+
+	// Journal notes what is refused and read; nil without access control.
+	Journal *access.Journal
 
 	// AdminApart is true if /metrics is served by the admin handler only.
 	AdminApart bool
@@ -132,6 +140,9 @@ type server struct {
 	metrics  *metrics
 	memory   *budget
 	decoding chan struct{} // holds a token for each body that is being decoded
+
+	sessions   *scs.SessionManager
+	sameOrigin *http.CrossOriginProtection
 }
 
 // New returns the handler of all paths, and one of those that an operator may want
@@ -142,7 +153,8 @@ func New(cfg Config) (public, admin http.Handler) {
 	if cfg.Stopping == nil {
 		cfg.Stopping = context.Background()
 	}
-	s := &server{Config: cfg, memory: new(budget), decoding: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	s := &server{Config: cfg, memory: new(budget), decoding: make(chan struct{}, runtime.GOMAXPROCS(0)),
+		sessions: newSessions(), sameOrigin: http.NewCrossOriginProtection()}
 	s.metrics = newMetrics(s)
 	metrics := promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{})
 
@@ -160,20 +172,34 @@ func New(cfg Config) (public, admin http.Handler) {
 			return nil
 		}, access.Auditor, access.Admin))
 	}
-	r.Post("/logs/{log}/events", s.withLog(s.appendEvents, access.Writer))
+	r.Post("/logs/{log}/events", s.withEntries(s.appendEvents, access.Writer))
 
 	timed := r.With(inTime)
 	timed.Get("/readyz", s.readyz(publicText))
 	timed.Get("/logs", s.listLogs)
 	timed.Post("/logs", s.withRole(s.createLog, access.Admin))
 	timed.Get("/logs/{log}", s.withLog(s.showLog))
+	timed.Patch("/logs/{log}", s.withRole(s.changeLog, access.Admin))
 	timed.Get("/whoami", s.withRole(s.showCaller))
+	timed.Post("/session", s.withRole(s.startSession))
+	timed.Delete("/session", s.withRole(s.endSession))
+	timed.Get("/signin", s.withRole(s.showSignIn))
+	timed.Get("/signin/{issuer}", s.withRole(s.goToIssuer))
+	timed.Get("/signin/{issuer}/callback", s.withRole(s.comeBack))
 	timed.Get("/keys", s.withRole(s.listKeys, access.Auditor, access.Admin))
 	timed.Post("/keys", s.withRole(s.createKey, access.Admin))
 	timed.Delete("/keys/{id}", s.withRole(s.revokeKey, access.Admin))
+	timed.Post("/keys/{id}/rotate", s.withRole(s.rotateKey, access.Admin))
 	timed.Get("/grants", s.withRole(s.listGrants, access.Auditor, access.Admin))
 	timed.Post("/grants", s.withRole(s.addGrant, access.Admin))
 	timed.Delete("/grants/{id}", s.withRole(s.removeGrant, access.Admin))
+	timed.Get("/grants/explain", s.withRole(s.explainGrants, access.Auditor, access.Admin))
+	timed.Get("/limits", s.withRole(s.listLimits, access.Auditor, access.Admin))
+	timed.Put("/limits", s.withRole(s.setLimit, access.Admin))
+	timed.Delete("/limits", s.withRole(s.removeLimit, access.Admin))
+	timed.Get("/issuers", s.withRole(s.listIssuers, access.Auditor, access.Admin))
+	timed.Post("/issuers", s.withRole(s.addIssuer, access.Admin))
+	timed.Delete("/issuers/{name}", s.withRole(s.removeIssuer, access.Admin))
 	timed.Get("/state", s.withRole(s.showState, access.Auditor, access.Admin))
 
 	shared := timed.With(share)
@@ -181,7 +207,7 @@ func New(cfg Config) (public, admin http.Handler) {
 	shared.Get("/logs/{log}/events/{index}/receipt", s.withEntries(s.getReceipt, access.Reader, access.Auditor))
 	shared.Get("/logs/{log}/checkpoint", s.withLog(s.getCheckpoint))
 	shared.Get("/logs/{log}/checkpoints", s.withLog(s.listCheckpoints))
-	shared.Get("/logs/{log}/tile/*", s.withLog(s.getTile))
+	shared.Get("/logs/{log}/tile/*", s.withLog(s.getTile)) // of entries, those who may read
 	shared.Get("/logs/{log}/proofs/inclusion", s.withEntries(s.proveInclusion, access.Reader, access.Auditor))
 	shared.Get("/logs/{log}/proofs/consistency", s.withLog(s.proveConsistency))
 	return r, private
@@ -216,7 +242,7 @@ func inTime(next http.Handler) http.Handler {
 func (s *server) methodNotAllowed(routes chi.Routes) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var allowed []string
-		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 			if !routes.Match(chi.NewRouteContext(), method, r.URL.Path) {
 				continue
 			}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/pkg/event"
@@ -26,7 +27,7 @@ import (
 
 // appendEvents answers a request with events. A single event has the status that
 // became of it; a batch has 200, and a status for each of its events.
-func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
+func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.Log, p access.Permit) error {
 	if wantsStream(r) {
 		return s.streamEvents(w, r, l)
 	}
@@ -36,7 +37,7 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	}
 	memory := s.memory.claim()
 	defer memory.release()
-	items, single, err := s.readEvents(w, r, memory)
+	items, single, err := s.readEvents(w, r, p, memory)
 	// Reading the body may have used up most of the listener's write timeout, which
 	// runs from the request's header on.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(maxTime + maxStall))

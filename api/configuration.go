@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -14,7 +15,7 @@ import (
 )
 
 // This file serves /whoami, /keys, /grants and /state: who may do what, and changes of
-// that. A change that was made for a certain state names it in If-Match, as the ETag of
+// that. limits.go and issuers.go serve the rest of the configuration. A change that was made for a certain state names it in If-Match, as the ETag of
 // what was read; it is refused with 409 if another came first.
 
 // errNoAccess is the answer of a server without access control.
@@ -22,13 +23,15 @@ var errNoAccess = statusError{http.StatusNotFound, "this server runs without acc
 
 type keyInfo struct {
 	access.Key
-	Live bool   `json:"live"`
-	Text string `json:"key,omitempty"` // once, when it is made
+	Live     bool      `json:"live"`
+	LastUsed time.Time `json:"last_used,omitzero"` // on this server, since it started
+	Text     string    `json:"key,omitempty"`      // once, when it is made
 }
 
 type whoami struct {
 	Principal string            `json:"principal"` // empty for somebody who has not said who they are
 	Key       string            `json:"key,omitempty"`
+	Issuer    string            `json:"issuer,omitempty"`
 	Local     bool              `json:"local,omitempty"` // may do everything, as somebody on the server's machine
 	Claims    map[string]string `json:"claims,omitempty"`
 	Grants    []access.Grant    `json:"grants"`
@@ -37,14 +40,10 @@ type whoami struct {
 // showCaller serves who the request comes from, and what they may do.
 func (s *server) showCaller(w http.ResponseWriter, r *http.Request) error {
 	p := callerOf(r)
-	who := whoami{Principal: p.Name, Key: p.Key, Local: p.Local, Claims: p.Claims, Grants: []access.Grant{}}
+	who := whoami{Principal: p.Name, Key: p.Key, Issuer: p.Issuer, Local: p.Local, Claims: p.Claims, Grants: []access.Grant{}}
 	if s.Access != nil {
 		s.Access.View(func(state *access.State) {
-			for _, g := range state.Grants() {
-				if g.Principal == p.Name && g.Live(time.Now()) {
-					who.Grants = append(who.Grants, g)
-				}
-			}
+			who.Grants = append(who.Grants, state.GrantsOf(p, time.Now())...)
 		})
 	}
 	return reply(w, http.StatusOK, who)
@@ -58,10 +57,18 @@ func (s *server) listKeys(w http.ResponseWriter, _ *http.Request) error {
 	s.Access.View(func(state *access.State) {
 		setState(w, state)
 		for _, k := range state.Keys() {
-			keys = append(keys, keyInfo{Key: k, Live: k.Live(time.Now())})
+			keys = append(keys, keyInfo{Key: k, Live: k.Live(time.Now()), LastUsed: s.lastUsed(k.ID)})
 		}
 	})
 	return reply(w, http.StatusOK, map[string]any{"keys": keys})
+}
+
+// lastUsed returns when a key was last used here, or zero.
+func (s *server) lastUsed(key string) time.Time {
+	if s.Journal == nil {
+		return time.Time{}
+	}
+	return s.Journal.LastUsed(key)
 }
 
 type newKey struct {
@@ -84,9 +91,33 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	return replyKey(w, k, text)
+}
+
+// replyKey answers with a new key, for the only time.
+func replyKey(w http.ResponseWriter, k access.Key, text string) error {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Location", "/keys/"+k.ID)
 	return reply(w, http.StatusCreated, keyInfo{Key: k, Live: true, Text: text})
+}
+
+// rotateKey makes a key in the place of another, which is good for some time more.
+func (s *server) rotateKey(w http.ResponseWriter, r *http.Request) error {
+	var n struct {
+		Overlap int `json:"overlap_seconds"`
+	}
+	change, err := s.readChange(w, r, &n, `{"overlap_seconds": 86400}: how long the old key is still good for`)
+	if err != nil {
+		return err
+	}
+	if n.Overlap < 0 || n.Overlap > 366*24*3600 {
+		return badRequest("overlap_seconds is 0 to a year")
+	}
+	k, text, err := s.Access.RotateKey(r.Context(), change, chi.URLParam(r, "id"), time.Duration(n.Overlap)*time.Second)
+	if err != nil {
+		return err
+	}
+	return replyKey(w, k, text)
 }
 
 func (s *server) revokeKey(w http.ResponseWriter, r *http.Request) error {
@@ -115,13 +146,15 @@ func (s *server) listGrants(w http.ResponseWriter, _ *http.Request) error {
 func (s *server) addGrant(w http.ResponseWriter, r *http.Request) error {
 	var n struct {
 		Principal string      `json:"principal"`
+		Claim     string      `json:"claim"`
 		Role      access.Role `json:"role"`
 		Log       string      `json:"log"`
 		Filter    string      `json:"filter"`
+		Source    string      `json:"source"`
 		Until     time.Time   `json:"until,omitzero"`
 	}
 	change, err := s.readChange(w, r, &n, `{"principal": "...", "role": "reader", "log": "default", "filter": "...", "until": "2027-01-31T00:00:00Z"}; `+
-		"only principal, role and log are required")
+		"principal, or claim in its place, role and log are required; source is for writers")
 	if err != nil {
 		return err
 	}
@@ -133,7 +166,8 @@ func (s *server) addGrant(w http.ResponseWriter, r *http.Request) error {
 			return badRequest(fmt.Sprintf("log: there is no log %.80q", n.Log))
 		}
 	}
-	g, err := s.Access.AddGrant(r.Context(), change, access.Grant{Principal: n.Principal, Role: n.Role, Log: n.Log, Filter: n.Filter, Until: n.Until})
+	g, err := s.Access.AddGrant(r.Context(), change, access.Grant{Principal: n.Principal, Claim: n.Claim, Role: n.Role, Log: n.Log,
+		Filter: n.Filter, Source: n.Source, Until: n.Until})
 	if err != nil {
 		return err
 	}
@@ -152,6 +186,46 @@ func (s *server) removeGrant(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
+// explainGrants serves why somebody may, or may not, do something: what each of their grants
+// has to do with it.
+func (s *server) explainGrants(w http.ResponseWriter, r *http.Request) error {
+	if s.Access == nil {
+		return errNoAccess
+	}
+	q := r.URL.Query()
+	name, role, log := q.Get("principal"), access.Role(q.Get("role")), q.Get("log")
+	if name == "" || !slices.Contains(access.Roles, role) || log == "" {
+		return badRequest("give principal, role (writer, reader, auditor, admin or officer) and log")
+	}
+	explained := struct {
+		Principal string          `json:"principal"`
+		Role      access.Role     `json:"role"`
+		Log       string          `json:"log"`
+		Allowed   bool            `json:"allowed"`
+		Filter    string          `json:"filter,omitempty"`
+		Sources   []string        `json:"sources,omitempty"`
+		Reasons   []access.Reason `json:"reasons"`
+		Keys      int             `json:"keys"` // of the principal that can be used
+	}{Principal: name, Role: role, Log: log, Reasons: []access.Reason{}}
+	s.Access.View(func(state *access.State) {
+		setState(w, state)
+		p := access.Principal{Name: name}
+		for _, k := range state.Keys() {
+			if k.Principal == name && k.Live(time.Now()) {
+				explained.Keys++
+				p.Claims = k.Claims // a filter's; of several keys the last one's
+			}
+		}
+		permit := state.May(p, log, time.Now(), role)
+		explained.Allowed, explained.Sources = permit.Allowed, permit.Sources
+		if permit.Allowed && permit.Narrowed {
+			explained.Filter = permit.Filter.String()
+		}
+		explained.Reasons = append(explained.Reasons, state.Explain(p, role, log, time.Now())...)
+	})
+	return reply(w, http.StatusOK, explained)
+}
+
 // showState serves who may do what, now or as the first entries of the system log, up to
 // and with that of an index, made it.
 func (s *server) showState(w http.ResponseWriter, r *http.Request) error {
@@ -159,12 +233,15 @@ func (s *server) showState(w http.ResponseWriter, r *http.Request) error {
 		return errNoAccess
 	}
 	type stateInfo struct {
-		Size   uint64         `json:"size"` // entries of the log that the state is of
-		Keys   []access.Key   `json:"keys"`
-		Grants []access.Grant `json:"grants"`
+		Size    uint64          `json:"size"` // entries of the log that the state is of
+		Keys    []access.Key    `json:"keys"`
+		Grants  []access.Grant  `json:"grants"`
+		Logs    []access.Log    `json:"logs"`
+		Limits  []access.Limit  `json:"limits"`
+		Issuers []access.Issuer `json:"issuers"`
 	}
 	describe := func(state *access.State) stateInfo {
-		return stateInfo{state.Size(), state.Keys(), state.Grants()}
+		return stateInfo{state.Size(), state.Keys(), state.Grants(), state.Logs(), state.Limits(), state.Issuers()}
 	}
 	var info stateInfo
 	if at := r.URL.Query().Get("at"); at != "" {

@@ -34,7 +34,7 @@ func (s *server) readyz(text func(error) string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		logs := s.Engine.Logs()
 		if r.URL.Query().Has("log") {
-			l, err := s.Engine.Log(r.URL.Query().Get("log"))
+			l, err := s.find(r, r.URL.Query().Get("log"))
 			if err != nil {
 				s.fail(w, r, err)
 				return
@@ -57,7 +57,7 @@ func (s *server) readyz(text func(error) string) http.HandlerFunc {
 		writable := 0
 		for _, l := range logs {
 			problem, written := problemOfLog(l)
-			if problem != nil {
+			if problem != nil && s.knows(r, l.Name) {
 				h.Logs[l.Name] = text(problem)
 			}
 			if written {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/pkg/event"
 )
 
@@ -21,7 +22,7 @@ import (
 // covers the events.
 //
 // SPEC: CloudEvents HTTP protocol binding 1.0.2, section 3.
-func (s *server) readEvents(w http.ResponseWriter, r *http.Request, memory *claim) (items []event.Item, single bool, err error) {
+func (s *server) readEvents(w http.ResponseWriter, r *http.Request, p access.Permit, memory *claim) (items []event.Item, single bool, err error) {
 	body, err := s.readBody(w, r, MaxBody, memory)
 	if err != nil {
 		return nil, false, err
@@ -29,9 +30,38 @@ func (s *server) readEvents(w http.ResponseWriter, r *http.Request, memory *clai
 	defer release(body) // events are copies, for which its claim stands
 	items, single, err = parseEvents(r.Header, *body, senderOf(r))
 	if err == nil {
+		bindSources(items, p)
+		err = s.spend(r, len(items), len(*body))
+	}
+	if err == nil {
 		err = memory.take(len(items) * eventMemory)
 	}
 	return items, single, err
+}
+
+// bindSources refuses events of a source that their writer may not send.
+func bindSources(items []event.Item, p access.Permit) {
+	if p.Sources == nil {
+		return
+	}
+	for i := range items {
+		if items[i].Err == nil && !p.LetsWrite(items[i].Event.Source) {
+			items[i].Err = statusError{http.StatusForbidden, fmt.Sprintf("the source of events of this writer must begin with %s, and this one's is %.100q",
+				strings.Join(p.Sources, " or "), items[i].Event.Source)}
+		}
+	}
+}
+
+// spend takes events off what the caller may append now, or returns a limitError.
+func (s *server) spend(r *http.Request, events, bytes int) error {
+	if s.Access == nil {
+		return nil
+	}
+	wait := s.Access.Spend(callerOf(r), events, bytes)
+	if wait == 0 {
+		return nil
+	}
+	return limitError{"this principal has appended as much as it may for now, and nothing was stored; send the events again when Retry-After says", wait}
 }
 
 // parseEvents parses a body by its Content-Type. The types of CloudEvents and of

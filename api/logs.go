@@ -1,21 +1,26 @@
 package api
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"mime"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/pkg/event"
 )
 
 // This file serves GET /logs and GET /logs/{log}, the logs of the server with
-// their keys and sizes, and POST /logs, which creates one. The engine holds them
+// their keys and sizes, POST /logs, which creates one, and PATCH /logs/{log}, which
+// changes its settings. The engine holds them
 // all, broken ones included; the database is asked for sizes only. There is no
 // paging: a server has few logs. A request to create one is at most maxChange
 // bytes.
@@ -30,6 +35,8 @@ type logInfo struct {
 	Published uint64    `json:"published"`         // under the newest checkpoint
 	Writer    string    `json:"writer,omitempty"`  // URL of the server that holds its lease, if known
 	Problem   string    `json:"problem,omitempty"` // why the log cannot be used, or is not signed or cosigned
+
+	Settings *access.LogSettings `json:"settings,omitempty"` // with access control
 }
 
 type logList struct {
@@ -40,7 +47,10 @@ type logList struct {
 func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
 	list := logList{Logs: []logInfo{}}
 	for _, l := range s.Engine.Logs() {
-		info, err := describe(r, l)
+		if !s.knows(r, l.Name) {
+			continue
+		}
+		info, err := s.describe(r, l)
 		if err != nil {
 			s.fail(w, r, err)
 			return
@@ -53,7 +63,7 @@ func (s *server) listLogs(w http.ResponseWriter, r *http.Request) {
 // showLog serves one log. A broken one does not get here, see withLog; the list
 // shows what its problem is.
 func (s *server) showLog(w http.ResponseWriter, r *http.Request, l *engine.Log) error {
-	info, err := describe(r, l)
+	info, err := s.describe(r, l)
 	if err != nil {
 		return err
 	}
@@ -63,8 +73,12 @@ func (s *server) showLog(w http.ResponseWriter, r *http.Request, l *engine.Log) 
 // describe returns the public description of a log. A broken one has its problem
 // in it, and no sizes. The keys are there for convenience: a verifier needs them
 // from elsewhere.
-func describe(r *http.Request, l *engine.Log) (logInfo, error) {
+func (s *server) describe(r *http.Request, l *engine.Log) (logInfo, error) {
 	info := logInfo{Name: l.Name, Origin: l.Origin, VKeys: l.VKeys, Created: l.Created}
+	if s.Access != nil {
+		settings := s.Access.Settings(l.Name)
+		info.Settings = &settings
+	}
 	if len(l.VKeys) == 0 {
 		info.VKeys = []string{}
 	} else {
@@ -96,6 +110,7 @@ type newLog struct {
 	Name    string `json:"name"`
 	Origin  string `json:"origin"` // by default OriginPrefix and Name
 	MLDSA44 bool   `json:"mldsa44"`
+	access.LogSettings
 }
 
 // createLog creates a log, and answers with 201 once it can be written to or is
@@ -108,11 +123,21 @@ func (s *server) createLog(w http.ResponseWriter, r *http.Request) error {
 	if n.Origin == "" {
 		n.Origin = strings.TrimSuffix(s.OriginPrefix, "/") + "/" + n.Name
 	}
+	if err := s.mayCreate(r, n); err != nil {
+		return err
+	}
 	l, err := s.Engine.Create(r.Context(), engine.NewLog{Name: n.Name, Origin: n.Origin, MLDSA44: n.MLDSA44})
 	if err != nil {
 		return err
 	}
-	info, err := describe(r, l)
+	if s.Access != nil {
+		change := access.Change{By: cmp.Or(callerOf(r).Name, access.LocalName)}
+		err := s.Access.RecordLog(r.Context(), change, access.Log{Name: l.Name, Origin: l.Origin, VKeys: l.VKeys, LogSettings: n.LogSettings})
+		if err != nil {
+			return fmt.Errorf("the log was made, but with the usual settings, since they could not be recorded: %w", err)
+		}
+	}
+	info, err := s.describe(r, l)
 	if err != nil {
 		return err
 	}
@@ -120,9 +145,40 @@ func (s *server) createLog(w http.ResponseWriter, r *http.Request) error {
 	return reply(w, http.StatusCreated, info)
 }
 
+// mayCreate returns why the caller may not create a log.
+func (s *server) mayCreate(r *http.Request, n newLog) error {
+	if s.Access == nil {
+		if n.LogSettings != (access.LogSettings{}) {
+			return badRequest("public and reads are for servers with access control, which this one runs without")
+		}
+		return nil
+	}
+	if err := n.LogSettings.Check(); err != nil {
+		return err
+	}
+	return s.Access.MayMake(callerOf(r))
+}
+
+// changeLog changes settings of a log.
+func (s *server) changeLog(w http.ResponseWriter, r *http.Request) error {
+	var settings access.LogSettings
+	change, err := s.readChange(w, r, &settings, `{"public": "nothing", "reads": "all"}; either may be left out`)
+	if err != nil {
+		return err
+	}
+	l, err := s.Engine.Log(chi.URLParam(r, "log"))
+	if err != nil {
+		return err
+	}
+	if err := s.Access.ChangeLog(r.Context(), change, l.Name, settings); err != nil {
+		return err
+	}
+	return s.showLog(w, r, l)
+}
+
 // readNewLog reads the body of a request to create a log.
 func (s *server) readNewLog(w http.ResponseWriter, r *http.Request) (n newLog, err error) {
-	return n, s.readJSON(w, r, &n, `{"name": "...", "origin": "...", "mldsa44": true}; only name is required`)
+	return n, s.readJSON(w, r, &n, `{"name": "...", "origin": "...", "mldsa44": true, "public": "proofs", "reads": "people"}; only name is required`)
 }
 
 // readJSON reads a body into v. It insists on a Content-Type that a page of another site

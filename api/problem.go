@@ -53,6 +53,14 @@ func (e statusError) Error() string { return e.detail }
 
 func badRequest(detail string) error { return statusError{http.StatusBadRequest, detail} }
 
+// A limitError is the error of what is more than a principal's limit.
+type limitError struct {
+	detail string
+	wait   time.Duration // until it is not
+}
+
+func (e limitError) Error() string { return e.detail }
+
 // A brokenError is the reason why the server could not open the log.
 type brokenError struct{ error }
 
@@ -122,6 +130,7 @@ var statuses = []struct {
 	{access.ErrExists, http.StatusConflict, 0, ""},
 	{access.ErrStale, http.StatusConflict, 0, ""},
 	{access.ErrLastAdmin, http.StatusConflict, 0, ""},
+	{access.ErrLimit, http.StatusForbidden, 0, ""},
 	{storage.ErrExists, http.StatusConflict, 0,
 		"a log with this name or this origin exists already; choose another"},
 	{sequencer.ErrBusy, http.StatusServiceUnavailable, again,
@@ -157,10 +166,13 @@ func problemOf(err error) (p problem, ok bool) {
 	var tooLarge *http.MaxBytesError
 	var refused *publisher.RefusalError
 	var broken brokenError
+	var limited limitError
 	p = problem{Detail: err.Error()}
 	switch {
 	case errors.As(err, &status):
 		p.Status = status.status
+	case errors.As(err, &limited):
+		p.Status, p.retryAfter = http.StatusTooManyRequests, limited.wait
 	case errors.As(err, &invalid):
 		p = invalidEvent(invalid)
 	case errors.As(err, &conflict):
@@ -227,6 +239,7 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if !known || p.Status == http.StatusInternalServerError {
 		s.Logger.Error("request failed", "method", r.Method, "path", pathOf(r), "error", err)
 	}
+	s.noteRefusal(r, err, p)
 	if wantsStream(r) {
 		endUnread(w, r)
 	}
@@ -244,5 +257,5 @@ func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func setRetryAfter(h http.Header, d time.Duration) {
-	h.Set("Retry-After", strconv.Itoa(int(d/time.Second)))
+	h.Set("Retry-After", strconv.Itoa(int((d+time.Second-1)/time.Second)))
 }

@@ -64,8 +64,9 @@ const (
 type stream struct {
 	log      *engine.Log
 	from     event.Sender
-	may      func() error // why the sender may not write any more, or nil
-	memory   *claim       // of buffers, and of groups until they are answered
+	may      func() (access.Permit, error) // what the sender may write by now
+	spend    func(events, bytes int) error // why it may not write so much yet
+	memory   *claim                        // of buffers, and of groups until they are answered
 	body     *deadlineReader
 	lines    *lineReader
 	groups   chan *group     // read, in order; closed when reading has ended
@@ -124,7 +125,9 @@ func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.
 		return err
 	}
 	st := &stream{
-		log: l, from: senderOf(r), may: func() error { _, err := s.demand(r, l.Name, access.Writer); return err }, memory: memory, ctx: r.Context(), stopping: s.Stopping, control: control,
+		log: l, from: senderOf(r), memory: memory, ctx: r.Context(), stopping: s.Stopping, control: control,
+		may:    func() (access.Permit, error) { return s.demand(r, l.Name, access.Writer) },
+		spend:  func(events, bytes int) error { return s.spend(r, events, bytes) },
 		body:   &deadlineReader{from: r.Body, control: control},
 		groups: make(chan *group, maxInFlight), gone: make(chan struct{}),
 		out: bufio.NewWriterSize(w, resultBuffer), beat: time.NewTicker(heartbeatEvery),
@@ -212,7 +215,7 @@ func (st *stream) read() {
 			err = nil
 		}
 		if len(g.items) > 0 {
-			g.pending, g.err = st.submit(g.items)
+			g.pending, g.err = st.submit(g.items, len(text))
 			select {
 			case st.groups <- g:
 			case <-st.gone:
@@ -231,16 +234,20 @@ func (st *stream) read() {
 	}
 }
 
-// submit queues the events among items. While the log's queue is full it waits,
-// where a single request would be answered with 503: the client is slowed down,
-// not turned away.
-func (st *stream) submit(items []event.Item) (*sequencer.Pending, error) {
+// submit queues the events among items, whose text has some size. While the log's queue is
+// full, or the sender's limit is reached, it waits, where a single request would be
+// answered with 503 or 429: the client is slowed down, not turned away.
+func (st *stream) submit(items []event.Item, size int) (*sequencer.Pending, error) {
+	permit, err := st.may()
+	if err != nil {
+		return nil, err
+	}
+	bindSources(items, permit)
 	events := validEvents(items)
 	if len(events) == 0 {
 		return nil, nil
 	}
-	if err := st.may(); err != nil {
-		return nil, err
+	for st.spend(len(events), size) != nil && st.pause() {
 	}
 	for {
 		pending, err := st.log.Sequencer.Submit(st.ctx, events)

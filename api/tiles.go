@@ -64,7 +64,11 @@ func (s *server) getTile(w http.ResponseWriter, r *http.Request, l *engine.Log) 
 		if err != nil {
 			return err
 		}
-		return s.serveBundle(w, r, l, t)
+		if err := s.serveBundle(w, r, l, t); err != nil {
+			return err
+		}
+		s.noteRead(r, l, permit)
+		return nil
 	}
 	data, err := l.Reader.ReadTile(r.Context(), t)
 	if err != nil {

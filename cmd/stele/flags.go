@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -295,6 +296,66 @@ func (f *clientFlags) registerLog(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.log, "log", defaultLog, "name of the log")
 }
 
+// registerSettings registers the flags of a log's settings.
+func registerSettings(flags *pflag.FlagSet, s *client.LogSettings) {
+	flags.StringVar(&s.Public, "public", "", "what needs no role: nothing, proofs (checkpoints, hash tiles, consistency proofs and keys) or entries too (default: proofs)")
+	flags.StringVar(&s.Reads, "reads", "", "whose reads of entries are recorded in the log access: none, people (who has signed in, and auditors) or all (default: people)")
+}
+
+// tokensFile is where tokens are kept: an object of them by the servers' URLs.
+func tokensFile() (string, error) {
+	dir, err := os.UserConfigDir()
+	return filepath.Join(dir, "stele", "tokens.json"), err
+}
+
+// readTokens returns the tokens that are kept.
+func readTokens() (path string, tokens map[string]string, err error) {
+	if path, err = tokensFile(); err != nil {
+		return "", nil, err
+	}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, map[string]string{}, nil
+	}
+	if err != nil {
+		return path, nil, err
+	}
+	if err := json.Unmarshal(text, &tokens); err != nil {
+		return path, nil, fmt.Errorf("%s is not a file that login has made", path)
+	}
+	return path, tokens, nil
+}
+
+// keptToken returns the token for a server; empty if there is none that only its user can
+// read.
+func keptToken(url string) string {
+	path, tokens, err := readTokens()
+	if err != nil || len(durable.KeysOpenToOthers(path)) > 0 {
+		return ""
+	}
+	return tokens[strings.TrimSuffix(url, "/")]
+}
+
+// keepToken keeps the token for a server, or forgets it if it is empty.
+func keepToken(url, token string) error {
+	path, tokens, err := readTokens()
+	if err != nil {
+		return err
+	}
+	delete(tokens, strings.TrimSuffix(url, "/"))
+	if token != "" {
+		tokens[strings.TrimSuffix(url, "/")] = token
+	}
+	text, err := json.Marshal(tokens)
+	if err == nil {
+		err = durable.MkdirAll(durable.System, filepath.Dir(path), 0o700)
+	}
+	if err == nil {
+		err = durable.Replace(durable.System, path, text, 0o600)
+	}
+	return err
+}
+
 // isLoopbackURL reports whether a URL is of a server on this machine.
 func isLoopbackURL(text string) bool {
 	u, err := url.Parse(text)
@@ -307,6 +368,9 @@ func isLoopbackURL(text string) bool {
 
 // client returns a client that gives up at once.
 func (f *clientFlags) client() (*client.Client, error) {
+	if f.token == "" {
+		f.token = keptToken(f.url)
+	}
 	return client.New(client.Config{URL: f.url, Log: f.log, Token: f.token, RetryFor: -1})
 }
 
@@ -359,7 +423,7 @@ func (f *adminFlags) register(cmd *cobra.Command) {
 
 // admin returns a client with the token, or else with the key in the data folder.
 func (f *adminFlags) admin() (*client.Client, error) {
-	if f.token != "" || !isLoopbackURL(f.url) {
+	if f.token != "" || !isLoopbackURL(f.url) || keptToken(f.url) != "" {
 		return f.client()
 	}
 	path := filepath.Join(f.data, "admin.key")
@@ -368,6 +432,23 @@ func (f *adminFlags) admin() (*client.Client, error) {
 		f.token = strings.TrimSpace(string(text))
 	}
 	return f.client()
+}
+
+// change has the server change something, and prints what was changed: as JSON, or in a
+// line.
+func (f *adminFlags) change(cmd *cobra.Command, made any, line string, change func(*client.Client) error) error {
+	c, err := f.admin()
+	if err != nil {
+		return err
+	}
+	if err := change(c); err != nil {
+		return f.explain(err)
+	}
+	if f.json {
+		return printJSON(cmd.OutOrStdout(), made)
+	}
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), line)
+	return err
 }
 
 // parseUntil reads a date, a time, or a time from now; the zero time if the text is empty.

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +14,7 @@ import (
 func newKeysCmd() *cobra.Command {
 	return newGroup(&cobra.Command{
 		Use:   "keys",
-		Short: "Make, list and revoke the keys of applications and people",
+		Short: "Make, list, rotate and revoke the keys of applications and people",
 		Long: `Keys say who a request comes from: STELE_TOKEN=KEY, or Authorization: Bearer KEY.
 A key acts as a principal, to which "stele grants add" gives roles; several keys may
 act as one, for instance while one takes the place of another.
@@ -20,7 +22,7 @@ act as one, for instance while one takes the place of another.
 A server keeps only the SHA-256 of a key, in its log named system. When it first starts
 it makes a key with the role admin and writes it to admin.key in its data folder; on the
 same machine these commands find it there.`,
-	}, newKeysCreateCmd(), newKeysListCmd(), newKeysRevokeCmd())
+	}, newKeysCreateCmd(), newKeysListCmd(), newKeysRotateCmd(), newKeysRevokeCmd())
 }
 
 func newKeysCreateCmd() *cobra.Command {
@@ -105,6 +107,43 @@ func newKeysListCmd() *cobra.Command {
 	return cmd
 }
 
+func newKeysRotateCmd() *cobra.Command {
+	var f adminFlags
+	var overlap time.Duration
+	cmd := &cobra.Command{
+		Use:   "rotate ID",
+		Short: "Make a key in the place of another, and print it once",
+		Long: `Rotate makes a key with the principal and the claims of another, which ends once the
+overlap is over: by then whoever has the old one must use the new one. The new key lives
+as long as the old one was made for.`,
+		Example: `  stele keys rotate qeabfwmwjf > billing.key
+  stele keys rotate qeabfwmwjf --overlap 0s   # the old one ends at once`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if overlap < 0 {
+				return exitError{errors.New("--overlap must not be negative"), exitUsage}
+			}
+			c, err := f.admin()
+			if err != nil {
+				return err
+			}
+			k, err := c.RotateKey(cmd.Context(), args[0], overlap)
+			if err != nil {
+				return f.explain(err)
+			}
+			if f.json {
+				return printJSON(cmd.OutOrStdout(), k)
+			}
+			fmt.Fprintf(cmd.ErrOrStderr(), "key %s of %s, which is not shown again; key %s ends in %v\n", k.ID, k.Principal, args[0], overlap)
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), k.Text)
+			return err
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the old key is still good for")
+	return cmd
+}
+
 func newKeysRevokeCmd() *cobra.Command {
 	var f adminFlags
 	cmd := &cobra.Command{
@@ -115,18 +154,9 @@ and within a second none does on other servers of the same database. The last ke
 admin cannot be revoked.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			c, err := f.admin()
-			if err != nil {
-				return err
-			}
-			if err := c.RevokeKey(cmd.Context(), args[0]); err != nil {
-				return f.explain(err)
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string]string{"revoked": args[0]})
-			}
-			_, err = fmt.Fprintln(cmd.OutOrStdout(), "revoked:", args[0])
-			return err
+			return f.change(cmd, map[string]string{"revoked": args[0]}, "revoked: "+args[0], func(c *client.Client) error {
+				return c.RevokeKey(cmd.Context(), args[0])
+			})
 		},
 	}
 	f.register(cmd)

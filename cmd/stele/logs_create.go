@@ -38,6 +38,7 @@ keys; the URL it will be found at, without scheme, is best. It prints the same a
 		},
 	}
 	f.register(cmd)
+	registerSettings(cmd.Flags(), &n.LogSettings)
 	cmd.Flags().StringVar(&n.Origin, "origin", "", "the log's origin (default: the server's origin prefix and the name)")
 	cmd.Flags().BoolVar(&n.MLDSA44, "mldsa44", false, "sign with an ML-DSA-44 key too, which withstands quantum computers")
 	return cmd

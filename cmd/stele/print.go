@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -56,6 +58,9 @@ func printLog(w io.Writer, l client.LogInfo, asJSON bool) error {
 	for _, vkey := range l.VKeys {
 		fmt.Fprintf(w, "  key        %s\n", shortKey(vkey))
 	}
+	if l.Settings != nil {
+		fmt.Fprintf(w, "  public     %s\n  reads      %s\n", l.Settings.Public, l.Settings.Reads)
+	}
 	if l.Problem != "" {
 		fmt.Fprintf(w, "  problem    %s\n", l.Problem)
 	}
@@ -64,26 +69,54 @@ func printLog(w io.Writer, l client.LogInfo, asJSON bool) error {
 
 func printKeys(w io.Writer, keys []client.Key) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tPRINCIPAL\tENDS\tCLAIMS")
+	fmt.Fprintln(t, "ID\tPRINCIPAL\tENDS\tLAST USED\tCLAIMS")
 	for _, k := range keys {
-		ends := untilText(k.Expires)
+		ends, used := untilText(k.Expires), ""
 		if k.Revoked {
 			ends = "revoked"
+		}
+		if !k.LastUsed.IsZero() {
+			used = untilText(k.LastUsed)
 		}
 		var claims []string
 		for _, name := range slices.Sorted(maps.Keys(k.Claims)) {
 			claims = append(claims, name+"="+k.Claims[name])
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", k.ID, k.Principal, ends, strings.Join(claims, " "))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", k.ID, k.Principal, ends, used, strings.Join(claims, " "))
 	}
 	return t.Flush()
 }
 
 func printGrants(w io.Writer, grants []client.Grant) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "ID\tPRINCIPAL\tROLE\tLOG\tENDS\tFILTER")
+	fmt.Fprintln(t, "ID\tPRINCIPAL\tROLE\tLOG\tENDS\tFILTER OR SOURCE")
 	for _, g := range grants {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, g.Principal, g.Role, g.Log, untilText(g.Until), g.Filter)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, cmp.Or(g.Principal, g.Claim), g.Role, g.Log, untilText(g.Until),
+			cmp.Or(g.Filter, g.Source))
+	}
+	return t.Flush()
+}
+
+func printLimits(w io.Writer, limits []client.Limit) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "PRINCIPAL\tEVENTS/S\tBYTES/S\tREQUESTS\tLOGS")
+	text := func(n float64) string {
+		if n == 0 {
+			return "any"
+		}
+		return strconv.FormatFloat(n, 'f', -1, 64)
+	}
+	for _, l := range limits {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", l.Principal, text(l.Events), text(l.Bytes), text(float64(l.Requests)), text(float64(l.Logs)))
+	}
+	return t.Flush()
+}
+
+func printIssuers(w io.Writer, issuers []client.Issuer) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NAME\tURL\tAUDIENCE\tUSER")
+	for _, i := range issuers {
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", i.Name, i.URL, i.Audience, cmp.Or(i.Username, "sub"))
 	}
 	return t.Flush()
 }

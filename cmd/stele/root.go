@@ -58,7 +58,7 @@ could not be checked.`,
 	)
 	add(root, "server", newServeCmd(), newDemoCmd(), newMigrateCmd(), newKeygenCmd(), newRestoreCmd(), newWitnessCmd())
 	add(root, "client", newHealthCmd(), newLogsCmd(), newAppendCmd(), newImportCmd(), newReceiptCmd(), newGetCmd())
-	add(root, "access", newKeysCmd(), newGrantsCmd(), newWhoamiCmd(), newStateCmd())
+	add(root, "access", newKeysCmd(), newGrantsCmd(), newLimitsCmd(), newIssuersCmd(), newApplyCmd(), newLoginCmd(), newLogoutCmd(), newWhoamiCmd(), newStateCmd())
 	add(root, "verify", newVerifyCmd(), newCheckCmd(), newAuditCmd(), newMirrorCmd(), newExportCmd())
 	return root
 }

@@ -42,6 +42,7 @@ func (f *serveFlags) register(cmd *cobra.Command) {
 	f.witness.register(cmd)
 	flags := cmd.Flags()
 	registerListen(flags, &f.listen, "127.0.0.1:8080")
+	flags.StringVar(&f.listen.ClientCA, "tls-client-ca", "", "authorities, in PEM, whose certificates say who a client is; its principal is cert: and the certificate's URI or DNS name")
 	flags.StringVar(&f.adminListen, "admin-listen", "", "address to serve /healthz, /readyz and /metrics at, over HTTP, whatever goes on at the other; /metrics is then served there only")
 	flags.DurationVar(&f.interval, "checkpoint-interval", time.Second, "minimum interval between checkpoints, 100ms or more; a request that waits for a receipt is not delayed by it")
 	flags.StringVar(&f.originPrefix, "origin-prefix", "", "what the origins of new logs begin with, such as the URL they are found at, without scheme (default: the host's name and /logs)")

@@ -2,8 +2,12 @@ package main
 
 import (
 	"fmt"
+	"io"
+	"text/tabwriter"
 
 	"github.com/spf13/cobra"
+
+	"github.com/stele-log/stele/pkg/client"
 )
 
 func newStateCmd() *cobra.Command {
@@ -44,10 +48,39 @@ of its entries, prove the answer. It takes the role admin or auditor.`,
 				return err
 			}
 			fmt.Fprintln(w)
-			return printGrants(w, s.Grants)
+			if err := printGrants(w, s.Grants); err != nil {
+				return err
+			}
+			return printRest(w, s)
 		},
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&at, "at", "", "index of an entry of the log system: show the state right after it")
 	return cmd
+}
+
+// printRest prints what a state has besides keys and grants.
+func printRest(w io.Writer, s client.State) error {
+	if len(s.Logs) > 0 {
+		fmt.Fprintln(w)
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "LOG\tPUBLIC\tREADS\tMADE BY")
+		for _, l := range s.Logs {
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", l.Name, l.Public, l.Reads, l.By)
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
+	}
+	if len(s.Limits) > 0 {
+		fmt.Fprintln(w)
+		if err := printLimits(w, s.Limits); err != nil {
+			return err
+		}
+	}
+	if len(s.Issuers) > 0 {
+		fmt.Fprintln(w)
+		return printIssuers(w, s.Issuers)
+	}
+	return nil
 }

@@ -36,7 +36,11 @@ there you may do everything.`,
 			case len(who.Grants) == 0:
 				_, err = fmt.Fprintf(w, "%s, without any grant\n", who.Principal)
 			default:
-				fmt.Fprintf(w, "%s, by key %s\n\n", who.Principal, who.Key)
+				by := "key " + who.Key
+				if who.Issuer != "" {
+					by = "the issuer " + who.Issuer
+				}
+				fmt.Fprintf(w, "%s, by %s\n\n", who.Principal, by)
 				err = printGrants(w, who.Grants)
 			}
 			return err

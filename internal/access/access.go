@@ -19,6 +19,7 @@
 package access
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -31,7 +32,11 @@ import (
 // The logs that the server itself writes.
 const (
 	SystemLog = "system" // the configuration, as events
+	AccessLog = "access" // what was asked for and refused: sign-ins, refusals, reads
 )
+
+// IsOwn reports whether a log is one of those that only the server itself writes to.
+func IsOwn(log string) bool { return log == SystemLog || log == AccessLog }
 
 // LocalName is the recordedby of changes by somebody on the server's own machine, and of
 // those of the server itself.
@@ -43,74 +48,83 @@ type Role string
 const (
 	Writer  Role = "writer"  // append events
 	Reader  Role = "reader"  // read entries, all or those that a filter lets through
-	Auditor Role = "auditor" // read everything, the system log too, and change nothing
-	Admin   Role = "admin"   // make and change keys, grants and logs; only for all logs
+	Auditor Role = "auditor" // read everything, the server's own logs too, and change nothing
+	Admin   Role = "admin"   // change the configuration; only for all logs
+	Officer Role = "officer" // holds, retention and erasure, which no other role includes
 )
 
 // Roles are all roles.
-var Roles = []Role{Writer, Reader, Auditor, Admin}
+var Roles = []Role{Writer, Reader, Auditor, Admin, Officer}
 
 // A Principal is who a request comes from.
 type Principal struct {
-	Name   string            // empty for somebody who has not said who they are
-	Key    string            // the id of the key that was used, if one was
-	Claims map[string]string // what filters may refer to
+	Name   string              // empty for somebody who has not said who they are
+	Key    string              // the id of the key that was used, if one was
+	Issuer string              // the name of the issuer whose token was used, if one was
+	Claims map[string]string   // what filters may refer to
+	Lists  map[string][]string // claims with several values, such as groups
+	Ends   time.Time           // when the token or the session ends; zero is never
+
+	Session  bool      // signed in with a browser
+	SignedIn time.Time // when
+
+	// Missing are the names of claims that the token should have and has not, since they
+	// are too many.
+	Missing []string
 
 	// Local is true for somebody on the server's own machine who may do everything
 	// without a name.
 	Local bool
 }
 
-// A Grant gives a principal a role.
-type Grant struct {
-	ID        string    `json:"id"`
-	Principal string    `json:"principal"`
-	Role      Role      `json:"role"`
-	Log       string    `json:"log"`              // a name, a beginning with * after it, or * for all
-	Filter    string    `json:"filter,omitempty"` // of a reader: a query in its canonical form
-	Until     time.Time `json:"until,omitzero"`   // when it ends; zero is never
-
-	filter query.Query
+// Person reports whether somebody has signed in, as people do and programs do not.
+func (p Principal) Person() bool {
+	return p.Session || p.Issuer != "" && p.Issuer != certificateIssuer
 }
 
-// A Key lets whoever has its secret act as a principal.
-type Key struct {
-	ID        string            `json:"id"`
-	Principal string            `json:"principal"`
-	Hash      string            `json:"sha256"` // of the whole key, in hexadecimal
-	Claims    map[string]string `json:"claims,omitempty"`
-	Expires   time.Time         `json:"expires,omitzero"` // zero is never
-	Revoked   bool              `json:"revoked,omitempty"`
-}
-
-// Live reports whether the key can be used.
-func (k Key) Live(now time.Time) bool {
-	return !k.Revoked && (k.Expires.IsZero() || now.Before(k.Expires))
-}
-
-// Live reports whether the grant is in force.
-func (g Grant) Live(now time.Time) bool { return g.Until.IsZero() || now.Before(g.Until) }
-
-// Covers reports whether the grant is about a log. The server's own logs have to be named,
-// except for auditors and admins.
-func (g Grant) Covers(log string) bool {
-	start, pattern := strings.CutSuffix(g.Log, "*")
-	if !pattern {
-		return log == g.Log
+// Certified returns whom a client's certificate names: by a URI, such as a SPIFFE ID, or
+// else by a DNS name. The certificate was verified.
+func Certified(c *x509.Certificate) (Principal, error) {
+	var names []string
+	for _, u := range c.URIs {
+		names = append(names, u.String())
 	}
-	return strings.HasPrefix(log, start) && (log != SystemLog || g.Role == Auditor || g.Role == Admin)
+	if len(names) == 0 {
+		names = c.DNSNames
+	}
+	if len(names) != 1 {
+		return Principal{}, errors.New("the client's certificate must have exactly one URI, or else one DNS name, as its subject alternative name")
+	}
+	p := Principal{Name: certificateIssuer + ":" + names[0], Issuer: certificateIssuer, Ends: c.NotAfter}
+	if err := checkPrincipal(p.Name); err != nil {
+		return Principal{}, fmt.Errorf("the name in the client's certificate cannot be that of a principal: %w", err)
+	}
+	return p, nil
 }
 
 // A Permit is the outcome of asking whether somebody may do something.
 type Permit struct {
 	Allowed bool
 
+	// Role is that of the grant which allows it; empty for somebody local.
+	Role Role
+
+	// Sources are what the source of each event that a writer sends must begin with one
+	// of; nil if it may be anything.
+	Sources []string
+
 	// Filter is what a reader may see, if it is not everything: an entry that matches.
 	Filter   query.Query
 	Narrowed bool
 
-	// Ended is true if the principal's key has ended since it was authenticated.
+	// Ended is true if the principal's key, token or session has ended since it was
+	// authenticated.
 	Ended bool
+}
+
+// LetsWrite reports whether a writer may send an event of a source.
+func (p Permit) LetsWrite(source string) bool {
+	return p.Sources == nil || slices.ContainsFunc(p.Sources, func(start string) bool { return strings.HasPrefix(source, start) })
 }
 
 // Lets reports whether a reader may see an entry. What cannot be decided is not seen.
@@ -137,9 +151,12 @@ var (
 	// ErrInvalid is the error of a change that cannot be made, whatever the state.
 	ErrInvalid = errors.New("this cannot be")
 
-	// ErrExists and ErrNotFound are about a key or a grant.
+	// ErrExists and ErrNotFound are about what a change names, such as a key.
 	ErrExists   = errors.New("exists already")
 	ErrNotFound = errors.New("no such thing")
+
+	// ErrLimit refuses what is more than a principal's limit.
+	ErrLimit = errors.New("the limit is reached")
 
 	// ErrLastAdmin refuses a change after which nobody could make another.
 	ErrLastAdmin = errors.New("after this no key would have the role admin any more")
@@ -157,34 +174,5 @@ func checkPrincipal(name string) error {
 	if name == "" || len(name) > 200 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return fmt.Errorf("%w: a principal's name is 1 to 200 characters without white space", ErrInvalid)
 	}
-	return nil
-}
-
-// check fails unless the grant can be made. It brings the filter into its canonical form.
-func (g *Grant) check() error {
-	if err := checkPrincipal(g.Principal); err != nil {
-		return err
-	}
-	if !slices.Contains(Roles, g.Role) {
-		return fmt.Errorf("%w: there is no role %.40q; roles are writer, reader, auditor and admin", ErrInvalid, g.Role)
-	}
-	if name := strings.TrimSuffix(g.Log, "*"); g.Log == "" || len(g.Log) > 64 ||
-		strings.ContainsFunc(name, func(r rune) bool { return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') }) {
-		return fmt.Errorf("%w: log is the name of a log, the beginning of one with * after it, or * for all", ErrInvalid)
-	}
-	if g.Role == Admin && g.Log != "*" {
-		return fmt.Errorf("%w: the role admin is for all logs: log must be *", ErrInvalid)
-	}
-	if g.Role == Writer && g.Log == SystemLog {
-		return fmt.Errorf("%w: only the server writes to the log %s", ErrInvalid, SystemLog)
-	}
-	if g.Filter != "" && g.Role != Reader {
-		return fmt.Errorf("%w: only a reader can have a filter, not %s", ErrInvalid, g.Role)
-	}
-	filter, err := query.Parse(g.Filter)
-	if err != nil {
-		return fmt.Errorf("%w: filter: %w", ErrInvalid, err)
-	}
-	g.filter, g.Filter = filter, filter.String()
 	return nil
 }

@@ -28,7 +28,7 @@ func TestKeyIsItsPrincipals(t *testing.T) {
 		"nothing": "", "another id": other, "another secret": text[:len(text)-1] + last, "a part": text[:len(text)-1],
 		"more": text + "0", "white space": text + " ", "upper case": strings.ToUpper(text), "no prefix": text[6:],
 	} {
-		if p, err := c.Authenticate(wrong); !errors.Is(err, access.ErrUnknownKey) || p.Name != "" || err != nil && strings.Contains(err.Error(), text[20:]) {
+		if p, err := c.Authenticate(t.Context(), wrong); !errors.Is(err, access.ErrUnknownKey) || p.Name != "" || err != nil && strings.Contains(err.Error(), text[20:]) {
 			t.Errorf("%s: %+v, %v", name, p, err)
 		}
 	}
@@ -58,7 +58,7 @@ func TestKeyEndsWhenItIsRevokedOrExpires(t *testing.T) {
 	}
 	b.Now = start.Add(time.Hour)
 	for _, text := range []string{revoked, expiring} {
-		if _, err := c.Authenticate(text); !errors.Is(err, access.ErrUnknownKey) {
+		if _, err := c.Authenticate(t.Context(), text); !errors.Is(err, access.ErrUnknownKey) {
 			t.Errorf("a key that has ended: %v", err)
 		}
 	}

@@ -3,6 +3,7 @@ package access
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -30,6 +31,8 @@ type Config struct {
 	// revoked since would be valid again.
 	Signed func() (uint64, error)
 
+	Tokens Tokens // verifies the tokens of issuers
+
 	Logger *slog.Logger
 	Now    func() time.Time
 }
@@ -44,6 +47,8 @@ type Control struct {
 	state    *State
 	behind   error          // why no key is valid, if the log was rolled back
 	frontier *tree.Frontier // over the entries folded
+
+	meters meters
 }
 
 // followEvery is how often what other servers have changed is looked for.
@@ -151,14 +156,42 @@ func (c *Control) refresh(ctx context.Context) error {
 	return nil
 }
 
-// Authenticate returns whose key a text is.
-func (c *Control) Authenticate(text string) (Principal, error) {
+// Authenticate returns whose key or token a text is.
+func (c *Control) Authenticate(ctx context.Context, text string) (Principal, error) {
 	if c.behind != nil {
 		return Principal{}, c.behind
 	}
+	url := issuerOf(text)
 	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.state.Authenticate(text, c.cfg.Now())
+	if url == "" {
+		defer c.mu.RUnlock()
+		return c.state.Authenticate(text, c.cfg.Now())
+	}
+	var issuers []Issuer
+	for _, i := range c.state.issuers {
+		if i.URL == url {
+			issuers = append(issuers, i)
+		}
+	}
+	c.mu.RUnlock()
+	return c.verify(ctx, issuers, text)
+}
+
+// verify returns whom a token names, by the first of its issuers for which it is good. An
+// issuer may be known by several names, with an audience each.
+func (c *Control) verify(ctx context.Context, issuers []Issuer, token string) (Principal, error) {
+	failed := ErrUnknownKey
+	for _, i := range issuers {
+		claims, ends, err := c.cfg.Tokens.Verify(ctx, i, token)
+		if err == nil {
+			return i.PrincipalOf(claims, ends)
+		}
+		if errors.Is(err, ErrUnavailable) {
+			failed = err
+		}
+		c.cfg.Logger.Debug("token refused", "issuer", i.Name, "error", err)
+	}
+	return Principal{}, failed
 }
 
 // May reports whether a principal may act in one of some roles on a log; see [State.May].
@@ -166,6 +199,73 @@ func (c *Control) May(p Principal, log string, roles ...Role) Permit {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.state.May(p, log, c.cfg.Now(), roles...)
+}
+
+// Settings returns those of a log.
+func (c *Control) Settings(log string) LogSettings {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.state.settings(log)
+}
+
+// Issuer returns the issuer of a name, and false if there is none.
+func (c *Control) Issuer(name string) (Issuer, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	i, ok := c.state.issuers[name]
+	return i, ok
+}
+
+// Knows reports whether a principal may know that there is a log.
+func (c *Control) Knows(p Principal, log string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.state.Knows(p, log, c.cfg.Now())
+}
+
+// meter returns what a principal has used of its limit; nil if it has none.
+func (c *Control) meter(p Principal) *meter {
+	if p.Local {
+		return nil
+	}
+	c.mu.RLock()
+	l, ok := c.state.limit(p.Name)
+	c.mu.RUnlock()
+	if !ok {
+		return nil
+	}
+	return c.meters.get(p.Name, l)
+}
+
+// Enter counts a request of a principal until leave is called, or returns false if there
+// are as many as there may be.
+func (c *Control) Enter(p Principal) (leave func(), ok bool) {
+	m := c.meter(p)
+	if m == nil {
+		return func() {}, true
+	}
+	return m.leave, m.enter()
+}
+
+// Spend takes events of a size, in bytes, off what a principal may append now. If that is
+// too little it takes nothing, and returns how long to wait.
+func (c *Control) Spend(p Principal, events, bytes int) time.Duration {
+	m := c.meter(p)
+	if m == nil {
+		return 0
+	}
+	return m.spend(c.cfg.Now(), events, bytes)
+}
+
+// MayMake returns an error if a principal has made as many logs as it may.
+func (c *Control) MayMake(p Principal) error {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	l, ok := c.state.limit(p.Name)
+	if made := c.state.logsBy(p.Name); ok && !p.Local && l.Logs > 0 && made >= l.Logs {
+		return fmt.Errorf("%w: %.200q has made %d logs, as many as it may", ErrLimit, p.Name, made)
+	}
+	return nil
 }
 
 // HasAdmin reports whether a key that can be used has the role admin, for good.
@@ -203,6 +303,45 @@ type Change struct {
 	Seen *uint64
 }
 
+// RecordLog adds a log that was made to the configuration, unless it is there.
+func (c *Control) RecordLog(ctx context.Context, change Change, l Log) error {
+	c.mu.RLock()
+	known := c.state.logs[l.Name] != nil
+	c.mu.RUnlock()
+	if known {
+		return nil
+	}
+	if err := l.LogSettings.check(defaults); err != nil {
+		return err
+	}
+	return c.change(ctx, change, logCreated, l.Name, l, false)
+}
+
+// ChangeLog changes settings of a log; those that are empty stay as they are.
+func (c *Control) ChangeLog(ctx context.Context, change Change, log string, settings LogSettings) error {
+	return c.change(ctx, change, logChanged, log, changedLog{log, settings}, false)
+}
+
+// SetLimit gives a principal a limit, in place of the one that it has.
+func (c *Control) SetLimit(ctx context.Context, change Change, l Limit) error {
+	return c.change(ctx, change, limitSet, l.Principal, l, false)
+}
+
+// RemoveLimit takes a principal's limit away.
+func (c *Control) RemoveLimit(ctx context.Context, change Change, principal string) error {
+	return c.change(ctx, change, limitRemoved, principal, reference{Principal: principal}, false)
+}
+
+// AddIssuer has tokens of an issuer say who a request comes from.
+func (c *Control) AddIssuer(ctx context.Context, change Change, i Issuer) error {
+	return c.change(ctx, change, issuerAdded, i.Name, i, false)
+}
+
+// RemoveIssuer ends all tokens of an issuer.
+func (c *Control) RemoveIssuer(ctx context.Context, change Change, name string) error {
+	return c.change(ctx, change, issuerRemoved, name, reference{Name: name}, true)
+}
+
 // CreateKey makes a key for a principal. The text is the key itself, which is not kept:
 // nobody can read it again.
 func (c *Control) CreateKey(ctx context.Context, change Change, k Key) (made Key, text string, err error) {
@@ -215,7 +354,26 @@ func (c *Control) CreateKey(ctx context.Context, change Change, k Key) (made Key
 // RevokeKey ends a key: once it has returned, no request with the key succeeds here, and
 // within a second none anywhere.
 func (c *Control) RevokeKey(ctx context.Context, change Change, id string) error {
-	return c.change(ctx, change, keyRevoked, id, reference{id}, true)
+	return c.change(ctx, change, keyRevoked, id, reference{ID: id}, true)
+}
+
+// RotateKey makes a key in the place of another, which ends after a while. The new one has
+// the other's principal and claims, and lives as long as that was to.
+func (c *Control) RotateKey(ctx context.Context, change Change, id string, overlap time.Duration) (made Key, text string, err error) {
+	now := c.cfg.Now()
+	c.mu.RLock()
+	old := c.state.keys[id]
+	c.mu.RUnlock()
+	if old == nil || !old.Live(now) {
+		return Key{}, "", fmt.Errorf("key %.40q: %w", id, ErrNotFound)
+	}
+	text, made.ID = newSecret()
+	made.Hash, made.Principal, made.Claims = hashOf(text), old.Principal, old.Claims
+	if !old.Expires.IsZero() {
+		made.Expires = now.Add(old.Expires.Sub(old.Created)).UTC().Truncate(time.Second)
+	}
+	r := rotation{ID: id, Ends: now.Add(overlap).UTC(), New: made}
+	return made, text, c.change(ctx, change, keyRotated, id, r, true)
 }
 
 // AddGrant gives a principal a role.
@@ -230,7 +388,7 @@ func (c *Control) AddGrant(ctx context.Context, change Change, g Grant) (Grant, 
 
 // RemoveGrant takes a grant back.
 func (c *Control) RemoveGrant(ctx context.Context, change Change, id string) error {
-	return c.change(ctx, change, grantRemoved, id, reference{id}, true)
+	return c.change(ctx, change, grantRemoved, id, reference{ID: id}, true)
 }
 
 // change tries a change on the newest state, appends it to the log and folds it. Only one
@@ -249,13 +407,14 @@ func (c *Control) change(ctx context.Context, change Change, kind, subject strin
 		return fmt.Errorf("%w: it was made for %d entries of the log %s, which has %d", ErrStale, *change.Seen, SystemLog, c.state.size)
 	}
 	tried := c.state.clone()
-	if err := tried.apply(kind, text); err != nil {
+	now := c.cfg.Now()
+	if err := tried.apply(kind, text, origin{change.By, now}); err != nil {
 		return err
 	}
-	if now := c.cfg.Now(); takes && c.state.hasAdmin(now) && !tried.hasAdmin(now) {
+	if takes && c.state.hasAdmin(now) && !tried.hasAdmin(now) {
 		return ErrLastAdmin
 	}
-	e, err := newEvent(change.By, kind, subject, text)
+	e, err := newEvent(change.By, kind, subject, jsontext.Value(text))
 	if err != nil {
 		return err
 	}
@@ -265,13 +424,13 @@ func (c *Control) change(ctx context.Context, change Change, kind, subject strin
 	return c.refresh(ctx)
 }
 
-// newEvent makes the event of a change.
-func newEvent(by, kind, subject string, data []byte) (event.Event, error) {
+// newEvent makes an event of the server's own.
+func newEvent(by, kind, subject string, data any) (event.Event, error) {
 	text, err := json.Marshal(struct {
-		Type    string         `json:"type"`
-		Source  string         `json:"source"`
-		Subject string         `json:"subject"`
-		Data    jsontext.Value `json:"data"`
+		Type    string `json:"type"`
+		Source  string `json:"source"`
+		Subject string `json:"subject,omitempty"`
+		Data    any    `json:"data"`
 	}{kind, "stele", subject, data})
 	if err != nil {
 		return event.Event{}, err

@@ -26,7 +26,7 @@ func TestStateIsTheSameAfterARestart(t *testing.T) {
 	}
 	again := open(t, b)
 	who(t, again, text)
-	if _, err := again.Authenticate(gone); err == nil {
+	if _, err := again.Authenticate(t.Context(), gone); err == nil {
 		t.Error("a revoked key is valid after a restart")
 	}
 	var before, after string
@@ -77,11 +77,11 @@ func TestOtherServersFollow(t *testing.T) {
 	defer stop()
 	go two.Run(ctx)
 	id, text := key(t, one, "a", nil)
-	within(t, "a new key is not known", func() bool { _, err := two.Authenticate(text); return err == nil })
+	within(t, "a new key is not known", func() bool { _, err := two.Authenticate(t.Context(), text); return err == nil })
 	if err := one.RevokeKey(t.Context(), local, id); err != nil {
 		t.Fatal(err)
 	}
-	within(t, "a revoked key is valid", func() bool { _, err := two.Authenticate(text); return err != nil })
+	within(t, "a revoked key is valid", func() bool { _, err := two.Authenticate(t.Context(), text); return err != nil })
 }
 
 // within fails the test unless something holds soon.
@@ -175,7 +175,7 @@ func TestNoKeyIsValidInALogThatWasRolledBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, text := range []string{revoked, other} {
-		if _, err := c.Authenticate(text); !errors.Is(err, access.ErrRolledBack) {
+		if _, err := c.Authenticate(t.Context(), text); !errors.Is(err, access.ErrRolledBack) {
 			t.Errorf("after a rollback: %v", err)
 		}
 	}

@@ -8,7 +8,24 @@ import (
 	"encoding/hex"
 	"regexp"
 	"strings"
+	"time"
 )
+
+// A Key lets whoever has its secret act as a principal.
+type Key struct {
+	ID        string            `json:"id"`
+	Principal string            `json:"principal"`
+	Hash      string            `json:"sha256"` // of the whole key, in hexadecimal
+	Claims    map[string]string `json:"claims,omitempty"`
+	Expires   time.Time         `json:"expires,omitzero"` // zero is never
+	Created   time.Time         `json:"created,omitzero"`
+	Revoked   bool              `json:"revoked,omitempty"`
+}
+
+// Live reports whether the key can be used.
+func (k Key) Live(now time.Time) bool {
+	return !k.Revoked && (k.Expires.IsZero() || now.Before(k.Expires))
+}
 
 // A key's text is "stele_", its id, "_" and 256 random bits in hexadecimal: scanners for
 // secrets know it by its beginning, and a double click selects all of it.
@@ -29,6 +46,12 @@ func newSecret() (text, id string) {
 	random := make([]byte, 32)
 	_, _ = rand.Read(random) // never fails
 	return "stele_" + id + "_" + hex.EncodeToString(random), id
+}
+
+// IDOf returns the id in the text of a key, or of what looks like one; it is no secret.
+func IDOf(text string) string {
+	id, _ := idOf(text)
+	return id
 }
 
 // idOf returns the id in the text of a key, and false if it is none.

@@ -53,7 +53,7 @@ func grant(t testing.TB, c *access.Control, principal string, role access.Role, 
 // who authenticates a key that must be valid.
 func who(t testing.TB, c *access.Control, text string) access.Principal {
 	t.Helper()
-	p, err := c.Authenticate(text)
+	p, err := c.Authenticate(t.Context(), text)
 	if err != nil {
 		t.Fatal(err)
 	}

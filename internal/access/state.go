@@ -6,36 +6,101 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// The types of events in the system log. Their data is what is named.
+// The types of events in the system log, and their data.
 const (
-	keyCreated   = "stele.key.created"   // a Key
-	keyRevoked   = "stele.key.revoked"   // a reference to it
-	grantAdded   = "stele.grant.added"   // a Grant
-	grantRemoved = "stele.grant.removed" // a reference to it
+	keyCreated    = "stele.key.created"    // a Key
+	keyRevoked    = "stele.key.revoked"    // a reference to it
+	keyRotated    = "stele.key.rotated"    // a rotation
+	grantAdded    = "stele.grant.added"    // a Grant
+	grantRemoved  = "stele.grant.removed"  // a reference to it
+	logCreated    = "stele.log.created"    // a Log
+	logChanged    = "stele.log.changed"    // a changedLog
+	limitSet      = "stele.limit.set"      // a Limit
+	limitRemoved  = "stele.limit.removed"  // a reference by principal
+	issuerAdded   = "stele.issuer.added"   // an Issuer
+	issuerRemoved = "stele.issuer.removed" // a reference by name
 )
 
+// A reference names what an event is about, in whichever member has its name.
 type reference struct {
-	ID string `json:"id"`
+	ID        string `json:"id,omitempty"`
+	Principal string `json:"principal,omitempty"`
+	Name      string `json:"name,omitempty"`
+}
+
+// A rotation puts a key in the place of another, which ends.
+type rotation struct {
+	ID   string    `json:"id"`   // of the old one
+	Ends time.Time `json:"ends"` // when it does
+	New  Key       `json:"new"`
+}
+
+type changedLog struct {
+	Name string `json:"name"`
+	LogSettings
+}
+
+// An origin is where an event is from: who made the change, and when.
+type origin struct {
+	by string
+	at time.Time
+}
+
+// kinds say what the types of events do to a state. What fails changes nothing.
+var kinds = map[string]func(*State, []byte, origin) error{
+	keyCreated:    folding((*State).addKey),
+	keyRevoked:    folding((*State).revokeKey),
+	keyRotated:    folding((*State).rotateKey),
+	grantAdded:    folding((*State).addGrant),
+	grantRemoved:  folding((*State).removeGrant),
+	logCreated:    folding((*State).addLog),
+	logChanged:    folding((*State).changeLog),
+	limitSet:      folding((*State).setLimit),
+	limitRemoved:  folding((*State).removeLimit),
+	issuerAdded:   folding((*State).addIssuer),
+	issuerRemoved: folding((*State).removeIssuer),
+}
+
+// folding returns what decodes an event's data for a function.
+func folding[T any](apply func(*State, T, origin) error) func(*State, []byte, origin) error {
+	return func(s *State, data []byte, from origin) error {
+		var v T
+		if err := json.Unmarshal(data, &v); err != nil {
+			return err
+		}
+		return apply(s, v, from)
+	}
 }
 
 // A State is what the first entries of the system log add up to. It is for one goroutine
-// at a time.
+// at a time. What the maps hold is never changed, only replaced.
 type State struct {
 	size    uint64 // entries folded
 	keys    map[string]*Key
 	grants  map[string]*Grant
-	granted map[string][]*Grant // by principal
+	granted map[string][]*Grant // by subject
+	logs    map[string]*Log
+	limits  map[string]Limit
+	issuers map[string]Issuer
 }
 
 // NewState returns the state before the first entry.
 func NewState() *State {
-	return &State{keys: map[string]*Key{}, grants: map[string]*Grant{}, granted: map[string][]*Grant{}}
+	return &State{keys: map[string]*Key{}, grants: map[string]*Grant{}, granted: map[string][]*Grant{},
+		logs: map[string]*Log{}, limits: map[string]Limit{}, issuers: map[string]Issuer{}}
+}
+
+// clone returns a copy on which a change can be tried.
+func (s *State) clone() *State {
+	return &State{size: s.size, keys: maps.Clone(s.keys), grants: maps.Clone(s.grants), granted: maps.Clone(s.granted),
+		logs: maps.Clone(s.logs), limits: maps.Clone(s.limits), issuers: maps.Clone(s.issuers)}
 }
 
 // Size returns the number of entries that the state is of.
@@ -43,24 +108,41 @@ func (s *State) Size() uint64 { return s.size }
 
 // Keys returns all keys, revoked ones too, by principal.
 func (s *State) Keys() []Key {
-	keys := make([]Key, 0, len(s.keys))
-	for _, k := range s.keys {
-		keys = append(keys, *k)
-	}
-	slices.SortFunc(keys, func(a, b Key) int { return cmp.Or(cmp.Compare(a.Principal, b.Principal), cmp.Compare(a.ID, b.ID)) })
-	return keys
+	return sorted(s.keys, func(k *Key) Key { return *k }, func(a, b Key) int {
+		return cmp.Or(cmp.Compare(a.Principal, b.Principal), cmp.Compare(a.ID, b.ID))
+	})
 }
 
 // Grants returns all grants, ended ones too, by principal.
 func (s *State) Grants() []Grant {
-	grants := make([]Grant, 0, len(s.grants))
-	for _, g := range s.grants {
-		grants = append(grants, *g)
-	}
-	slices.SortFunc(grants, func(a, b Grant) int {
-		return cmp.Or(cmp.Compare(a.Principal, b.Principal), cmp.Compare(a.Log, b.Log), cmp.Compare(a.ID, b.ID))
+	return sorted(s.grants, func(g *Grant) Grant { return *g }, func(a, b Grant) int {
+		return cmp.Or(cmp.Compare(a.subject(), b.subject()), cmp.Compare(a.Log, b.Log), cmp.Compare(a.ID, b.ID))
 	})
-	return grants
+}
+
+// Logs returns all logs that were recorded, by name.
+func (s *State) Logs() []Log {
+	return sorted(s.logs, func(l *Log) Log { return *l }, func(a, b Log) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// Limits returns all limits, by principal.
+func (s *State) Limits() []Limit {
+	return sorted(s.limits, func(l Limit) Limit { return l }, func(a, b Limit) int { return cmp.Compare(a.Principal, b.Principal) })
+}
+
+// Issuers returns all issuers, by name.
+func (s *State) Issuers() []Issuer {
+	return sorted(s.issuers, func(i Issuer) Issuer { return i }, func(a, b Issuer) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// sorted returns what a map holds, in order.
+func sorted[V, T any](of map[string]V, value func(V) T, compare func(a, b T) int) []T {
+	all := make([]T, 0, len(of))
+	for _, v := range of {
+		all = append(all, value(v))
+	}
+	slices.SortFunc(all, compare)
+	return all
 }
 
 // Fold takes in the next entry. An entry that cannot be understood is an error, and is
@@ -70,67 +152,67 @@ func (s *State) Fold(entry []byte) error {
 	var e struct {
 		Type string         `json:"type"`
 		Data jsontext.Value `json:"data"`
+		By   string         `json:"recordedby"`
+		At   time.Time      `json:"recordedtime"`
 	}
 	if err := json.Unmarshal(entry, &e); err != nil {
 		return fmt.Errorf("entry %d of the log %s: %w", s.size, SystemLog, err)
 	}
-	if err := s.apply(e.Type, e.Data); err != nil {
+	if err := s.apply(e.Type, e.Data, origin{e.By, e.At}); err != nil {
 		return fmt.Errorf("entry %d of the log %s, %s: %w", s.size, SystemLog, e.Type, err)
 	}
 	s.size++
 	return nil
 }
 
-func (s *State) apply(kind string, data []byte) error {
-	var ref reference
-	switch kind {
-	case keyCreated:
-		var k Key
-		if err := json.Unmarshal(data, &k); err != nil {
-			return err
-		}
-		return s.addKey(k)
-	case keyRevoked:
-		if err := json.Unmarshal(data, &ref); err != nil {
-			return err
-		}
-		return s.revokeKey(ref.ID)
-	case grantAdded:
-		var g Grant
-		if err := json.Unmarshal(data, &g); err != nil {
-			return err
-		}
-		return s.addGrant(g)
-	case grantRemoved:
-		if err := json.Unmarshal(data, &ref); err != nil {
-			return err
-		}
-		return s.removeGrant(ref.ID)
+func (s *State) apply(kind string, data []byte, from origin) error {
+	apply, ok := kinds[kind]
+	if !ok {
+		return errors.New("this program does not know what it means: a newer one has made it")
 	}
-	return errors.New("this program does not know what it means: a newer one has made it")
+	return apply(s, data, from)
 }
 
-func (s *State) addKey(k Key) error {
+func (s *State) addKey(k Key, from origin) error {
 	if err := checkPrincipal(k.Principal); err != nil {
 		return err
 	}
 	if s.keys[k.ID] != nil {
 		return fmt.Errorf("key %s %w", k.ID, ErrExists)
 	}
+	k.Created = from.at
 	s.keys[k.ID] = &k
 	return nil
 }
 
-func (s *State) revokeKey(id string) error {
-	k := s.keys[id]
+func (s *State) revokeKey(ref reference, _ origin) error {
+	k := s.keys[ref.ID]
 	if k == nil || k.Revoked {
-		return fmt.Errorf("key %.40q: %w", id, ErrNotFound)
+		return fmt.Errorf("key %.40q: %w", ref.ID, ErrNotFound)
 	}
-	k.Revoked = true
+	revoked := *k
+	revoked.Revoked = true
+	s.keys[ref.ID] = &revoked
 	return nil
 }
 
-func (s *State) addGrant(g Grant) error {
+func (s *State) rotateKey(r rotation, from origin) error {
+	k := s.keys[r.ID]
+	if k == nil || !k.Live(from.at) {
+		return fmt.Errorf("key %.40q: %w", r.ID, ErrNotFound)
+	}
+	if err := s.addKey(r.New, from); err != nil {
+		return err
+	}
+	ending := *k
+	if k.Expires.IsZero() || r.Ends.Before(k.Expires) {
+		ending.Expires = r.Ends
+	}
+	s.keys[r.ID] = &ending
+	return nil
+}
+
+func (s *State) addGrant(g Grant, _ origin) error {
 	if err := g.check(); err != nil {
 		return err
 	}
@@ -138,18 +220,96 @@ func (s *State) addGrant(g Grant) error {
 		return fmt.Errorf("grant %s %w", g.ID, ErrExists)
 	}
 	s.grants[g.ID] = &g
-	s.granted[g.Principal] = append(s.granted[g.Principal], &g)
+	s.granted[g.subject()] = append(slices.Clip(s.granted[g.subject()]), &g)
 	return nil
 }
 
-func (s *State) removeGrant(id string) error {
-	g := s.grants[id]
+func (s *State) removeGrant(ref reference, _ origin) error {
+	g := s.grants[ref.ID]
 	if g == nil {
-		return fmt.Errorf("grant %.40q: %w", id, ErrNotFound)
+		return fmt.Errorf("grant %.40q: %w", ref.ID, ErrNotFound)
 	}
-	delete(s.grants, id)
-	s.granted[g.Principal] = slices.DeleteFunc(slices.Clone(s.granted[g.Principal]), func(other *Grant) bool { return other == g })
+	delete(s.grants, ref.ID)
+	s.granted[g.subject()] = slices.DeleteFunc(slices.Clone(s.granted[g.subject()]), func(other *Grant) bool { return other == g })
 	return nil
+}
+
+func (s *State) addLog(l Log, from origin) error {
+	if l.Name == "" || s.logs[l.Name] != nil {
+		return fmt.Errorf("log %.80q %w", l.Name, ErrExists)
+	}
+	if err := l.LogSettings.check(defaults); err != nil {
+		return err
+	}
+	l.Created, l.By = from.at, from.by
+	s.logs[l.Name] = &l
+	return nil
+}
+
+func (s *State) changeLog(c changedLog, _ origin) error {
+	l := s.logs[c.Name]
+	if l == nil {
+		return fmt.Errorf("log %.80q: %w", c.Name, ErrNotFound)
+	}
+	changed := *l
+	if err := c.LogSettings.check(l.LogSettings); err != nil {
+		return err
+	}
+	changed.LogSettings = c.LogSettings
+	s.logs[c.Name] = &changed
+	return nil
+}
+
+func (s *State) setLimit(l Limit, _ origin) error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	s.limits[l.Principal] = l
+	return nil
+}
+
+func (s *State) removeLimit(ref reference, _ origin) error {
+	if _, ok := s.limits[ref.Principal]; !ok {
+		return fmt.Errorf("limit of %.80q: %w", ref.Principal, ErrNotFound)
+	}
+	delete(s.limits, ref.Principal)
+	return nil
+}
+
+func (s *State) addIssuer(i Issuer, _ origin) error {
+	if err := i.check(); err != nil {
+		return err
+	}
+	if _, ok := s.issuers[i.Name]; ok {
+		return fmt.Errorf("issuer %s %w", i.Name, ErrExists)
+	}
+	s.issuers[i.Name] = i
+	return nil
+}
+
+func (s *State) removeIssuer(ref reference, _ origin) error {
+	if _, ok := s.issuers[ref.Name]; !ok {
+		return fmt.Errorf("issuer %.40q: %w", ref.Name, ErrNotFound)
+	}
+	delete(s.issuers, ref.Name)
+	return nil
+}
+
+// settings returns those of a log; of one that is not recorded yet, the usual.
+func (s *State) settings(log string) LogSettings {
+	if l := s.logs[log]; l != nil {
+		return l.LogSettings
+	}
+	return defaults
+}
+
+// limit returns the limit of a principal, and false if there is none.
+func (s *State) limit(principal string) (Limit, bool) {
+	l, ok := s.limits[principal]
+	if !ok {
+		l, ok = s.limits[everyone]
+	}
+	return l, ok
 }
 
 // Authenticate returns whose key a text is.
@@ -168,25 +328,60 @@ func (s *State) Authenticate(text string, now time.Time) (Principal, error) {
 	return Principal{Name: k.Principal, Key: k.ID, Claims: k.Claims}, nil
 }
 
+// ended reports whether what a principal has authenticated with has ended since.
+func (s *State) ended(p Principal, now time.Time) bool {
+	if k := s.keys[p.Key]; p.Key != "" && (k == nil || !k.Live(now)) {
+		return true
+	}
+	if _, ok := s.issuers[p.Issuer]; p.Issuer != "" && p.Issuer != certificateIssuer && !ok {
+		return true
+	}
+	return !p.Ends.IsZero() && !now.Before(p.Ends)
+}
+
+// grantsOf returns the grants of a principal, those by its claims too.
+func (s *State) grantsOf(p Principal) []*Grant {
+	grants := s.granted[p.Name]
+	for _, subject := range p.claims() {
+		grants = append(slices.Clip(grants), s.granted[subject]...)
+	}
+	return grants
+}
+
+// GrantsOf returns the grants of a principal that are in force, those by its claims too.
+func (s *State) GrantsOf(p Principal, now time.Time) (grants []Grant) {
+	for _, g := range s.grantsOf(p) {
+		if g.Live(now) {
+			grants = append(grants, *g)
+		}
+	}
+	return grants
+}
+
 // May reports whether a principal may act in one of some roles on a log, or on all if log
-// is "*". Of readers the widest grant counts: one without a filter, or else what any of the
-// filters lets through. A filter whose claims the principal does not have
-// lets nothing through.
+// is "*". The widest grant counts: of readers one without a filter, or else what any of the
+// filters lets through, and of writers one that is bound to no source. A filter whose
+// claims the principal does not have lets nothing through.
 func (s *State) May(p Principal, log string, now time.Time, roles ...Role) Permit {
 	if p.Local {
 		return Permit{Allowed: true}
 	}
 	permit := Permit{Narrowed: true}
-	if k := s.keys[p.Key]; p.Key != "" && (k == nil || !k.Live(now)) {
+	if s.ended(p, now) {
 		permit.Ended = true
 		return permit
 	}
-	for _, g := range s.granted[p.Name] {
+	for _, g := range s.grantsOf(p) {
 		if !g.Live(now) || !slices.Contains(roles, g.Role) || !g.Covers(log) {
 			continue
 		}
-		if g.Filter == "" {
-			return Permit{Allowed: true}
+		if g.Filter == "" && g.Source == "" {
+			return Permit{Allowed: true, Role: g.Role}
+		}
+		if g.Source != "" {
+			permit.Sources = append(permit.Sources, g.Source)
+			permit.Allowed, permit.Narrowed, permit.Role = true, false, g.Role
+			continue
 		}
 		filter, err := g.filter.Bind(p.Claims)
 		if err != nil {
@@ -195,12 +390,19 @@ func (s *State) May(p Principal, log string, now time.Time, roles ...Role) Permi
 		if permit.Allowed {
 			filter = permit.Filter.Or(filter)
 		}
-		permit.Allowed, permit.Filter = true, filter
+		permit.Allowed, permit.Filter, permit.Role = true, filter, g.Role
 	}
 	return permit
 }
 
-// hasAdmin reports whether a key that can be used now has the role admin, for good.
+// Knows reports whether a principal may know that there is a log: it is public, or they
+// have a role on it.
+func (s *State) Knows(p Principal, log string, now time.Time) bool {
+	return s.settings(log).Public != PublicNothing || s.May(p, log, now, Roles...).Allowed
+}
+
+// hasAdmin reports whether a key that can be used now has the role admin, for good. An
+// issuer that is away, or removed, must not leave nobody.
 func (s *State) hasAdmin(now time.Time) bool {
 	for _, k := range s.keys {
 		if !k.Live(now) || !k.Expires.IsZero() {
@@ -215,12 +417,48 @@ func (s *State) hasAdmin(now time.Time) bool {
 	return false
 }
 
-// clone returns a copy on which a change can be tried.
-func (s *State) clone() *State {
-	c := &State{size: s.size, keys: make(map[string]*Key, len(s.keys)), grants: maps.Clone(s.grants), granted: maps.Clone(s.granted)}
-	for id, k := range s.keys {
-		copied := *k
-		c.keys[id] = &copied
+// logsBy returns how many logs a principal has made.
+func (s *State) logsBy(principal string) (n int) {
+	for _, l := range s.logs {
+		if l.By == principal {
+			n++
+		}
 	}
-	return c
+	return n
+}
+
+// A Reason is one grant, and what it has to do with a question.
+type Reason struct {
+	Grant  Grant  `json:"grant"`
+	Counts bool   `json:"counts"`
+	Why    string `json:"why"`
+}
+
+// Explain returns what each grant of a principal has to do with whether it may act in a
+// role on a log.
+func (s *State) Explain(p Principal, role Role, log string, now time.Time) (reasons []Reason) {
+	for _, g := range s.grantsOf(p) {
+		r := Reason{Grant: *g}
+		_, unbound := g.filter.Bind(p.Claims)
+		switch {
+		case g.Role != role:
+			r.Why = fmt.Sprintf("it gives another role, %s", g.Role)
+		case !g.Covers(log) && IsOwn(log) && strings.HasSuffix(g.Log, "*"):
+			r.Why = fmt.Sprintf("the log %s has to be named: * covers it for auditors and admins only", log)
+		case !g.Covers(log):
+			r.Why = fmt.Sprintf("it is for another log, %s", g.Log)
+		case !g.Live(now):
+			r.Why = "it ended " + g.Until.Format(time.RFC3339)
+		case unbound != nil:
+			r.Why = "its filter lets nothing through: " + unbound.Error()
+		case g.Filter != "":
+			r.Counts, r.Why = true, "entries that match its filter"
+		case g.Source != "":
+			r.Counts, r.Why = true, "events whose source begins with "+g.Source
+		default:
+			r.Counts, r.Why = true, "without restriction"
+		}
+		reasons = append(reasons, r)
+	}
+	return reasons
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 
 	"github.com/stele-log/stele/internal/access"
+	"github.com/stele-log/stele/internal/access/openid"
 	"github.com/stele-log/stele/internal/durable"
 	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/pkg/event"
@@ -19,25 +21,68 @@ import (
 // adminKeyFile is where the first admin's key is, in the data folder.
 const adminKeyFile = "admin.key"
 
-// systemLog returns the log of the configuration, and creates it if there is none.
-func systemLog(ctx context.Context, e *engine.Engine, originPrefix string) (*engine.Log, error) {
-	l, err := e.Log(access.SystemLog)
+// ownLog returns one of the server's own logs, and creates it if there is none.
+func ownLog(ctx context.Context, e *engine.Engine, name, originPrefix string) (*engine.Log, error) {
+	l, err := e.Log(name)
 	if errors.Is(err, engine.ErrUnknown) {
-		l, err = e.Create(ctx, engine.NewLog{Name: access.SystemLog, Origin: originPrefix + "/" + access.SystemLog, Own: true})
+		l, err = e.Create(ctx, engine.NewLog{Name: name, Origin: originPrefix + "/" + name, Own: true})
 	}
 	if err == nil {
 		err = l.Broken
 	}
 	if err != nil {
-		return nil, fmt.Errorf("access control needs the log %s: %w; a second server needs the folder logs/%[1]s of the first", access.SystemLog, err)
+		return nil, fmt.Errorf("access control needs the log %s: %w; a second server needs the folder logs/%[1]s of the first", name, err)
 	}
 	return l, nil
 }
 
+// controls are what access control consists of while a server runs.
+type controls struct {
+	*access.Control
+	tokens  *openid.Verifier
+	journal *access.Journal
+}
+
+// openControls opens access control on the server's own logs.
+func openControls(ctx context.Context, e *engine.Engine, cfg Config) (*controls, error) {
+	system, err := ownLog(ctx, e, access.SystemLog, cfg.OriginPrefix)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := ownLog(ctx, e, access.AccessLog, cfg.OriginPrefix)
+	if err != nil {
+		return nil, err
+	}
+	tokens := openid.New(http.DefaultTransport, cfg.Engine.Now)
+	control, err := openAccess(ctx, system, tokens, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &controls{control, tokens, access.NewJournal(func(ctx context.Context, events []event.Event) error {
+		_, err := facts.Sequencer.Append(ctx, events)
+		return err
+	}, cfg.Logger, cfg.Engine.Now)}, nil
+}
+
+// recordLogs adds logs that the configuration does not have to it: those that were made
+// without access control, or whose recording failed.
+func recordLogs(ctx context.Context, c *access.Control, e *engine.Engine) error {
+	for _, l := range e.Logs() {
+		if l.Broken != nil {
+			continue
+		}
+		err := c.RecordLog(ctx, access.Change{By: access.LocalName}, access.Log{Name: l.Name, Origin: l.Origin, VKeys: l.VKeys})
+		if err != nil {
+			return fmt.Errorf("record the log %s: %w", l.Name, err)
+		}
+	}
+	return nil
+}
+
 // openAccess reads the system log.
-func openAccess(ctx context.Context, l *engine.Log, cfg Config) (*access.Control, error) {
+func openAccess(ctx context.Context, l *engine.Log, tokens access.Tokens, cfg Config) (*access.Control, error) {
 	return access.Open(ctx, access.Config{
-		Logger: cfg.Logger, Now: cfg.Engine.Now,
+		Logger: cfg.Logger, Now: cfg.Engine.Now, Tokens: tokens,
 		Read: func(ctx context.Context, start uint64, f func([]byte) error) (tree.Head, error) {
 			head, err := l.Stored.Head(ctx)
 			if err != nil || head.Size <= start {

@@ -15,6 +15,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,12 +32,19 @@ type running struct {
 	testing.TB
 	url  string
 	dir  string
+	http *http.Client
 	stop func()
 }
 
 func run(t testing.TB, store storage.Store, dir string, logger *slog.Logger) *running {
 	t.Helper()
-	l, err := server.Listen(server.ListenConfig{Address: "127.0.0.1:0", Logger: logger})
+	return runAt(t, server.ListenConfig{Address: "127.0.0.1:0", Logger: logger}, store, dir)
+}
+
+func runAt(t testing.TB, at server.ListenConfig, store storage.Store, dir string) *running {
+	t.Helper()
+	logger := at.Logger
+	l, err := server.Listen(at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,15 +58,15 @@ func run(t testing.TB, store storage.Store, dir string, logger *slog.Logger) *ru
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
-	r := &running{t, s.URL(), dir, func() { cancel(); <-ended }}
-	t.Cleanup(cancel)
+	r := &running{TB: t, url: s.URL(), dir: dir, http: http.DefaultClient, stop: sync.OnceFunc(func() { cancel(); <-ended })}
+	t.Cleanup(r.stop)
 	return r
 }
 
 // client returns a client with a key, for a log.
 func (r *running) client(key, log string) *client.Client {
 	r.Helper()
-	c, err := client.New(client.Config{URL: r.url, Token: key, Log: log, RetryFor: -1})
+	c, err := client.New(client.Config{URL: r.url, Token: key, Log: log, HTTP: r.http, RetryFor: -1})
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -130,7 +138,28 @@ var calls = []call{
 	{"GET", "/grants", "", "", overseen},
 	{"POST", "/grants", "", `{"principal":"x","role":"reader","log":"nope"}`, admins},
 	{"DELETE", "/grants/{id}", "/grants/aaaaaaaaaa", "", admins},
+	{"POST", "/keys/{id}/rotate", "/keys/aaaaaaaaaa/rotate", `{}`, admins},
+	{"GET", "/grants/explain", "/grants/explain?principal=x&role=reader&log=default", "", overseen},
+	{"GET", "/limits", "", "", overseen},
+	{"PUT", "/limits", "", `{"principal":"x y"}`, admins},
+	{"DELETE", "/limits", "/limits?principal=x", "", admins},
+	{"GET", "/issuers", "", "", overseen},
+	{"POST", "/issuers", "", `{"name":"x y"}`, admins},
+	{"DELETE", "/issuers/{name}", "/issuers/nope", "", admins},
+	{"PATCH", "/logs/{log}", "/logs/default", `{"public":"x"}`, admins},
+	{"POST", "/session", "", `{"wrong":""}`, nil},
+	{"DELETE", "/session", "", "", nil},
+	{"GET", "/signin", "", "", nil},
+	{"GET", "/signin/{issuer}", "/signin/nope", "", nil},
+	{"GET", "/signin/{issuer}/callback", "/signin/nope/callback", "", nil},
 	{"GET", "/state", "", "", overseen},
+	{"GET", "/logs/{log}", "/logs/hidden", "", []string{"auditor", "admin", "local"}},
+	{"GET", "/logs/{log}/checkpoint", "/logs/hidden/checkpoint", "", []string{"auditor", "admin", "local"}},
+	{"GET", "/logs/{log}/events/{index}", "/logs/hidden/events/0", "", []string{"auditor", "local"}},
+	{"GET", "/logs/{log}/events/{index}", "/logs/open/events/0", "", nil},
+	{"GET", "/logs/{log}/tile/{tile}", "/logs/open/tile/entries/000.p/1", "", nil},
+	{"POST", "/logs/{log}/events", "/logs/access/events", `{"type":"stele.access.read"}`, []string{}},
+	{"GET", "/logs/{log}/events/{index}", "/logs/access/events/0", "", []string{"auditor", "local"}},
 }
 
 // ask makes a call, and returns the answer's status and body.
@@ -144,11 +173,13 @@ func (r *running) ask(c call, header http.Header) (int, string) {
 	if err != nil {
 		r.Fatal(err)
 	}
-	req.Header = header.Clone()
+	if header != nil {
+		req.Header = header.Clone()
+	}
 	if c.body != "" {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := r.http.Do(req)
 	if err != nil {
 		r.Fatal(err)
 	}
@@ -162,19 +193,76 @@ func (r *running) ask(c call, header http.Header) (int, string) {
 
 func bearer(key string) http.Header { return http.Header{"Authorization": {"Bearer " + key}} }
 
+// fill makes what calls ask for: entries in several logs, of which one is hidden and one open.
+func (r *running) fill() {
+	r.Helper()
+	local := r.client("", "default")
+	for _, n := range []client.NewLog{
+		{Name: "elsewhere"}, {Name: "hidden", LogSettings: client.LogSettings{Public: "nothing"}}, {Name: "open", LogSettings: client.LogSettings{Public: "entries"}},
+	} {
+		if _, err := local.CreateLog(r.Context(), n); err != nil {
+			r.Fatal(err)
+		}
+	}
+	for _, log := range []string{"default", "hidden", "open"} {
+		for _, e := range []client.Event{{Type: "mine", Subject: "7"}, {Type: "other", Subject: "8"}} {
+			if _, err := r.client("", log).WithReceipts().Append(r.Context(), e); err != nil {
+				r.Fatal(err)
+			}
+		}
+	}
+}
+
+// A caller is somebody who may do the same as another, however they say who they are.
+type caller struct {
+	as     string // as calls have it
+	header http.Header
+	http   *http.Client
+}
+
+// checkCalls has each caller make each call.
+func (r *running) checkCalls(callers map[string]caller) {
+	r.Helper()
+	for name, from := range callers {
+		as := *r
+		if from.http != nil {
+			as.http = from.http
+		}
+		for _, c := range calls {
+			want := 0 // any but 401 and 403
+			switch {
+			case c.may == nil || slices.Contains(c.may, from.as):
+			case strings.Contains(c.path, "/hidden") && from.as != "admin":
+				want = http.StatusNotFound
+			case from.as == "nobody":
+				want = http.StatusUnauthorized
+			default:
+				want = http.StatusForbidden
+			}
+			if c.route == "/session" && c.method == http.MethodDelete && from.header == nil {
+				continue // it would end the caller's own
+			}
+			status, body := as.ask(c, from.header)
+			if len(c.may) == 0 && c.may != nil && status == http.StatusForbidden {
+				continue // whoever asks
+			}
+			refused := status == http.StatusUnauthorized || status == http.StatusForbidden
+			if want == http.StatusNotFound {
+				refused = status == http.StatusNotFound
+			}
+			if refused != (want != 0) || refused && status != want || status == http.StatusInternalServerError {
+				r.Errorf("%s: %s %s %s: %d, want %d: %s", name, c.method, c.route, c.path, status, want, body)
+			}
+		}
+	}
+}
+
 func TestEachRouteTakesItsRoles(t *testing.T) {
 	t.Parallel()
 	r := run(t, dbtest.SQLite(t)(), t.TempDir(), slog.New(slog.DiscardHandler))
-	local := r.client("", "default")
-	for _, e := range []client.Event{{Type: "mine", Subject: "7"}, {Type: "other", Subject: "8"}} {
-		if _, err := local.WithReceipts().Append(t.Context(), e); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := local.CreateLog(t.Context(), client.NewLog{Name: "elsewhere"}); err != nil {
-		t.Fatal(err)
-	}
+	r.fill()
 	revoked := r.key("gone", "reader", "default", "", nil)
+	local := r.client("", "default")
 	keys, err := local.Keys(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -186,7 +274,8 @@ func TestEachRouteTakesItsRoles(t *testing.T) {
 			}
 		}
 	}
-	callers := map[string]http.Header{
+	callers := map[string]caller{}
+	for name, header := range map[string]http.Header{
 		"nobody":            {"X-Forwarded-For": {"192.0.2.7"}},
 		"local":             {},
 		"admin":             bearer(r.adminKey()),
@@ -195,30 +284,14 @@ func TestEachRouteTakesItsRoles(t *testing.T) {
 		"narrowed":          bearer(r.key("narrowed", "reader", "default", "subject:{claims.tenant}", map[string]string{"tenant": "7"})),
 		"without its claim": bearer(r.key("unclaimed", "reader", "default", "subject:{claims.tenant}", nil)),
 		"auditor":           bearer(r.key("auditor", "auditor", "*", "", nil)),
+		"officer":           bearer(r.key("officer", "officer", "default", "", nil)),
 		"writer elsewhere":  bearer(r.key("other", "writer", "elsewhere", "", nil)),
 		"reader elsewhere":  bearer(r.key("others", "reader", "else*", "", nil)),
 		"without a grant":   bearer(r.key("ungranted", "", "default", "", nil)),
+	} {
+		callers[name] = caller{as: name, header: header}
 	}
-	for name, header := range callers {
-		for _, c := range calls {
-			want := 0 // any but 401 and 403
-			switch {
-			case c.may == nil || slices.Contains(c.may, name):
-			case name == "nobody":
-				want = http.StatusUnauthorized
-			default:
-				want = http.StatusForbidden
-			}
-			status, body := r.ask(c, header)
-			refused := status == http.StatusUnauthorized || status == http.StatusForbidden
-			if c.path == "/logs/system/events" && status == http.StatusForbidden {
-				continue // whoever asks
-			}
-			if refused != (want != 0) || refused && status != want || status == http.StatusInternalServerError {
-				t.Errorf("%s: %s %s %s: %d, want %d: %s", name, c.method, c.route, c.path, status, want, body)
-			}
-		}
-	}
+	r.checkCalls(callers)
 	for name, header := range map[string]http.Header{
 		"a revoked key":    bearer(revoked),
 		"a key like one":   bearer("stele_aaaaaaaaaa_" + strings.Repeat("0", 64)),
@@ -258,7 +331,7 @@ func TestEachRouteHasARow(t *testing.T) {
 		if m := regexp.MustCompile(`^  (/\S*):\n$`).FindStringSubmatch(line); m != nil {
 			path = m[1]
 		}
-		if m := regexp.MustCompile(`^    (get|post|delete|put):\n$`).FindStringSubmatch(line); m != nil {
+		if m := regexp.MustCompile(`^    (get|post|delete|put|patch):\n$`).FindStringSubmatch(line); m != nil {
 			documented = append(documented, strings.ToUpper(m[1])+" "+path)
 		}
 	}
@@ -383,7 +456,7 @@ func TestRevokedKeyIsOutAtOnce(t *testing.T) {
 			err = errors.Join(os.MkdirAll(folder, 0o700), os.WriteFile(filepath.Join(folder, filepath.Base(path)), text, 0o600))
 		}
 	}
-	if err != nil || len(keys) != 4 {
+	if err != nil || len(keys) != 6 {
 		t.Fatal(keys, err)
 	}
 	two := run(t, open(), other, discard)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -44,6 +45,10 @@ type ListenConfig struct {
 	// again when they change. Without them the listener speaks plain HTTP.
 	TLSCert, TLSKey string
 
+	// ClientCA is a file in PEM with the authorities whose certificates clients may
+	// present, over TLS.
+	ClientCA string
+
 	// MaxConnections and MaxPerAddress are, if they are 0, the constants of that name.
 	MaxConnections, MaxPerAddress int
 
@@ -80,12 +85,35 @@ func Listen(cfg ListenConfig) (*Listener, error) {
 		l.scheme = "https"
 		l.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}
 	}
+	if cfg.ClientCA != "" {
+		if err := l.takeCertificatesOf(cfg.ClientCA); err != nil {
+			return nil, err
+		}
+	}
 	bound, err := net.Listen("tcp", cfg.Address)
 	if err != nil {
 		return nil, err
 	}
 	l.net = newGate(bound, cmp.Or(cfg.MaxConnections, MaxConnections), cmp.Or(cfg.MaxPerAddress, MaxPerAddress))
 	return l, nil
+}
+
+// takeCertificatesOf asks clients for a certificate of the authorities in a file. One that is
+// presented must be good; none need be.
+func (l *Listener) takeCertificatesOf(file string) error {
+	if l.http.TLSConfig == nil {
+		return errors.New("certificates of clients need TLS: give --tls-cert and --tls-key")
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("authorities of clients: %w", err)
+	}
+	l.http.TLSConfig.ClientCAs = x509.NewCertPool()
+	if !l.http.TLSConfig.ClientCAs.AppendCertsFromPEM(text) {
+		return fmt.Errorf("authorities of clients: there is no certificate in PEM in %s", file)
+	}
+	l.http.TLSConfig.ClientAuth = tls.VerifyClientCertIfGiven
+	return nil
 }
 
 // headerSlop is what net/http adds to MaxHeaderBytes.

@@ -21,6 +21,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -71,8 +72,9 @@ type Server struct {
 	private  http.Handler
 	logger   *slog.Logger
 
-	stopping context.CancelFunc // makes long requests end
-	stopLogs context.CancelFunc
+	stopping  context.CancelFunc // makes long requests end
+	stopFacts func()             // records what was refused and read last
+	stopLogs  context.CancelFunc
 }
 
 // Start opens the logs in the store, creating the first if there is none, and runs
@@ -93,17 +95,13 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if guessed {
 		cfg.OriginPrefix = hostPrefix()
 	}
-	var control *access.Control
+	control := &controls{}
 	if !cfg.NoAccessControl {
-		l, err := systemLog(ctx, e, cfg.OriginPrefix)
-		if err != nil {
-			return nil, err
-		}
-		if control, err = openAccess(ctx, l, cfg); err != nil {
+		if control, err = openControls(ctx, e, cfg); err != nil {
 			return nil, err
 		}
 	}
-	if !slices.ContainsFunc(e.Logs(), func(l *engine.Log) bool { return l.Name != access.SystemLog }) {
+	if !slices.ContainsFunc(e.Logs(), func(l *engine.Log) bool { return !access.IsOwn(l.Name) }) {
 		l, err := e.Create(ctx, engine.NewLog{Name: cfg.FirstLog, Origin: cfg.OriginPrefix + "/" + cfg.FirstLog})
 		if err != nil {
 			return nil, err
@@ -117,10 +115,13 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	s := &Server{engine: e, listener: cfg.Listener, admin: cfg.Admin, logger: cfg.Logger}
 	s.warnOfStrangers(cfg.NoAccessControl)
 	s.startLogs(cfg, leaves, control)
-	if control != nil {
-		if err := makeAdmin(ctx, control, cfg); err != nil {
-			// Another server of the log may be writing to it; then that one makes the first key.
+	if control.Control != nil {
+		// Another server of the log may be writing to it; then that one does both.
+		if err := makeAdmin(ctx, control.Control, cfg); err != nil {
 			cfg.Logger.Warn("there is no admin yet", "error", err)
+		}
+		if err := recordLogs(ctx, control.Control, e); err != nil {
+			cfg.Logger.Warn("not all logs are in the configuration yet", "error", err)
 		}
 	}
 	return s, nil
@@ -151,13 +152,17 @@ func (s *Server) warnOfStrangers(noAccessControl bool) {
 
 // startLogs runs the logs, and returns once each is being written to or is known
 // not to be.
-func (s *Server) startLogs(cfg Config, leaves *leafindex.Index, control *access.Control) {
+func (s *Server) startLogs(cfg Config, leaves *leafindex.Index, control *controls) {
 	stopping, stop := context.WithCancel(context.Background())
 	s.stopping = stop
+	collectors := []prometheus.Collector{cfg.Build.Metric(), s.listener, databaseCollector{cfg.Store}}
+	if control.journal != nil {
+		collectors = append(collectors, control.journal)
+	}
 	s.handler, s.private = api.New(api.Config{
 		Engine: s.engine, Leaves: leaves, Store: cfg.Store, Logger: s.logger, Stopping: stopping,
-		OriginPrefix: cfg.OriginPrefix, Version: cfg.Build.Version, Access: control, TrustLocal: s.listener.Loopback(),
-		AdminApart: s.admin != nil, Collectors: []prometheus.Collector{cfg.Build.Metric(), s.listener, databaseCollector{cfg.Store}},
+		OriginPrefix: cfg.OriginPrefix, Version: cfg.Build.Version, Access: control.Control, Journal: control.journal, SignIn: control.tokens,
+		TrustLocal: s.listener.Loopback(), AdminApart: s.admin != nil, Collectors: collectors,
 	})
 	host, _, _ := strings.Cut(cfg.OriginPrefix, "/")
 	host, _, _ = strings.Cut(strings.ToLower(host), ":")
@@ -170,10 +175,23 @@ func (s *Server) startLogs(cfg Config, leaves *leafindex.Index, control *access.
 	logs, stopLogs := context.WithCancel(context.Background())
 	s.stopLogs = stopLogs
 	go limitMemory(logs)
-	if control != nil {
-		go control.Run(logs)
-	}
 	s.engine.Start(logs)
+	s.stopFacts = func() {}
+	if control.Control != nil {
+		go control.Run(logs)
+		s.stopFacts = started(control.journal.Run)
+	}
+}
+
+// started runs a function until stop is called, which waits for its end.
+func started(run func(context.Context)) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // URL returns the server's base URL.
@@ -186,6 +204,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.runAdmin(context.WithoutCancel(ctx))()
 	defer s.engine.Wait()
 	defer s.stopLogs()
+	defer s.stopFacts()
 	return s.listener.Run(ctx, s.handler, func() {
 		s.logger.Info("stopping: accepted events are committed and published first")
 		s.stopping()

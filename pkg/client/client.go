@@ -77,7 +77,8 @@ type Client struct {
 	log       string
 	retryFor  time.Duration
 	retrying  func(error, time.Duration)
-	receipts  bool // wait for receipts when appending
+	receipts  bool    // wait for receipts when appending
+	ifState   *uint64 // of changes of the configuration, if it is not nil
 }
 
 // New returns a Client. It does not connect: an error is one in the Config.

@@ -20,6 +20,8 @@ type LogInfo struct {
 	Published uint64    `json:"published"`         // entries under the newest checkpoint
 	Writer    string    `json:"writer,omitempty"`  // URL of the server that holds its lease, if known
 	Problem   string    `json:"problem,omitempty"` // why the log cannot be used, or is not signed
+
+	Settings *LogSettings `json:"settings,omitempty"` // of a server with access control
 }
 
 // A NewLog describes a log to create.
@@ -27,6 +29,7 @@ type NewLog struct {
 	Name    string `json:"name"`              // in URLs: 1 to 63 of a-z, 0-9 and "-", not "-" at either end
 	Origin  string `json:"origin,omitempty"`  // in checkpoints, for ever; made by the server if empty
 	MLDSA44 bool   `json:"mldsa44,omitempty"` // sign with an ML-DSA-44 key too
+	LogSettings
 }
 
 // Logs returns the descriptions of all logs of the server, sorted by name.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -27,6 +28,7 @@ type request struct {
 	contentType  string // of the body, if there is one
 	body         []byte
 	once         bool // not to be tried again: that might do it twice
+	ifState      *uint64
 }
 
 // get returns the body that the server sends for a path.
@@ -129,6 +131,9 @@ func (c *Client) try(ctx context.Context, r request) (body []byte, err error) {
 	}
 	if r.contentType != "" {
 		req.Header.Set("Content-Type", r.contentType)
+	}
+	if r.ifState != nil {
+		req.Header.Set("If-Match", fmt.Sprintf("%q", strconv.FormatUint(*r.ifState, 10)))
 	}
 	req.Header.Set("User-Agent", "stele-client")
 	resp, err := c.http.Do(req)

@@ -1,0 +1,181 @@
+package access_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stele-log/stele/internal/access"
+	"github.com/stele-log/stele/pkg/event"
+)
+
+// A facts is an access log in memory.
+type facts struct {
+	mu      sync.Mutex
+	err     error
+	entries [][]byte
+	ids     map[string]bool
+}
+
+func (f *facts) append(_ context.Context, events []event.Event) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range events {
+		if f.ids[e.ID] {
+			continue // a duplicate
+		}
+		f.ids[e.ID] = true
+		f.entries = append(f.entries, e.AppendEntry(nil, time.Now()))
+	}
+	return f.err
+}
+
+// A recorded is what a test reads of an entry.
+type recorded struct {
+	Type string
+	Data struct {
+		Principal, Log, Reason string
+		Count, Kinds           int
+		First, Last            time.Time
+		Entries                *struct{ First, Last uint64 }
+	}
+}
+
+func (f *facts) read(t testing.TB) (all []recorded) {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, entry := range f.entries {
+		var r recorded
+		if err := json.Unmarshal(entry, &r); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, r)
+	}
+	return all
+}
+
+func journal(f *facts) *access.Journal {
+	f.ids = map[string]bool{}
+	return access.NewJournal(f.append, slog.New(slog.DiscardHandler), time.Now)
+}
+
+func TestEqualFactsAreOneEntry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var f facts
+		j := journal(&f)
+		ctx, cancel := context.WithCancel(t.Context())
+		go j.Run(ctx)
+		for range 1000 {
+			j.Note(access.Fact{Kind: access.Refused, Principal: "a", Log: "default"})
+		}
+		j.Note(access.Fact{Kind: access.Refused, Principal: "b", Log: "default"})
+		for _, index := range []uint64{7, 3, 9} {
+			j.NoteRead(access.Fact{Kind: access.Read, Principal: "c", Log: "default"}, index, index, 100)
+		}
+		time.Sleep(3 * time.Second)
+		all := f.read(t)
+		if len(all) != 3 {
+			t.Fatalf("%d entries: %+v", len(all), all)
+		}
+		sum := 0
+		for _, r := range all {
+			sum += r.Data.Count
+			if r.Type == access.Read && (r.Data.Entries == nil || r.Data.Entries.First != 3 || r.Data.Entries.Last != 9 || r.Data.Count != 3) {
+				t.Errorf("reads: %+v", r)
+			}
+		}
+		if sum != 1004 {
+			t.Errorf("%d facts, want 1004", sum)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+func TestFactsOutliveALogThatIsAway(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := facts{err: errors.New("not now, or perhaps it was")}
+		j := journal(&f)
+		ctx, cancel := context.WithCancel(t.Context())
+		go j.Run(ctx)
+		for i := range 5000 {
+			j.Note(access.Fact{Kind: access.Refused, Principal: fmt.Sprintf("p%d", i)})
+			if i%100 == 0 {
+				time.Sleep(100 * time.Millisecond)
+			}
+		}
+		f.mu.Lock()
+		f.err = nil
+		f.mu.Unlock()
+		time.Sleep(3 * time.Second)
+		cancel()
+		synctest.Wait()
+		sum := 0
+		for _, r := range f.read(t) {
+			sum += r.Data.Count
+		}
+		if sum != 5000 {
+			t.Errorf("%d facts, want 5000: none is lost and none is recorded twice", sum)
+		}
+		if n := len(f.read(t)); n > 3000 {
+			t.Errorf("%d entries: they are not summed while they wait", n)
+		}
+	})
+}
+
+func TestUseOfAKeyIsRecordedOnceAnHourAndAtTheEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var f facts
+		j := journal(&f)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { j.Run(ctx); close(ended) }()
+		for range 90 {
+			j.Note(access.Fact{Kind: access.Used, Principal: "a", Key: "aaaaaaaaaa"})
+			j.NoteRead(access.Fact{Kind: access.Read, Principal: "a", Log: access.AccessLog}, 1, 1, 1)
+			time.Sleep(time.Minute)
+		}
+		if n := len(f.read(t)); n != 2 {
+			t.Errorf("%d entries after 90 minutes, want one of each", n)
+		}
+		if got := j.LastUsed("aaaaaaaaaa"); time.Since(got) > 2*time.Minute {
+			t.Errorf("last used %v", got)
+		}
+		cancel()
+		<-ended
+		sum := 0
+		for _, r := range f.read(t) {
+			sum += r.Data.Count
+		}
+		if sum != 180 {
+			t.Errorf("%d facts at the end, want 180", sum)
+		}
+	})
+}
+
+func TestEntriesOfTheJournalAreEvents(t *testing.T) {
+	t.Parallel()
+	var f facts
+	j := journal(&f)
+	j.Note(access.Fact{Kind: access.SignedIn, Principal: "corp:ann", Issuer: "corp", Address: "192.0.2.7"})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	j.Run(ctx)
+	if len(f.entries) != 1 || !bytes.Contains(f.entries[0], []byte(`"recordedby":"local"`)) {
+		t.Fatalf("%s", f.entries)
+	}
+	if e, err := event.Decode(f.entries[0]); err != nil || e.Subject != "corp:ann" || e.Source != "stele" {
+		t.Errorf("%+v, %v", e, err)
+	}
+}

@@ -1,0 +1,118 @@
+package access
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// A Limit is how much a principal may ask for. What is 0 is not limited.
+type Limit struct {
+	Principal string  `json:"principal"`         // or * for each that has no limit of its own
+	Events    float64 `json:"events,omitzero"`   // appended a second
+	Bytes     float64 `json:"bytes,omitzero"`    // of events appended a second
+	Requests  int     `json:"requests,omitzero"` // at a time, streams too
+	Logs      int     `json:"logs,omitzero"`     // made by it, in all
+}
+
+// everyone is the principal of the limit for those that have none of their own.
+const everyone = "*"
+
+func (l Limit) check() error {
+	if l.Principal != everyone {
+		if err := checkPrincipal(l.Principal); err != nil {
+			return err
+		}
+	}
+	if l.Events < 0 || l.Bytes < 0 || l.Requests < 0 || l.Logs < 0 {
+		return fmt.Errorf("%w: a limit is not negative", ErrInvalid)
+	}
+	if l == (Limit{Principal: l.Principal}) {
+		return fmt.Errorf("%w: limit at least one of events, bytes, requests and logs", ErrInvalid)
+	}
+	return nil
+}
+
+// A batch is the most that a request appends: it passes a limit at once, if nothing was
+// appended before, and those after it wait until it is paid for.
+const (
+	batchEvents = 10_000
+	batchBytes  = 16 << 20
+)
+
+// A meter is what a principal has used of its limit on this server.
+type meter struct {
+	limit         Limit
+	events, bytes *rate.Limiter
+
+	mu       sync.Mutex
+	requests int
+}
+
+func newMeter(l Limit) *meter {
+	return &meter{limit: l,
+		events: rate.NewLimiter(perSecond(l.Events), max(int(l.Events), batchEvents)),
+		bytes:  rate.NewLimiter(perSecond(l.Bytes), max(int(l.Bytes), batchBytes))}
+}
+
+func perSecond(n float64) rate.Limit {
+	if n == 0 {
+		return rate.Inf
+	}
+	return rate.Limit(n)
+}
+
+// spend takes events of a size off what may be appended now. If that is too little it
+// takes nothing, and returns how long to wait.
+func (m *meter) spend(now time.Time, events, bytes int) time.Duration {
+	e := m.events.ReserveN(now, min(events, m.events.Burst()))
+	b := m.bytes.ReserveN(now, min(bytes, m.bytes.Burst()))
+	wait := max(e.DelayFrom(now), b.DelayFrom(now))
+	if wait > 0 {
+		e.CancelAt(now)
+		b.CancelAt(now)
+	}
+	return wait
+}
+
+// enter counts a request, unless there are as many as there may be.
+func (m *meter) enter() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.limit.Requests > 0 && m.requests >= m.limit.Requests {
+		return false
+	}
+	m.requests++
+	return true
+}
+
+func (m *meter) leave() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.requests--
+}
+
+// meters are those of all principals that have a limit and have used it.
+type meters struct {
+	mu sync.Mutex
+	of map[string]*meter
+}
+
+// get returns the meter of a principal with a limit. After a change of the limit it
+// begins again, but for the requests that are under way.
+func (m *meters) get(principal string, l Limit) *meter {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.of == nil {
+		m.of = map[string]*meter{}
+	}
+	have := m.of[principal]
+	if have == nil || have.limit != l {
+		fresh := newMeter(l)
+		m.of[principal] = fresh
+		return fresh
+	}
+	return have
+}

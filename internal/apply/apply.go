@@ -1,0 +1,284 @@
+// Package apply brings the configuration of a server to what a file says, so that teams can
+// keep it in version control.
+//
+//	file + state of the server -> plan -> changes, in order
+//
+// A plan is made for one state. Its changes are refused by the server if another came in
+// between.
+package apply
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/stele-log/stele/pkg/client"
+	"github.com/stele-log/stele/pkg/query"
+)
+
+// A File is what a configuration file says. Keys are not in it: they are secrets.
+type File struct {
+	Logs    []Log    `yaml:"logs"`
+	Issuers []Issuer `yaml:"issuers"`
+	Grants  []Grant  `yaml:"grants"`
+	Limits  []Limit  `yaml:"limits"`
+}
+
+// A Log is a log that there is to be, and its settings; those that are empty stay as they
+// are.
+type Log struct {
+	Name    string `yaml:"name"`
+	Origin  string `yaml:"origin"`
+	MLDSA44 bool   `yaml:"mldsa44"`
+	Public  string `yaml:"public"`
+	Reads   string `yaml:"reads"`
+}
+
+// An Issuer is a [client.Issuer].
+type Issuer struct {
+	Name     string `yaml:"name"`
+	URL      string `yaml:"url"`
+	Audience string `yaml:"audience"`
+	Username string `yaml:"username"`
+	Secret   string `yaml:"secret"`
+}
+
+// A Grant is a [client.Grant] without its id.
+type Grant struct {
+	Principal string `yaml:"principal"`
+	Claim     string `yaml:"claim"`
+	Role      string `yaml:"role"`
+	Log       string `yaml:"log"`
+	Filter    string `yaml:"filter"`
+	Source    string `yaml:"source"`
+	Until     string `yaml:"until"` // a date, or a time as in RFC 3339
+
+	until time.Time
+}
+
+// A Limit is a [client.Limit].
+type Limit struct {
+	Principal string  `yaml:"principal"`
+	Events    float64 `yaml:"events"`
+	Bytes     float64 `yaml:"bytes"`
+	Requests  int     `yaml:"requests"`
+	Logs      int     `yaml:"logs"`
+}
+
+// Read reads a file. An error has the line.
+func Read(text []byte) (f File, err error) {
+	d := yaml.NewDecoder(bytes.NewReader(text))
+	d.KnownFields(true)
+	if err := d.Decode(&f); err != nil && !errors.Is(err, io.EOF) {
+		return f, plain(err)
+	}
+	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
+		return f, errors.New("there is more than one document in the file")
+	}
+	for i, g := range f.Grants {
+		filter, err := query.Parse(g.Filter)
+		if err != nil {
+			return f, fmt.Errorf("grant %d, filter: %w", i+1, err)
+		}
+		f.Grants[i].Filter = filter.String()
+		if f.Grants[i].until, err = parseUntil(g.Until); err != nil {
+			return f, fmt.Errorf("grant %d, until: %w", i+1, err)
+		}
+	}
+	return f, nil
+}
+
+// plain returns an error of the YAML library in one line, without the names of types.
+func plain(err error) error {
+	wrong, ok := errors.AsType[*yaml.TypeError](err)
+	if !ok {
+		return err
+	}
+	var lines []string
+	for _, line := range wrong.Errors {
+		line, _, _ = strings.Cut(line, " in type ")
+		line, _, _ = strings.Cut(line, " into ")
+		lines = append(lines, line)
+	}
+	return errors.New(strings.Join(lines, "; "))
+}
+
+// parseUntil reads when a grant ends; never if the text is empty.
+func parseUntil(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.DateOnly, time.RFC3339} {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at.UTC().Truncate(time.Second), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is no date such as 2027-01-31, and no time such as 2027-01-31T12:00:00Z", text)
+}
+
+// A Change is one step of a plan.
+type Change struct {
+	Text string `json:"change"` // begins with + for what is added, - for what goes, ~ for what changes
+
+	make func(context.Context, *client.Client) error
+}
+
+// A Plan is the changes that bring a server from one state to another.
+type Plan struct {
+	Changes []Change `json:"changes"`
+
+	size uint64 // of the state that it was made for
+}
+
+// Make returns the changes that bring a server in a state to what a file says. With prune,
+// grants, limits and issuers that are not in the file go; logs stay for ever.
+func Make(f File, s client.State, prune bool, now time.Time) Plan {
+	p := Plan{size: s.Size, Changes: []Change{}}
+	p.logs(f, s)
+	p.issuers(f, s, prune)
+	p.grants(f, s, prune, now)
+	p.limits(f, s, prune)
+	return p
+}
+
+func (p *Plan) add(text string, make func(context.Context, *client.Client) error) {
+	p.Changes = append(p.Changes, Change{text, make})
+}
+
+func (p *Plan) logs(f File, s client.State) {
+	for _, l := range f.Logs {
+		i := slices.IndexFunc(s.Logs, func(have client.RecordedLog) bool { return have.Name == l.Name })
+		settings := client.LogSettings{Public: l.Public, Reads: l.Reads}
+		if i < 0 {
+			p.add("+ log "+l.Name, func(ctx context.Context, c *client.Client) error {
+				_, err := c.CreateLog(ctx, client.NewLog{Name: l.Name, Origin: l.Origin, MLDSA44: l.MLDSA44, LogSettings: settings})
+				return err
+			})
+			continue
+		}
+		changes := difference("public", s.Logs[i].Public, l.Public) + difference("reads", s.Logs[i].Reads, l.Reads)
+		if changes != "" {
+			p.add("~ log "+l.Name+changes, func(ctx context.Context, c *client.Client) error {
+				return c.ForLog(l.Name).ChangeLog(ctx, settings)
+			})
+		}
+	}
+}
+
+// difference describes how a setting changes; empty if it does not, or is not given.
+func difference(name, have, want string) string {
+	if want == "" || want == have {
+		return ""
+	}
+	return fmt.Sprintf(", %s: %s -> %s", name, have, want)
+}
+
+func (p *Plan) issuers(f File, s client.State, prune bool) {
+	for _, i := range f.Issuers {
+		want := client.Issuer(i)
+		at := slices.IndexFunc(s.Issuers, func(have client.Issuer) bool { return have.Name == i.Name })
+		if at >= 0 && s.Issuers[at] == want {
+			continue
+		}
+		if at >= 0 {
+			p.removeIssuer(i.Name)
+		}
+		p.add(fmt.Sprintf("+ issuer %s, %s for %s", i.Name, i.URL, i.Audience), func(ctx context.Context, c *client.Client) error {
+			return c.AddIssuer(ctx, want)
+		})
+	}
+	for _, have := range s.Issuers {
+		if prune && !slices.ContainsFunc(f.Issuers, func(i Issuer) bool { return i.Name == have.Name }) {
+			p.removeIssuer(have.Name)
+		}
+	}
+}
+
+func (p *Plan) removeIssuer(name string) {
+	p.add("- issuer "+name, func(ctx context.Context, c *client.Client) error { return c.RemoveIssuer(ctx, name) })
+}
+
+// grants adds before it removes, so that nobody is without a right in between.
+func (p *Plan) grants(f File, s client.State, prune bool, now time.Time) {
+	var have []client.Grant
+	for _, g := range s.Grants {
+		if g.Until.IsZero() || now.Before(g.Until) {
+			have = append(have, g)
+		}
+	}
+	same := func(g Grant, h client.Grant) bool {
+		return g == Grant{h.Principal, h.Claim, h.Role, h.Log, h.Filter, h.Source, g.Until, h.Until.UTC()}
+	}
+	for _, g := range f.Grants {
+		if slices.ContainsFunc(have, func(h client.Grant) bool { return same(g, h) }) {
+			continue
+		}
+		want := client.Grant{Principal: g.Principal, Claim: g.Claim, Role: g.Role, Log: g.Log, Filter: g.Filter, Source: g.Source, Until: g.until}
+		p.add("+ grant "+describe(want), func(ctx context.Context, c *client.Client) error {
+			_, err := c.AddGrant(ctx, want)
+			return err
+		})
+	}
+	for _, h := range have {
+		if prune && !slices.ContainsFunc(f.Grants, func(g Grant) bool { return same(g, h) }) {
+			p.add("- grant "+describe(h), func(ctx context.Context, c *client.Client) error { return c.RemoveGrant(ctx, h.ID) })
+		}
+	}
+}
+
+// describe describes a grant in a line.
+func describe(g client.Grant) string {
+	var b strings.Builder
+	if b.WriteString(g.Principal); g.Claim != "" {
+		b.WriteString("to all with " + g.Claim)
+	}
+	fmt.Fprintf(&b, ", %s on %s", g.Role, g.Log)
+	if g.Filter != "" {
+		b.WriteString(", entries that match " + g.Filter)
+	}
+	if g.Source != "" {
+		b.WriteString(", source " + g.Source)
+	}
+	if !g.Until.IsZero() {
+		b.WriteString(", until " + g.Until.Format(time.RFC3339))
+	}
+	return b.String()
+}
+
+func (p *Plan) limits(f File, s client.State, prune bool) {
+	for _, l := range f.Limits {
+		want := client.Limit(l)
+		if slices.Contains(s.Limits, want) {
+			continue
+		}
+		sign := "+"
+		if slices.ContainsFunc(s.Limits, func(have client.Limit) bool { return have.Principal == l.Principal }) {
+			sign = "~"
+		}
+		p.add(fmt.Sprintf("%s limit of %s", sign, l.Principal), func(ctx context.Context, c *client.Client) error { return c.SetLimit(ctx, want) })
+	}
+	for _, have := range s.Limits {
+		if prune && !slices.ContainsFunc(f.Limits, func(l Limit) bool { return l.Principal == have.Principal }) {
+			p.add("- limit of "+have.Principal, func(ctx context.Context, c *client.Client) error { return c.RemoveLimit(ctx, have.Principal) })
+		}
+	}
+}
+
+// Run makes the changes, and calls done after each. It stops at the first that fails: what
+// was made until then stays.
+func (p Plan) Run(ctx context.Context, c *client.Client, done func(Change)) error {
+	for i, change := range p.Changes {
+		if err := change.make(ctx, c.IfState(p.size+uint64(i))); err != nil {
+			return fmt.Errorf("%s: %w", change.Text, err)
+		}
+		done(change)
+	}
+	return nil
+}

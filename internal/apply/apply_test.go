@@ -1,0 +1,109 @@
+package apply_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stele-log/stele/internal/apply"
+	"github.com/stele-log/stele/pkg/client"
+)
+
+var now = time.Date(2026, 11, 21, 9, 42, 0, 0, time.UTC)
+
+const file = `
+logs:
+  - {name: payroll, public: nothing}
+  - name: doors
+issuers:
+  - {name: corp, url: "https://login.example.com", audience: stele}
+grants:
+  - {principal: billing, role: writer, log: payroll}
+  - {claim: "corp:groups=audit", role: auditor, log: "*", until: 2027-01-31}
+  - {principal: portal, role: reader, log: doors, filter: "subject = {claims.tenant}"}
+limits:
+  - {principal: billing, events: 1000}
+`
+
+// there is the state that the file says.
+func there() client.State {
+	return client.State{
+		Size: 9,
+		Logs: []client.RecordedLog{
+			{Name: "payroll", LogSettings: client.LogSettings{Public: "nothing", Reads: "people"}},
+			{Name: "doors", LogSettings: client.LogSettings{Public: "proofs", Reads: "people"}},
+		},
+		Issuers: []client.Issuer{{Name: "corp", URL: "https://login.example.com", Audience: "stele"}},
+		Grants: []client.Grant{
+			{ID: "aaaaaaaaaa", Principal: "billing", Role: "writer", Log: "payroll"},
+			{ID: "bbbbbbbbbb", Claim: "corp:groups=audit", Role: "auditor", Log: "*", Until: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)},
+			{ID: "cccccccccc", Principal: "portal", Role: "reader", Log: "doors", Filter: "subject:{claims.tenant}"},
+		},
+		Limits: []client.Limit{{Principal: "billing", Events: 1000}},
+	}
+}
+
+func TestPlanBringsAServerToTheFile(t *testing.T) {
+	t.Parallel()
+	f, err := apply.Read([]byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name  string
+		state func(*client.State)
+		prune bool
+		want  []string
+	}{
+		{"what is there", func(*client.State) {}, true, nil},
+		{"nothing", func(s *client.State) { *s = client.State{} }, false, []string{
+			"+ log payroll", "+ log doors", "+ issuer corp, https://login.example.com for stele", "+ grant billing, writer on payroll",
+			"+ grant to all with corp:groups=audit, auditor on *, until 2027-01-31T00:00:00Z",
+			"+ grant portal, reader on doors, entries that match subject:{claims.tenant}", "+ limit of billing"}},
+		{"another setting", func(s *client.State) { s.Logs[0].Public = "entries" }, false, []string{"~ log payroll, public: entries -> nothing"}},
+		{"another audience", func(s *client.State) { s.Issuers[0].Audience = "old" }, false,
+			[]string{"- issuer corp", "+ issuer corp, https://login.example.com for stele"}},
+		{"another limit", func(s *client.State) { s.Limits[0].Bytes = 1 }, false, []string{"~ limit of billing"}},
+		{"a grant that has ended", func(s *client.State) { s.Grants[0].Until = now }, true, []string{"+ grant billing, writer on payroll"}},
+		{"more than the file, kept", more, false, nil},
+		{"more than the file, pruned", more, true, []string{"- issuer old", "- grant eve, reader on doors, source x", "- limit of eve"}},
+	} {
+		s := there()
+		test.state(&s)
+		var got []string
+		for _, c := range apply.Make(f, s, test.prune, now).Changes {
+			got = append(got, c.Text)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+func more(s *client.State) {
+	s.Logs = append(s.Logs, client.RecordedLog{Name: "old"})
+	s.Issuers = append(s.Issuers, client.Issuer{Name: "old"})
+	s.Grants = append(s.Grants, client.Grant{ID: "dddddddddd", Principal: "eve", Role: "reader", Log: "doors", Source: "x"})
+	s.Limits = append(s.Limits, client.Limit{Principal: "eve", Events: 1})
+}
+
+func TestFilesThatCannotBeAreRefused(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"grant: []":                        "field grant not found",
+		"grants:\n  - {principle: x}":      "line 2",
+		"grants: {}":                       "line 1",
+		"grants:\n  - {until: soon}":       "grant 1, until",
+		"grants:\n  - {filter: \"type:\"}": "grant 1, filter",
+		"a: b: c":                          "yaml:",
+		"logs: []\n---\nlogs: []":          "more than one document",
+	} {
+		if _, err := apply.Read([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+	if _, err := apply.Read(nil); err != nil {
+		t.Errorf("an empty file: %v", err)
+	}
+}
