@@ -23,12 +23,19 @@ func (s *server) listIssuers(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *server) addIssuer(w http.ResponseWriter, r *http.Request) error {
-	var i access.Issuer
-	change, err := s.readChange(w, r, &i, `{"name": "corp", "url": "https://login.example.com", "audience": "stele", "username": "email", "secret": "env:NAME"}; `+
+	var n struct {
+		Name     string `json:"name"`
+		URL      string `json:"url"`
+		Audience string `json:"audience"`
+		Username string `json:"username"`
+		Secret   string `json:"secret"`
+	}
+	change, err := s.readChange(w, r, &n, `{"name": "corp", "url": "https://login.example.com", "audience": "stele", "username": "email", "secret": "env:NAME"}; `+
 		"username and secret may be left out")
 	if err != nil {
 		return err
 	}
+	i := access.Issuer{Name: n.Name, URL: n.URL, Audience: n.Audience, Username: n.Username, Secret: n.Secret}
 	if err := s.Access.AddIssuer(r.Context(), change, i); err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ func newLogsSetCmd() *cobra.Command {
 		Short: "Change a log's settings",
 		Long: `Set changes what of a log is public, and whose reads of it are recorded. What is not
 given stays as it is. Of a log of which nothing is public, nobody without a role on it
-learns that there is one; its witnesses then need a key too. It takes the role admin.`,
+learns that there is one; its verifiers then need a key. It takes the role admin.`,
 		Example: `  stele logs set hr --public nothing --reads all`,
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

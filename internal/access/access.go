@@ -68,6 +68,10 @@ type Principal struct {
 	Session  bool      // signed in with a browser
 	SignedIn time.Time // when
 
+	// IssuerCreated is when the issuer was added. One that has the name of another, which
+	// was removed, vouches for none of its principals.
+	IssuerCreated time.Time
+
 	// Missing are the names of claims that the token should have and has not, since they
 	// are too many.
 	Missing []string

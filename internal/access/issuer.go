@@ -22,6 +22,8 @@ type Issuer struct {
 	Audience string `json:"audience"`           // as in the tokens' aud: the client's id
 	Username string `json:"username,omitempty"` // the claim that names the user; sub if empty
 	Secret   string `json:"secret,omitempty"`   // of the client, to sign people in: env:NAME or file:PATH, never itself
+
+	Created time.Time `json:"created,omitzero"`
 }
 
 var (
@@ -95,7 +97,7 @@ func (i Issuer) PrincipalOf(claims map[string]any, ends time.Time) (Principal, e
 	if !ok || user == "" {
 		return Principal{}, fmt.Errorf("%w: it has no claim %.100s, which names the user", ErrUnknownKey, name)
 	}
-	p := Principal{Name: i.Name + ":" + user, Issuer: i.Name, Claims: map[string]string{}, Lists: map[string][]string{}, Ends: ends}
+	p := Principal{Name: i.Name + ":" + user, Issuer: i.Name, IssuerCreated: i.Created, Claims: map[string]string{}, Lists: map[string][]string{}, Ends: ends}
 	if err := checkPrincipal(p.Name); err != nil {
 		return Principal{}, fmt.Errorf("%w: its claim %.100s cannot name a user", ErrUnknownKey, name)
 	}

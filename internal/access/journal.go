@@ -158,7 +158,10 @@ func (j *Journal) Run(ctx context.Context) {
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 	defer cancel()
 	if err := j.record(last, true); err != nil {
-		j.logger.Error("what was asked for and refused last is not in the log access", "error", err)
+		j.logger.Error("what was asked for and refused last is not in the log access, and follows", "error", err)
+		for _, e := range j.pending {
+			j.logger.Error("not in the log access", "event", string(e.AppendEntry(nil, j.now())))
+		}
 	}
 }
 

@@ -94,6 +94,17 @@ func (m *meter) leave() {
 	m.requests--
 }
 
+// idle reports whether no request is under way.
+func (m *meter) idle() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.requests == 0
+}
+
+// maxMeters is the number of meters from which on those without a request are forgotten:
+// issuers may have any number of users.
+const maxMeters = 10_000
+
 // meters are those of all principals that have a limit and have used it.
 type meters struct {
 	mu sync.Mutex
@@ -109,6 +120,13 @@ func (m *meters) get(principal string, l Limit) *meter {
 		m.of = map[string]*meter{}
 	}
 	have := m.of[principal]
+	if have == nil && len(m.of) >= maxMeters {
+		for name, other := range m.of {
+			if other.idle() {
+				delete(m.of, name)
+			}
+		}
+	}
 	if have == nil || have.limit != l {
 		fresh := newMeter(l)
 		m.of[principal] = fresh

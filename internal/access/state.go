@@ -276,13 +276,14 @@ func (s *State) removeLimit(ref reference, _ origin) error {
 	return nil
 }
 
-func (s *State) addIssuer(i Issuer, _ origin) error {
+func (s *State) addIssuer(i Issuer, from origin) error {
 	if err := i.check(); err != nil {
 		return err
 	}
 	if _, ok := s.issuers[i.Name]; ok {
 		return fmt.Errorf("issuer %s %w", i.Name, ErrExists)
 	}
+	i.Created = from.at
 	s.issuers[i.Name] = i
 	return nil
 }
@@ -333,7 +334,7 @@ func (s *State) ended(p Principal, now time.Time) bool {
 	if k := s.keys[p.Key]; p.Key != "" && (k == nil || !k.Live(now)) {
 		return true
 	}
-	if _, ok := s.issuers[p.Issuer]; p.Issuer != "" && p.Issuer != certificateIssuer && !ok {
+	if i, ok := s.issuers[p.Issuer]; p.Issuer != "" && p.Issuer != certificateIssuer && (!ok || !i.Created.Equal(p.IssuerCreated)) {
 		return true
 	}
 	return !p.Ends.IsZero() && !now.Before(p.Ends)

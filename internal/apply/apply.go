@@ -182,8 +182,11 @@ func difference(name, have, want string) string {
 
 func (p *Plan) issuers(f File, s client.State, prune bool) {
 	for _, i := range f.Issuers {
-		want := client.Issuer(i)
+		want := client.Issuer{Name: i.Name, URL: i.URL, Audience: i.Audience, Username: i.Username, Secret: i.Secret}
 		at := slices.IndexFunc(s.Issuers, func(have client.Issuer) bool { return have.Name == i.Name })
+		if at >= 0 {
+			want.Created = s.Issuers[at].Created
+		}
 		if at >= 0 && s.Issuers[at] == want {
 			continue
 		}

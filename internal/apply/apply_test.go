@@ -34,7 +34,7 @@ func there() client.State {
 			{Name: "payroll", LogSettings: client.LogSettings{Public: "nothing", Reads: "people"}},
 			{Name: "doors", LogSettings: client.LogSettings{Public: "proofs", Reads: "people"}},
 		},
-		Issuers: []client.Issuer{{Name: "corp", URL: "https://login.example.com", Audience: "stele"}},
+		Issuers: []client.Issuer{{Name: "corp", URL: "https://login.example.com", Audience: "stele", Created: now}},
 		Grants: []client.Grant{
 			{ID: "aaaaaaaaaa", Principal: "billing", Role: "writer", Log: "payroll"},
 			{ID: "bbbbbbbbbb", Claim: "corp:groups=audit", Role: "auditor", Log: "*", Until: time.Date(2027, 1, 31, 0, 0, 0, 0, time.UTC)},

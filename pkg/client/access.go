@@ -79,6 +79,8 @@ type Issuer struct {
 	Audience string `json:"audience"`           // the id of the client that the issuer knows the server by
 	Username string `json:"username,omitempty"` // the claim that names the user; sub if empty
 	Secret   string `json:"secret,omitempty"`   // of the client: env:NAME or file:PATH on the server
+
+	Created time.Time `json:"created,omitzero"` // set by the server
 }
 
 // LogSettings are what can be changed of a log.
