@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stele-log/stele/internal/headmac"
 	"github.com/stele-log/stele/internal/test/dbtest"
 	"github.com/stele-log/stele/pkg/event"
 	"github.com/stele-log/stele/storage"
@@ -27,7 +28,7 @@ func BenchmarkAppend(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				r := start(b, l)
+				r := start(b, headmac.Open(l, headmac.Key{}))
 				batches := make([][]event.Event, (b.N+size-1)/size)
 				for i := range batches {
 					batches[i] = typical(b, i*size, size)
@@ -67,7 +68,7 @@ func BenchmarkDuplicates(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			r := start(b, l)
+			r := start(b, headmac.Open(l, headmac.Key{}))
 			events := typical(b, 0, size)
 			for batch := range slices.Chunk(events, 4096) {
 				if _, err := r.Append(b.Context(), batch); err != nil {
