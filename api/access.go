@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -143,7 +142,7 @@ func (s *server) demand(r *http.Request, log string, roles ...access.Role) (acce
 	if log != "*" && s.isPublic(p, log, roles) {
 		return access.Permit{Allowed: true, Role: permit.Role}, nil
 	}
-	if permit.Allowed && isStale(p, roles) {
+	if permit.Allowed && s.isStale(p, roles) {
 		return permit, statusError{http.StatusUnauthorized, fmt.Sprintf("you have signed in more than %v ago; sign in again to change the configuration", freshSignIn)}
 	}
 	if permit.Allowed {
@@ -192,8 +191,8 @@ func (r refusal) Unwrap() error { return r.statusError }
 
 // isStale reports whether somebody wants to change the configuration with a browser in which
 // they have signed in too long ago.
-func isStale(p access.Principal, roles []access.Role) bool {
-	return p.Session && slices.Equal(roles, []access.Role{access.Admin}) && time.Since(p.SignedIn) > freshSignIn
+func (s *server) isStale(p access.Principal, roles []access.Role) bool {
+	return p.Session && slices.Equal(roles, []access.Role{access.Admin}) && s.Now().Sub(p.SignedIn) > freshSignIn
 }
 
 // withRole answers a request that is about no log, of somebody who has one of some roles

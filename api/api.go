@@ -87,6 +87,9 @@ type Config struct {
 	// Journal notes what is refused and read; nil without access control.
 	Journal *access.Journal
 
+	// Now is the clock by which keys, grants and sessions end; time.Now if nil.
+	Now func() time.Time
+
 	// AdminApart is true if /metrics is served by the admin handler only.
 	AdminApart bool
 
@@ -152,6 +155,9 @@ type server struct {
 func New(cfg Config) (public, admin http.Handler) {
 	if cfg.Stopping == nil {
 		cfg.Stopping = context.Background()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
 	}
 	s := &server{Config: cfg, memory: new(budget), decoding: make(chan struct{}, runtime.GOMAXPROCS(0)),
 		sessions: newSessions(), sameOrigin: http.NewCrossOriginProtection()}

@@ -43,7 +43,7 @@ func (s *server) showCaller(w http.ResponseWriter, r *http.Request) error {
 	who := whoami{Principal: p.Name, Key: p.Key, Issuer: p.Issuer, Local: p.Local, Claims: p.Claims, Grants: []access.Grant{}}
 	if s.Access != nil {
 		s.Access.View(func(state *access.State) {
-			who.Grants = append(who.Grants, state.GrantsOf(p, time.Now())...)
+			who.Grants = append(who.Grants, state.GrantsOf(p, s.Now())...)
 		})
 	}
 	return reply(w, http.StatusOK, who)
@@ -57,7 +57,7 @@ func (s *server) listKeys(w http.ResponseWriter, _ *http.Request) error {
 	s.Access.View(func(state *access.State) {
 		setState(w, state)
 		for _, k := range state.Keys() {
-			keys = append(keys, keyInfo{Key: k, Live: k.Live(time.Now()), LastUsed: s.lastUsed(k.ID)})
+			keys = append(keys, keyInfo{Key: k, Live: k.Live(s.Now()), LastUsed: s.lastUsed(k.ID)})
 		}
 	})
 	return reply(w, http.StatusOK, map[string]any{"keys": keys})
@@ -84,7 +84,7 @@ func (s *server) createKey(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !n.Expires.IsZero() && n.Expires.Before(time.Now()) {
+	if !n.Expires.IsZero() && n.Expires.Before(s.Now()) {
 		return badRequest("expires is in the past")
 	}
 	k, text, err := s.Access.CreateKey(r.Context(), change, access.Key{Principal: n.Principal, Expires: n.Expires, Claims: n.Claims})
@@ -158,7 +158,7 @@ func (s *server) addGrant(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !n.Until.IsZero() && n.Until.Before(time.Now()) {
+	if !n.Until.IsZero() && n.Until.Before(s.Now()) {
 		return badRequest("until is in the past")
 	}
 	if !strings.HasSuffix(n.Log, "*") {
@@ -211,17 +211,17 @@ func (s *server) explainGrants(w http.ResponseWriter, r *http.Request) error {
 		setState(w, state)
 		p := access.Principal{Name: name}
 		for _, k := range state.Keys() {
-			if k.Principal == name && k.Live(time.Now()) {
+			if k.Principal == name && k.Live(s.Now()) {
 				explained.Keys++
 				p.Claims = k.Claims // a filter's; of several keys the last one's
 			}
 		}
-		permit := state.May(p, log, time.Now(), role)
+		permit := state.May(p, log, s.Now(), role)
 		explained.Allowed, explained.Sources = permit.Allowed, permit.Sources
 		if permit.Allowed && permit.Narrowed {
 			explained.Filter = permit.Filter.String()
 		}
-		explained.Reasons = append(explained.Reasons, state.Explain(p, role, log, time.Now())...)
+		explained.Reasons = append(explained.Reasons, state.Explain(p, role, log, s.Now())...)
 	})
 	return reply(w, http.StatusOK, explained)
 }

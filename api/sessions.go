@@ -82,7 +82,7 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, p access.Principa
 	if err != nil {
 		return err
 	}
-	p.Session, p.SignedIn = true, time.Now()
+	p.Session, p.SignedIn = true, s.Now()
 	s.sessions.Put(ctx, signedInKey, signedIn{p, p.SignedIn})
 	token, _, err := s.sessions.Commit(ctx)
 	if err != nil {

@@ -135,7 +135,7 @@ func (s *server) redeem(ctx context.Context, i access.Issuer, config *oauth2.Con
 		return access.Principal{}, errors.New("the token is for another sign-in")
 	}
 	// The session lasts longer than the token by which it began, as people expect.
-	return i.PrincipalOf(claims, latest(ends, time.Now().Add(sessionLife)))
+	return i.PrincipalOf(claims, latest(ends, s.Now().Add(sessionLife)))
 }
 
 func latest(a, b time.Time) time.Time {

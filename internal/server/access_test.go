@@ -41,16 +41,17 @@ func run(t testing.TB, store storage.Store, dir string, logger *slog.Logger) *ru
 	return runAt(t, server.ListenConfig{Address: "127.0.0.1:0", Logger: logger}, store, dir)
 }
 
-func runAt(t testing.TB, at server.ListenConfig, store storage.Store, dir string) *running {
+func runAt(t testing.TB, at server.ListenConfig, store storage.Store, dir string, now ...func() time.Time) *running {
 	t.Helper()
 	logger := at.Logger
 	l, err := server.Listen(at)
 	if err != nil {
 		t.Fatal(err)
 	}
+	now = append(now, time.Now)
 	s, err := server.Start(t.Context(), server.Config{
 		Listener: l, Store: store, Logger: logger, OriginPrefix: "logs.example.com", FirstLog: "default",
-		Engine: engine.Config{Dir: dir, Interval: 10 * time.Millisecond, Cache: 1 << 20, MaxLogs: 100},
+		Engine: engine.Config{Dir: dir, Interval: 10 * time.Millisecond, Cache: 1 << 20, MaxLogs: 100, Now: now[0]},
 	})
 	if err != nil {
 		t.Fatal(err)

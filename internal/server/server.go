@@ -161,7 +161,7 @@ func (s *Server) startLogs(cfg Config, leaves *leafindex.Index, control *control
 	}
 	s.handler, s.private = api.New(api.Config{
 		Engine: s.engine, Leaves: leaves, Store: cfg.Store, Logger: s.logger, Stopping: stopping,
-		OriginPrefix: cfg.OriginPrefix, Version: cfg.Build.Version, Access: control.Control, Journal: control.journal, SignIn: control.tokens,
+		OriginPrefix: cfg.OriginPrefix, Version: cfg.Build.Version, Access: control.Control, Journal: control.journal, SignIn: control.tokens, Now: cfg.Engine.Now,
 		TrustLocal: s.listener.Loopback(), AdminApart: s.admin != nil, Collectors: collectors,
 	})
 	host, _, _ := strings.Cut(cfg.OriginPrefix, "/")

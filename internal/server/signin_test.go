@@ -1,17 +1,25 @@
 package server_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/stele-log/stele/internal/server"
 	"github.com/stele-log/stele/internal/test/dbtest"
@@ -272,5 +280,95 @@ func TestSessionIsTheKeys(t *testing.T) {
 	}
 	if status, body := browser.ask(call{method: "GET", path: "/logs/default/events/0"}, nil); status != http.StatusUnauthorized {
 		t.Errorf("a read once the key is revoked: %d: %s", status, body)
+	}
+}
+
+// TestChangesTakeAFreshSignIn has an admin's browser left open for a while.
+func TestChangesTakeAFreshSignIn(t *testing.T) {
+	t.Parallel()
+	var later atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	r := runAt(t, server.ListenConfig{Address: "127.0.0.1:0", Logger: slog.New(slog.DiscardHandler)}, dbtest.SQLite(t)(), t.TempDir(), now)
+	signIn := call{method: "POST", path: "/session", body: fmt.Sprintf(`{"key":%q}`, r.adminKey())}
+	change := call{method: "POST", path: "/keys", body: `{"principal":"ann"}`}
+	browser := *r
+	browser.http = oidctest.Browser(t)
+	expect := func(what string, c call, want int) {
+		t.Helper()
+		if status, body := browser.ask(c, proxied); status != want {
+			t.Errorf("%s: %d, want %d: %s", what, status, want, body)
+		}
+	}
+	expect("signing in", signIn, http.StatusNoContent)
+	expect("a change at once", change, http.StatusCreated)
+	later.Store(int64(16 * time.Minute))
+	expect("a change after 16 minutes", change, http.StatusUnauthorized)
+	expect("a look after 16 minutes", call{method: "GET", path: "/keys"}, http.StatusOK)
+	expect("signing in again", signIn, http.StatusNoContent)
+	expect("a change after that", change, http.StatusCreated)
+}
+
+// TestTokenOfAnotherSignInIsRefused has an issuer answer with a token that it has made for
+// somebody else.
+func TestTokenOfAnotherSignInIsRefused(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: key}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nonce atomic.Value
+	var issuer *httptest.Server
+	issuer = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		switch r.URL.Path {
+		case "/token":
+			claims := fmt.Sprintf(`{"iss":%q,"aud":"stele","sub":"ann","exp":%d,"nonce":%q}`, issuer.URL, time.Now().Add(time.Hour).Unix(), nonce.Load())
+			token, err := signer.Sign([]byte(claims))
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			compact, _ := token.CompactSerialize()
+			fmt.Fprintf(w, `{"access_token":"x","token_type":"Bearer","id_token":%q}`, compact)
+		case "/keys":
+			_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: key.Public()}}})
+		default:
+			fmt.Fprintf(w, `{"issuer":%q,"jwks_uri":"%[1]s/keys","authorization_endpoint":"%[1]s/auth","token_endpoint":"%[1]s/token"}`, issuer.URL)
+		}
+	}))
+	t.Cleanup(issuer.Close)
+	r := run(t, dbtest.SQLite(t)(), t.TempDir(), slog.New(slog.DiscardHandler))
+	if err := r.client(r.adminKey(), "default").AddIssuer(t.Context(), client.Issuer{Name: "corp", URL: issuer.URL, Audience: "stele"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, own := range []bool{false, true} {
+		browser := oidctest.Browser(t)
+		resp, err := browser.Get(r.url + "/signin/corp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		to, err := resp.Location()
+		if err != nil {
+			t.Fatal(err)
+		}
+		nonce.Store("of another sign-in")
+		want := http.StatusUnauthorized
+		if own {
+			nonce.Store(to.Query().Get("nonce"))
+			want = http.StatusSeeOther
+		}
+		resp, err = browser.Get(r.url + "/signin/corp/callback?code=x&state=" + to.Query().Get("state"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("with its own nonce %t: %d, want %d", own, resp.StatusCode, want)
+		}
 	}
 }

@@ -75,8 +75,13 @@ func (i *issuer) answer(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, i.keys())
 	default:
 		i.asked++
-		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.key.Public(), KeyID: "1", Algorithm: "ES256", Use: "sig"}}})
+		_ = json.NewEncoder(w).Encode(i.keySet())
 	}
+}
+
+// keySet returns the issuer's own JWK set.
+func (i *issuer) keySet() jose.JSONWebKeySet {
+	return jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.key.Public(), KeyID: "1", Algorithm: "ES256", Use: "sig"}}}
 }
 
 // claims returns good claims, of which some are others; nil takes one away.
@@ -261,17 +266,21 @@ func TestIssuerThatIsAwayIsTrustedForADay(t *testing.T) {
 
 func TestBadIssuersAreUnavailable(t *testing.T) {
 	t.Parallel()
-	for name, keys := range map[string]func() string{
-		"no JSON":          func() string { return "<html>" },
-		"no keys":          func() string { return `{"keys":[]}` },
-		"a secret key":     func() string { return `{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS256"}]}` },
-		"an endless reply": func() string { return `{"keys":[` + strings.Repeat(" ", 2<<20) + `]}` },
-		"keys to encrypt":  func() string { return `{"keys":[{"kty":"RSA","use":"enc","n":"AQAB","e":"AQAB"}]}` },
+	for name, keys := range map[string]func(good string) string{
+		"no JSON":          func(string) string { return "<html>" },
+		"no keys":          func(string) string { return `{"keys":[]}` },
+		"a secret key":     func(string) string { return `{"keys":[{"kty":"oct","k":"c2VjcmV0","alg":"HS256"}]}` },
+		"an endless reply": func(good string) string { return strings.Repeat(" ", 2<<20) + good },
+		"keys to encrypt":  func(good string) string { return strings.Replace(good, `"use":"sig"`, `"use":"enc"`, 1) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			i := newIssuer(t)
-			i.keys = keys
+			good, err := json.Marshal(i.keySet())
+			if err != nil {
+				t.Fatal(err)
+			}
+			i.keys = func() string { return keys(string(good)) }
 			v, _ := newVerifier()
 			if _, _, err := v.Verify(t.Context(), i.issuer(), i.token(nil)); !errors.Is(err, access.ErrUnavailable) {
 				t.Errorf("%v, want %v", err, access.ErrUnavailable)
