@@ -132,7 +132,12 @@ func TestPeopleSignInWithAnIssuer(t *testing.T) {
 	r.fill()
 	r.grant("corp:groups=audit", "auditor", "*", "")
 	narrowed := r.grant("corp:bob@example.com", "reader", "default", "subject:{claims.tenant}")
+	token := func(user string) http.Header { return bearer(p.Token(t, r.url+"/signin/corp/callback", user)) }
 	r.checkCalls(map[string]caller{
+		"a token with a group":    {as: "auditor", header: token("ann")},
+		"a token with a name":     {as: "narrowed", header: token("bob")},
+		"a token without a grant": {as: "without a grant", header: token("eve")},
+
 		"by a group":      {as: "auditor", http: r.signIn(p, "ann")},
 		"by name":         {as: "narrowed", http: r.signIn(p, "bob")},
 		"without a grant": {as: "without a grant", http: r.signIn(p, "eve")},

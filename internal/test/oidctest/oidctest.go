@@ -15,6 +15,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"golang.org/x/oauth2"
 )
 
 // Where the provider's program is found, see scripts/oidc-provider.
@@ -139,6 +141,27 @@ func (p *Provider) SignIn(t testing.TB, browser *http.Client, at, user string) s
 	}
 	t.Fatal("the provider redirects for ever")
 	return ""
+}
+
+// Token signs somebody in as another client of the provider would, and returns their token.
+func (p *Provider) Token(t testing.TB, redirect, user string) string {
+	t.Helper()
+	verifier := oauth2.GenerateVerifier()
+	config := oauth2.Config{ClientID: Client, ClientSecret: Secret, RedirectURL: redirect, Scopes: []string{"openid", "email"},
+		Endpoint: oauth2.Endpoint{AuthURL: p.URL + "/auth", TokenURL: p.URL + "/token"}}
+	back, err := url.Parse(p.SignIn(t, Browser(t), config.AuthCodeURL("any", oauth2.S256ChallengeOption(verifier)), user))
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := config.Exchange(t.Context(), back.Query().Get("code"), oauth2.VerifierOption(verifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, ok := token.Extra("id_token").(string)
+	if !ok {
+		t.Fatal("the provider's answer has no id_token")
+	}
+	return id
 }
 
 func (p *Provider) resolve(reference string) string {
