@@ -277,10 +277,10 @@ func (s *server) knows(r *http.Request, log string) bool {
 	return s.Access == nil || s.Access.Knows(callerOf(r), log)
 }
 
-// caching returns the Cache-Control of entries, which never change: where not everybody
-// may read them, no shared cache may keep them.
-func (s *server) caching(r *http.Request) string {
-	if s.Access == nil || callerOf(r).Local {
+// caching returns the Cache-Control of what never changes of a log, and which some roles may
+// have: where not everybody may, no shared cache may keep it.
+func (s *server) caching(r *http.Request, l *engine.Log, roles ...access.Role) string {
+	if s.Access == nil || callerOf(r).Local || s.isPublic(access.Principal{}, l.Name, roles) {
 		return immutable
 	}
 	return strings.Replace(immutable, "public", "private", 1)

@@ -144,6 +144,7 @@ type server struct {
 	memory   *budget
 	decoding chan struct{} // holds a token for each body that is being decoded
 
+	routes     chi.Routes // of the public handler
 	sessions   *scs.SessionManager
 	sameOrigin *http.CrossOriginProtection
 }
@@ -170,6 +171,7 @@ func New(cfg Config) (public, admin http.Handler) {
 	private.Method(http.MethodGet, "/metrics", metrics)
 
 	r := s.router()
+	s.routes = r
 	r.Get("/healthz", s.healthz)
 	r.Get("/openapi.yaml", s.openAPI)
 	if !cfg.AdminApart {
@@ -208,7 +210,7 @@ func New(cfg Config) (public, admin http.Handler) {
 	timed.Delete("/issuers/{name}", s.withRole(s.removeIssuer, access.Admin))
 	timed.Get("/state", s.withRole(s.showState, access.Auditor, access.Admin))
 
-	shared := timed.With(share)
+	shared := timed.With(s.share)
 	shared.Get("/logs/{log}/events/{index}", s.withEntries(s.getEvent, access.Reader, access.Auditor))
 	shared.Get("/logs/{log}/events/{index}/receipt", s.withEntries(s.getReceipt, access.Reader, access.Auditor))
 	shared.Get("/logs/{log}/checkpoint", s.withLog(s.getCheckpoint))

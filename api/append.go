@@ -44,12 +44,16 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	if err != nil {
 		return err
 	}
+	if _, err := s.demand(r, l.Name, access.Writer); err != nil {
+		return err // the key has ended while the body came
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), maxTime)
 	defer cancel()
 	results, err := store(ctx, l, items)
 	if err != nil {
 		return err
 	}
+	s.concealer(r, l).apply(results)
 	if single && results[0].err != nil {
 		return results[0].err
 	}

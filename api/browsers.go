@@ -7,6 +7,10 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/go-chi/chi/v5"
+
+	"github.com/stele-log/stele/internal/access"
 )
 
 // This file keeps the pages of other sites from acting, in the browser of somebody who
@@ -61,9 +65,11 @@ func isLoopback(host string) bool {
 // share lets the pages of any site read checkpoints, tiles, proofs, receipts and entries
 // with the browser's own means, as verifiers do. A reader of a log on its own machine
 // would share what only that machine can reach, so there entries are left out.
-func share(next http.Handler) http.Handler {
+// So is a log of which nothing is public.
+func (s *server) share(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isLoopback(hostOf(r)) || !hasEntries(r.URL.Path) {
+		public := !hasEntries(r.URL.Path) && (s.Access == nil || s.Access.Knows(access.Principal{}, chi.URLParam(r, "log")))
+		if !isLoopback(hostOf(r)) || public {
 			w.Header().Set("Access-Control-Allow-Origin", "*")
 		}
 		next.ServeHTTP(w, r)

@@ -273,10 +273,22 @@ func setState(w http.ResponseWriter, state *access.State) {
 // readChange reads the body of a request for a change into v, unless v is nil, and who
 // wants it.
 func (s *server) readChange(w http.ResponseWriter, r *http.Request, v any, example string) (access.Change, error) {
-	change := access.Change{By: cmp.Or(callerOf(r).Name, access.LocalName)}
 	if s.Access == nil {
-		return change, errNoAccess
+		return access.Change{}, errNoAccess
 	}
+	change, err := s.changeOf(r)
+	if err != nil || v == nil {
+		return change, err
+	}
+	return change, s.readJSON(w, r, v, example)
+}
+
+// changeOf returns who wants a change, and for which state.
+func (s *server) changeOf(r *http.Request) (access.Change, error) {
+	change := access.Change{By: cmp.Or(callerOf(r).Name, access.LocalName), May: func() error {
+		_, err := s.demand(r, "*", access.Admin)
+		return err
+	}}
 	if tag := r.Header.Get("If-Match"); tag != "" {
 		size, err := strconv.ParseUint(strings.Trim(tag, `"`), 10, 64)
 		if err != nil {
@@ -284,8 +296,5 @@ func (s *server) readChange(w http.ResponseWriter, r *http.Request, v any, examp
 		}
 		change.Seen = &size
 	}
-	if v == nil {
-		return change, nil
-	}
-	return change, s.readJSON(w, r, v, example)
+	return change, nil
 }

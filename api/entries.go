@@ -38,7 +38,7 @@ func (s *server) getEvent(w http.ResponseWriter, r *http.Request, l *engine.Log,
 		return err
 	}
 	w.Header().Set("Content-Type", "application/cloudevents+json")
-	w.Header().Set("Cache-Control", s.caching(r))
+	w.Header().Set("Cache-Control", s.caching(r, l, access.Reader))
 	sendBytes(w, http.StatusOK, entry)
 	return nil
 }

@@ -30,7 +30,9 @@ func (s *server) readEvents(w http.ResponseWriter, r *http.Request, p access.Per
 	defer release(body) // events are copies, for which its claim stands
 	items, single, err = parseEvents(r.Header, *body, senderOf(r))
 	if err == nil {
-		bindSources(items, p)
+		if bindSources(items, p) && !single {
+			s.noteRefusal(r, errSource, problem{Status: http.StatusForbidden}) // a single event is noted when it is answered
+		}
 		err = s.spend(r, len(items), len(*body))
 	}
 	if err == nil {
@@ -39,17 +41,22 @@ func (s *server) readEvents(w http.ResponseWriter, r *http.Request, p access.Per
 	return items, single, err
 }
 
-// bindSources refuses events of a source that their writer may not send.
-func bindSources(items []event.Item, p access.Permit) {
+// errSource refuses events of a source that their writer may not send.
+var errSource = refusal{statusError: statusError{http.StatusForbidden, "of another source than the writer's"}, role: string(access.Writer)}
+
+// bindSources refuses such events, and reports whether there are any.
+func bindSources(items []event.Item, p access.Permit) (refused bool) {
 	if p.Sources == nil {
-		return
+		return false
 	}
 	for i := range items {
 		if items[i].Err == nil && !p.LetsWrite(items[i].Event.Source) {
 			items[i].Err = statusError{http.StatusForbidden, fmt.Sprintf("the source of events of this writer must begin with %s, and this one's is %.100q",
 				strings.Join(p.Sources, " or "), items[i].Event.Source)}
+			refused = true
 		}
 	}
+	return refused
 }
 
 // spend takes events off what the caller may append now, or returns a limitError.

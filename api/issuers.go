@@ -30,7 +30,7 @@ func (s *server) addIssuer(w http.ResponseWriter, r *http.Request) error {
 		Username string `json:"username"`
 		Secret   string `json:"secret"`
 	}
-	change, err := s.readChange(w, r, &n, `{"name": "corp", "url": "https://login.example.com", "audience": "stele", "username": "email", "secret": "env:NAME"}; `+
+	change, err := s.readChange(w, r, &n, `{"name": "corp", "url": "https://login.example.com", "audience": "stele", "username": "email", "secret": "env:STELE_SECRET_CORP"}; `+
 		"username and secret may be left out")
 	if err != nil {
 		return err

@@ -1,9 +1,7 @@
 package api
 
 import (
-	"cmp"
 	"errors"
-	"fmt"
 	"mime"
 	"net/http"
 	"strings"
@@ -126,16 +124,22 @@ func (s *server) createLog(w http.ResponseWriter, r *http.Request) error {
 	if err := s.mayCreate(r, n); err != nil {
 		return err
 	}
-	l, err := s.Engine.Create(r.Context(), engine.NewLog{Name: n.Name, Origin: n.Origin, MLDSA44: n.MLDSA44})
+	wanted := engine.NewLog{Name: n.Name, Origin: n.Origin, MLDSA44: n.MLDSA44}
+	if s.Access != nil {
+		change, err := s.changeOf(r)
+		if err == nil {
+			err = s.Access.MayChange(r.Context(), change)
+		}
+		if err != nil {
+			return err
+		}
+		wanted.Record = func(l *engine.Log) error {
+			return s.Access.RecordLog(r.Context(), change, access.Log{Name: l.Name, Origin: l.Origin, VKeys: l.VKeys, LogSettings: n.LogSettings})
+		}
+	}
+	l, err := s.Engine.Create(r.Context(), wanted)
 	if err != nil {
 		return err
-	}
-	if s.Access != nil {
-		change := access.Change{By: cmp.Or(callerOf(r).Name, access.LocalName)}
-		err := s.Access.RecordLog(r.Context(), change, access.Log{Name: l.Name, Origin: l.Origin, VKeys: l.VKeys, LogSettings: n.LogSettings})
-		if err != nil {
-			return fmt.Errorf("the log was made, but with the usual settings, since they could not be recorded: %w", err)
-		}
 	}
 	info, err := s.describe(r, l)
 	if err != nil {

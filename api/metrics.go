@@ -122,7 +122,7 @@ func noteClientLeft(w http.ResponseWriter) {
 // methodLabel keeps the number of time series bounded when clients make methods up.
 func methodLabel(method string) string {
 	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodPost:
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete:
 		return method
 	}
 	return "other"

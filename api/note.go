@@ -38,8 +38,7 @@ func (s *server) noteRefusal(r *http.Request, err error, p problem) {
 		return
 	}
 	f := factOf(r, access.Refused)
-	f.What = strings.TrimSpace(methodLabel(r.Method) + " " + chi.RouteContext(r.Context()).RoutePattern())
-	f.Log = chi.URLParam(r, "log")
+	f.What, f.Log = s.routeOf(r)
 	var missing refusal
 	switch {
 	case errors.As(err, &missing):
@@ -48,11 +47,25 @@ func (s *server) noteRefusal(r *http.Request, err error, p problem) {
 		f.Reason = "beyond its limit"
 	case p.Status == http.StatusUnauthorized && f.Principal == "":
 		f.Reason = "not a valid key or token"
-		f.Key = access.IDOf(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+		f.Key = s.Access.Known(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 	default:
 		f.Reason = "not allowed"
 	}
 	s.Journal.Note(f)
+}
+
+// routeOf returns the method and the route of a request, and the log that it is about, if
+// there is one. A request that is refused before it is routed is routed here.
+func (s *server) routeOf(r *http.Request) (route, log string) {
+	rctx := chi.RouteContext(r.Context())
+	if rctx.RoutePattern() == "" {
+		rctx = chi.NewRouteContext()
+		s.routes.Match(rctx, r.Method, r.URL.Path)
+	}
+	if l, err := s.Engine.Log(rctx.URLParam("log")); err == nil {
+		log = l.Name
+	}
+	return strings.TrimSpace(methodLabel(r.Method) + " " + rctx.RoutePattern()), log
 }
 
 // noteRead notes that entries of a log, or what proves some, were read, if its settings say

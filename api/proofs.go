@@ -41,6 +41,9 @@ func (s *server) proveInclusion(w http.ResponseWriter, r *http.Request, l *engin
 	if err != nil {
 		return err
 	}
+	if index >= size && permit.Narrowed {
+		return leafindex.ErrNotFound // as what is hidden
+	}
 	if index >= size {
 		return badRequest(fmt.Sprintf("there is no entry %d in a tree of size %d", index, size))
 	}

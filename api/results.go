@@ -1,11 +1,14 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/stele-log/stele/internal/access"
+	"github.com/stele-log/stele/internal/engine"
 	"github.com/stele-log/stele/internal/publisher"
 	"github.com/stele-log/stele/internal/sequencer"
 	"github.com/stele-log/stele/pkg/event"
@@ -66,6 +69,36 @@ func outcomes(all []appended, items []event.Item, stored []sequencer.Result) []a
 		all = append(all, a)
 	}
 	return all
+}
+
+// A concealer decides what a writer learns of an entry that has the source and id of its
+// event. One who may not read the log learns of others' entries only that the event
+// cannot be stored: not whether it was right about their content.
+type concealer struct {
+	by      string // the writer
+	conceal bool
+}
+
+// concealer returns that of a request.
+func (s *server) concealer(r *http.Request, l *engine.Log) concealer {
+	permit, err := s.demand(r, l.Name, access.Reader, access.Auditor)
+	return concealer{by: callerOf(r).Name, conceal: err != nil || permit.Narrowed}
+}
+
+// apply conceals what is of others among the outcomes of a request.
+func (c concealer) apply(results []appended) {
+	if !c.conceal {
+		return
+	}
+	for i := range results {
+		a := &results[i]
+		conflict := a.result.Conflict
+		if a.err == nil && a.result.Duplicate && a.result.By != c.by || conflict != nil && conflict.By != c.by {
+			a.err = statusError{http.StatusConflict, fmt.Sprintf("an entry of another sender has the source %.200q and the id %.200q already; give the event another id",
+				a.event.Source, a.event.ID)}
+			a.result = sequencer.Result{}
+		}
+	}
 }
 
 // appendMembers appends the members of the JSON object of an outcome, a comma

@@ -26,8 +26,10 @@ const (
 	sessionIdle = 30 * time.Minute // a session that is not used ends after
 	sessionLife = 12 * time.Hour   // any session ends after
 
-	// maxSessions is the number of sessions at a time.
+	// maxSessions is the number of sessions at a time, maxOfOne that of one principal, of
+	// which the oldest then ends.
 	maxSessions = 10_000
+	maxOfOne    = 20
 
 	// freshSignIn is how long after signing in the configuration can be changed. A browser
 	// that was left open cannot be used for that.
@@ -63,6 +65,9 @@ func (s *server) bySession(r *http.Request) (access.Principal, bool, error) {
 	if !ok {
 		return access.Principal{}, false, nil
 	}
+	if s.Access.Ended(who.Principal) {
+		return access.Principal{}, true, s.sessions.Destroy(ctx) // nobody, also on the server's own machine
+	}
 	// A page of another site could have the browser send its cookie.
 	if err := s.sameOrigin.Check(r); err != nil {
 		return access.Principal{}, false, statusError{http.StatusForbidden, "a page of another site has made this request"}
@@ -75,8 +80,8 @@ func (s *server) bySession(r *http.Request) (access.Principal, bool, error) {
 
 // begin begins a session, in place of the one that the request may have.
 func (s *server) begin(w http.ResponseWriter, r *http.Request, p access.Principal) error {
-	if all, err := s.sessions.Store.(scs.IterableStore).All(); err != nil || len(all) >= maxSessions {
-		return errors.Join(err, statusError{http.StatusServiceUnavailable, "as many people are signed in as may be; try again later"})
+	if err := s.makeRoom(r.Context(), p.Name); err != nil {
+		return err
 	}
 	ctx, err := s.sessions.Load(r.Context(), "")
 	if err != nil {
@@ -94,6 +99,34 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, p access.Principa
 		f := factOf(r, access.SignedIn)
 		f.Principal, f.Key, f.Issuer = p.Name, p.Key, p.Issuer
 		s.Journal.Note(f)
+	}
+	return nil
+}
+
+// makeRoom ends the oldest session of a principal that has as many as it may.
+func (s *server) makeRoom(ctx context.Context, principal string) error {
+	all, of := 0, []signedIn{}
+	oldest := ctx
+	err := s.sessions.Iterate(ctx, func(session context.Context) error {
+		all++
+		who, ok := s.sessions.Get(session, signedInKey).(signedIn)
+		if !ok || who.Principal.Name != principal {
+			return nil
+		}
+		if len(of) == 0 || who.At.Before(of[0].At) {
+			of, oldest = append([]signedIn{who}, of...), session
+		} else {
+			of = append(of, who)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case len(of) >= maxOfOne:
+		return s.sessions.Destroy(oldest)
+	case all >= maxSessions:
+		return statusError{http.StatusServiceUnavailable, "as many people are signed in as may be; try again later"}
 	}
 	return nil
 }

@@ -66,7 +66,9 @@ type stream struct {
 	from     event.Sender
 	may      func() (access.Permit, error) // what the sender may write by now
 	spend    func(events, bytes int) error // why it may not write so much yet
-	memory   *claim                        // of buffers, and of groups until they are answered
+	refused  func(error)                   // notes what was refused
+	conceal  concealer
+	memory   *claim // of buffers, and of groups until they are answered
 	body     *deadlineReader
 	lines    *lineReader
 	groups   chan *group     // read, in order; closed when reading has ended
@@ -126,10 +128,12 @@ func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	}
 	st := &stream{
 		log: l, from: senderOf(r), memory: memory, ctx: r.Context(), stopping: s.Stopping, control: control,
-		may:    func() (access.Permit, error) { return s.demand(r, l.Name, access.Writer) },
-		spend:  func(events, bytes int) error { return s.spend(r, events, bytes) },
-		body:   &deadlineReader{from: r.Body, control: control},
-		groups: make(chan *group, maxInFlight), gone: make(chan struct{}),
+		may:     func() (access.Permit, error) { return s.demand(r, l.Name, access.Writer) },
+		spend:   func(events, bytes int) error { return s.spend(r, events, bytes) },
+		refused: func(err error) { p, _ := problemOf(err); s.noteRefusal(r, err, p) },
+		conceal: s.concealer(r, l),
+		body:    &deadlineReader{from: r.Body, control: control},
+		groups:  make(chan *group, maxInFlight), gone: make(chan struct{}),
 		out: bufio.NewWriterSize(w, resultBuffer), beat: time.NewTicker(heartbeatEvery),
 	}
 	st.lines = &lineReader{from: st.body, memory: memory}
@@ -242,7 +246,9 @@ func (st *stream) submit(items []event.Item, size int) (*sequencer.Pending, erro
 	if err != nil {
 		return nil, err
 	}
-	bindSources(items, permit)
+	if bindSources(items, permit) {
+		st.refused(errSource)
+	}
 	events := validEvents(items)
 	if len(events) == 0 {
 		return nil, nil
@@ -250,6 +256,9 @@ func (st *stream) submit(items []event.Item, size int) (*sequencer.Pending, erro
 	for st.spend(len(events), size) != nil && st.pause() {
 	}
 	for {
+		if _, err := st.may(); err != nil {
+			return nil, err // the key has ended meanwhile
+		}
 		pending, err := st.log.Sequencer.Submit(st.ctx, events)
 		if !errors.Is(err, sequencer.ErrBusy) || !st.pause() {
 			return pending, err
@@ -360,6 +369,7 @@ func receive[T any](st *stream, from <-chan T) (v T, ok bool, err error) {
 // that every write to the connection has a deadline of its own.
 func (st *stream) writeResults(items []event.Item, stored []sequencer.Result) error {
 	st.results = outcomes(st.results[:0], items, stored)
+	st.conceal.apply(st.results)
 	for i := range st.results {
 		st.results[i].item = -1
 		line := append(st.results[i].appendObject(st.out.AvailableBuffer()), '\n')
@@ -385,6 +395,7 @@ func (st *stream) writeEnd(why error) error {
 	}
 	if why != nil {
 		p, _ := problemOf(why)
+		st.refused(why)
 		_, _ = st.out.Write(append(append([]byte(`{"end":`), appendJSON(nil, p)...), "}\n"...))
 	}
 	if err := st.flush(); err != nil || !broken {

@@ -74,7 +74,7 @@ func (s *server) getTile(w http.ResponseWriter, r *http.Request, l *engine.Log) 
 	if err != nil {
 		return err
 	}
-	setTileHeaders(w.Header(), immutable)
+	setTileHeaders(w.Header(), s.caching(r, l))
 	sendBytes(w, http.StatusOK, data)
 	return nil
 }
@@ -107,7 +107,7 @@ func (s *server) serveBundle(w http.ResponseWriter, r *http.Request, l *engine.L
 					return err
 				}
 			}
-			setTileHeaders(w.Header(), s.caching(r))
+			setTileHeaders(w.Header(), s.caching(r, l, access.Reader))
 			w.Header().Set("Content-Encoding", "zstd")
 			out := newLongReply(w)
 			for _, f := range frames {
@@ -123,7 +123,7 @@ func (s *server) serveBundle(w http.ResponseWriter, r *http.Request, l *engine.L
 	if err != nil {
 		return err
 	}
-	setTileHeaders(w.Header(), s.caching(r))
+	setTileHeaders(w.Header(), s.caching(r, l, access.Reader))
 	if !accepts(r.Header["Accept-Encoding"], "gzip") {
 		sendBytes(w, http.StatusOK, data)
 		return nil

@@ -81,7 +81,7 @@ func (f *adminFlags) apply(cmd *cobra.Command, wanted apply.File, prune, yes boo
 	w := cmd.OutOrStdout()
 	if !f.json {
 		for _, change := range plan.Changes {
-			fmt.Fprintln(w, change.Text)
+			fmt.Fprintln(w, shown(change.Text))
 		}
 	}
 	made := 0

@@ -37,7 +37,7 @@ not answer, keys that were read before are good for a day.`,
 	flags := cmd.Flags()
 	flags.StringVar(&i.Audience, "audience", "", "what the tokens have as aud: the id of the client that the issuer knows this server by")
 	flags.StringVar(&i.Username, "username", "", "claim that names the user; one that users cannot choose, and that the issuer gives to no other (default: sub)")
-	flags.StringVar(&i.Secret, "secret", "", "where the server finds the client's secret: env:NAME or file:PATH")
+	flags.StringVar(&i.Secret, "secret", "", "where the server finds the client's secret: env:STELE_SECRET_NAME, or file:NAME in the folder secrets of its data folder")
 	_ = cmd.MarkFlagRequired("audience")
 	return cmd
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 
 	"golang.org/x/term"
 
@@ -82,7 +83,7 @@ func printKeys(w io.Writer, keys []client.Key) error {
 		for _, name := range slices.Sorted(maps.Keys(k.Claims)) {
 			claims = append(claims, name+"="+k.Claims[name])
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", k.ID, k.Principal, ends, used, strings.Join(claims, " "))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", k.ID, shown(k.Principal), ends, used, shown(strings.Join(claims, " ")))
 	}
 	return t.Flush()
 }
@@ -91,8 +92,8 @@ func printGrants(w io.Writer, grants []client.Grant) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ID\tPRINCIPAL\tROLE\tLOG\tENDS\tFILTER OR SOURCE")
 	for _, g := range grants {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, cmp.Or(g.Principal, g.Claim), g.Role, g.Log, untilText(g.Until),
-			cmp.Or(g.Filter, g.Source))
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, shown(cmp.Or(g.Principal, g.Claim)), g.Role, g.Log, untilText(g.Until),
+			shown(cmp.Or(g.Filter, g.Source)))
 	}
 	return t.Flush()
 }
@@ -119,6 +120,16 @@ func printIssuers(w io.Writer, issuers []client.Issuer) error {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", i.Name, i.URL, i.Audience, cmp.Or(i.Username, "sub"))
 	}
 	return t.Flush()
+}
+
+// shown returns a text that others have chosen as it can be shown on a terminal.
+func shown(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
 }
 
 func untilText(at time.Time) string {

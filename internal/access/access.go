@@ -25,6 +25,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/stele-log/stele/pkg/query"
 )
@@ -95,6 +97,9 @@ func Certified(c *x509.Certificate) (Principal, error) {
 	}
 	if len(names) == 0 {
 		names = c.DNSNames
+		if slices.ContainsFunc(names, func(name string) bool { return strings.ContainsAny(name, ":/") }) {
+			return Principal{}, errors.New("the DNS name in the client's certificate is not one")
+		}
 	}
 	if len(names) != 1 {
 		return Principal{}, errors.New("the client's certificate must have exactly one URI, or else one DNS name, as its subject alternative name")
@@ -175,8 +180,8 @@ func checkPrincipal(name string) error {
 	if strings.HasPrefix(name, "stele_") {
 		return fmt.Errorf("%w: a principal's name does not begin like a key, with stele_", ErrInvalid)
 	}
-	if name == "" || len(name) > 200 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
-		return fmt.Errorf("%w: a principal's name is 1 to 200 characters without white space", ErrInvalid)
+	if name == "" || len(name) > 200 || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }) {
+		return fmt.Errorf("%w: a principal's name is 1 to 200 bytes of characters that can be seen, without white space", ErrInvalid)
 	}
 	return nil
 }

@@ -208,6 +208,24 @@ func (c *Control) Settings(log string) LogSettings {
 	return c.state.settings(log)
 }
 
+// Known returns the id of the key that a text may be, if there is or was such a key.
+func (c *Control) Known(text string) string {
+	id, _ := idOf(text)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if c.state.keys[id] == nil {
+		return ""
+	}
+	return id
+}
+
+// Ended reports whether what a principal has authenticated with has ended since.
+func (c *Control) Ended(p Principal) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.state.ended(p, c.cfg.Now())
+}
+
 // Issuer returns the issuer of a name, and false if there is none.
 func (c *Control) Issuer(name string) (Issuer, bool) {
 	c.mu.RLock()
@@ -297,6 +315,11 @@ func (c *Control) At(ctx context.Context, size uint64) (*State, error) {
 // A Change is who wants one, and for which state.
 type Change struct {
 	By string // the principal
+
+	// May returns why the principal may not make changes any more, if it is not nil. It is
+	// asked right before the change is made: the principal's key may have been revoked
+	// while its request came.
+	May func() error
 
 	// Seen is the size of the state that the change was made for, if it is not nil: the
 	// change is refused with ErrStale if the state is another by now.
@@ -400,11 +423,8 @@ func (c *Control) change(ctx context.Context, change Change, kind, subject strin
 	}
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	if err := c.refresh(ctx); err != nil {
+	if err := c.ready(ctx, change); err != nil {
 		return err
-	}
-	if change.Seen != nil && *change.Seen != c.state.size {
-		return fmt.Errorf("%w: it was made for %d entries of the log %s, which has %d", ErrStale, *change.Seen, SystemLog, c.state.size)
 	}
 	tried := c.state.clone()
 	now := c.cfg.Now()
@@ -422,6 +442,30 @@ func (c *Control) change(ctx context.Context, change Change, kind, subject strin
 		return err
 	}
 	return c.refresh(ctx)
+}
+
+// MayChange returns why a change cannot be made now, whatever it is: the log cannot be read,
+// the principal may not any more, or the change is for another state.
+func (c *Control) MayChange(ctx context.Context, change Change) error {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	return c.ready(ctx, change)
+}
+
+// ready brings the state up to date, and returns why a change cannot be made on it.
+func (c *Control) ready(ctx context.Context, change Change) error {
+	if err := c.refresh(ctx); err != nil {
+		return err
+	}
+	if change.May != nil {
+		if err := change.May(); err != nil {
+			return err
+		}
+	}
+	if change.Seen != nil && *change.Seen != c.state.size {
+		return fmt.Errorf("%w: it was made for %d entries of the log %s, which has %d", ErrStale, *change.Seen, SystemLog, c.state.size)
+	}
+	return nil
 }
 
 // newEvent makes an event of the server's own.

@@ -55,18 +55,23 @@ func (p Principal) claims() (subjects []string) {
 	if p.Issuer == "" {
 		return nil
 	}
+	add := func(name, value string) {
+		if !strings.Contains(name, "=") { // or it could be taken for another name with another value
+			subjects = append(subjects, claimMark+p.Issuer+":"+name+"="+value)
+		}
+	}
 	for name, value := range p.Claims {
-		subjects = append(subjects, claimMark+p.Issuer+":"+name+"="+value)
+		add(name, value)
 	}
 	for name, values := range p.Lists {
 		for _, value := range values {
-			subjects = append(subjects, claimMark+p.Issuer+":"+name+"="+value)
+			add(name, value)
 		}
 	}
 	return subjects
 }
 
-var claimPattern = regexp.MustCompile(`^[a-z0-9-]{1,40}:[^=]{1,100}=[^\x00-\x1f]{1,200}$`)
+var claimPattern = regexp.MustCompile(`^[a-z0-9-]{1,40}:[^=\pC\pZ]{1,100}=[^\pC\pZ]([^\pC]{0,198}[^\pC\pZ])?$`)
 
 // check fails unless the grant can be made. It brings the filter into its canonical form.
 func (g *Grant) check() error {
@@ -89,8 +94,8 @@ func (g *Grant) check() error {
 	if g.Role == Writer && IsOwn(g.Log) {
 		return fmt.Errorf("%w: only the server writes to the log %s", ErrInvalid, g.Log)
 	}
-	if g.Source != "" && (g.Role != Writer || len(g.Source) > 200) {
-		return fmt.Errorf("%w: source is for writers, and at most 200 bytes", ErrInvalid)
+	if g.Source != "" && (g.Role != Writer || len(g.Source) > 200 || strings.ContainsFunc(g.Source, func(r rune) bool { return r <= ' ' || r > '~' })) {
+		return fmt.Errorf("%w: source is for writers: the beginning of a URI-reference, at most 200 bytes of ASCII without spaces", ErrInvalid)
 	}
 	if g.Filter != "" && g.Role != Reader {
 		return fmt.Errorf("%w: only a reader can have a filter, not %s", ErrInvalid, g.Role)

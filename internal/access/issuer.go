@@ -21,14 +21,14 @@ type Issuer struct {
 	URL      string `json:"url"`                // as in the tokens' iss
 	Audience string `json:"audience"`           // as in the tokens' aud: the client's id
 	Username string `json:"username,omitempty"` // the claim that names the user; sub if empty
-	Secret   string `json:"secret,omitempty"`   // of the client, to sign people in: env:NAME or file:PATH, never itself
+	Secret   string `json:"secret,omitempty"`   // of the client, to sign people in: env:STELE_SECRET_NAME or file:NAME, never itself
 
 	Created time.Time `json:"created,omitzero"`
 }
 
 var (
 	issuerPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$`)
-	secretPattern = regexp.MustCompile(`^(env:[A-Za-z_][A-Za-z0-9_]*|file:/?[^\x00-\x1f]+)$`)
+	secretPattern = regexp.MustCompile(`^(env:STELE_SECRET_[A-Za-z0-9_]+|file:[A-Za-z0-9_][A-Za-z0-9._-]*)$`)
 )
 
 // certificateIssuer begins the names of principals that a client certificate names.
@@ -50,7 +50,7 @@ func (i Issuer) check() error {
 		return fmt.Errorf("%w: username is the name of a claim", ErrInvalid)
 	}
 	if i.Secret != "" && !secretPattern.MatchString(i.Secret) {
-		return fmt.Errorf("%w: secret says where the secret is, as env:NAME or file:PATH: it is not itself part of the configuration", ErrInvalid)
+		return fmt.Errorf("%w: secret says where the secret is, as env:STELE_SECRET_NAME or file:NAME, a file in the folder secrets of the data folder: it is not itself part of the configuration", ErrInvalid)
 	}
 	return nil
 }

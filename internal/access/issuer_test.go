@@ -11,6 +11,7 @@ import (
 
 	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/internal/test/memsystem"
+	"github.com/stele-log/stele/pkg/event"
 )
 
 // tokens takes any token for good that is for an audience, and what it says for true.
@@ -97,13 +98,15 @@ func TestTokensThatNameNobodyAreRefused(t *testing.T) {
 	t.Parallel()
 	c, _ := openTokens(t)
 	for name, claims := range map[string]map[string]any{
-		"of another issuer":           {"iss": "https://evil.example", "aud": "stele", "sub": "ann"},
-		"of another audience":         {"iss": corp.URL, "aud": "other", "sub": "ann"},
-		"without a user":              {"iss": corp.URL, "aud": "stele"},
-		"whose user is a number":      {"iss": corp.URL, "aud": "stele", "sub": 7},
-		"whose user has white space":  {"iss": corp.URL, "aud": "stele", "sub": "ann b"},
-		"whose user has a line break": {"iss": corp.URL, "aud": "stele", "sub": "ann\n"},
-		"whose user is too long":      {"iss": corp.URL, "aud": "stele", "sub": strings.Repeat("a", 300)},
+		"of another issuer":                           {"iss": "https://evil.example", "aud": "stele", "sub": "ann"},
+		"of another audience":                         {"iss": corp.URL, "aud": "other", "sub": "ann"},
+		"without a user":                              {"iss": corp.URL, "aud": "stele"},
+		"whose user is a number":                      {"iss": corp.URL, "aud": "stele", "sub": 7},
+		"whose user has white space":                  {"iss": corp.URL, "aud": "stele", "sub": "ann b"},
+		"whose user has a line break":                 {"iss": corp.URL, "aud": "stele", "sub": "ann\n"},
+		"whose user has a character that is not seen": {"iss": corp.URL, "aud": "stele", "sub": "ann\u0085"},
+		"whose user has what is no character":         {"iss": corp.URL, "aud": "stele", "sub": "ann\uffff"},
+		"whose user is too long":                      {"iss": corp.URL, "aud": "stele", "sub": strings.Repeat("a", 300)},
 	} {
 		if p, err := c.Authenticate(t.Context(), token(t, claims)); !errors.Is(err, access.ErrUnknownKey) {
 			t.Errorf("a token %s: %+v, %v", name, p, err)
@@ -159,6 +162,9 @@ func TestIssuersThatCannotBeAreRefused(t *testing.T) {
 		"with a password":       func(i *access.Issuer) { i.URL = "https://a:b@login.example.com" },
 		"without an audience":   func(i *access.Issuer) { i.Audience = "" },
 		"with its secret in it": func(i *access.Issuer) { i.Secret = "hunter2" },
+		"with any file":         func(i *access.Issuer) { i.Secret = "file:/etc/passwd" },
+		"with a file elsewhere": func(i *access.Issuer) { i.Secret = "file:../admin.key" },
+		"with any variable":     func(i *access.Issuer) { i.Secret = "env:HOME" },
 	} {
 		i := corp
 		i.Name = "other"
@@ -215,6 +221,44 @@ func TestRotatedKeyEndsAfterItsOverlap(t *testing.T) {
 	}
 	if _, _, err := c.RotateKey(t.Context(), local, k.ID, 0); !errors.Is(err, access.ErrNotFound) {
 		t.Errorf("a key that has ended is rotated: %v", err)
+	}
+}
+
+// TestWhatIsRecordedIsFolded has a key expire while its rotation is recorded.
+func TestWhatIsRecordedIsFolded(t *testing.T) {
+	t.Parallel()
+	l := newLog()
+	cfg := config(l)
+	cfg.Append = func(ctx context.Context, e event.Event) error {
+		l.Now = l.Now.Add(time.Minute)
+		return l.Append(ctx, e)
+	}
+	c, err := access.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, _, err := c.CreateKey(t.Context(), local, access.Key{Principal: "a", Expires: start.Add(90 * time.Second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := c.RotateKey(t.Context(), local, k.ID, time.Hour); err != nil {
+		t.Errorf("a key that ends meanwhile: %v", err)
+	}
+	open(t, l)
+}
+
+// TestClaimIsNoOther has a claim whose name looks like another with a value.
+func TestClaimIsNoOther(t *testing.T) {
+	t.Parallel()
+	c, _ := openTokens(t)
+	if _, err := c.AddGrant(t.Context(), local, access.Grant{Claim: "corp:dept=a=b", Role: access.Reader, Log: "default"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, claims := range map[string]map[string]any{"dept=a": {"dept=a": "b"}, "dept": {"dept": "a=b"}} {
+		claims["iss"], claims["aud"], claims["sub"] = corp.URL, "stele", "ann"
+		if got := c.May(who(t, c, token(t, claims)), "default", access.Reader).Allowed; got != (name == "dept") {
+			t.Errorf("the claim %s: %t", name, got)
+		}
 	}
 }
 

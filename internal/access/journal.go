@@ -56,11 +56,15 @@ const (
 	// soon and later are for how long facts are summed before they are recorded. Those that
 	// any request makes, and the reading of the access log itself, which else would be
 	// recorded in it for ever, can wait.
-	soon  = time.Second
-	later = time.Hour
+	// What strangers are refused is summed for longer, too: anybody can have that happen.
+	soon     = time.Second
+	sometime = time.Minute
+	later    = time.Hour
 
-	// maxSums is the number of facts that are kept apart until they are recorded.
-	maxSums = 1000
+	// Facts are kept apart until they are recorded: so many of principals, and of
+	// strangers. Then those of a principal are summed, and those of all strangers.
+	maxSums      = 1000
+	maxStrangers = 100
 
 	// appendTimeout bounds the recording of facts at the end.
 	appendTimeout = 3 * time.Second
@@ -79,6 +83,7 @@ type Journal struct {
 
 	mu       sync.Mutex
 	sums     map[Fact]*sum
+	strange  int                  // of the sums, those of strangers
 	lastUsed map[string]time.Time // by key
 
 	waiting  prometheus.Gauge
@@ -108,20 +113,7 @@ func (j *Journal) note(f Fact, entries *span, size uint64) {
 	if f.Kind == Used && f.Key != "" {
 		j.lastUsed[f.Key] = now
 	}
-	s := j.sums[f]
-	switch {
-	case s != nil:
-	case len(j.sums) < maxSums:
-		s = &sum{Fact: f, First: now}
-		j.sums[f] = s
-	default:
-		rest := Fact{Kind: f.Kind, Reason: "too many kinds to keep apart"}
-		if s = j.sums[rest]; s == nil {
-			s = &sum{Fact: rest, First: now}
-			j.sums[rest] = s
-		}
-		s.Kinds++
-	}
+	s := j.sumOf(f, now)
 	s.Count++
 	s.Last = now
 	s.Size = max(s.Size, size)
@@ -130,6 +122,47 @@ func (j *Journal) note(f Fact, entries *span, size uint64) {
 	}
 	s.Entries = cmp.Or(entries, s.Entries)
 	j.waiting.Set(float64(len(j.sums)))
+}
+
+// sumOf returns the sum of a fact, or, if there are too many facts to keep apart, one that
+// it is added to: that of its principal, or of all.
+func (j *Journal) sumOf(f Fact, now time.Time) *sum {
+	const many = "too many kinds to keep apart"
+	wider := []Fact{f, {Kind: f.Kind, Principal: f.Principal, Reason: many}, {Kind: f.Kind, Reason: many}}
+	for i, f := range wider {
+		s := j.sums[f]
+		if s == nil && (i == len(wider)-1 || j.hasRoom(f, i)) {
+			s = &sum{Fact: f, First: now}
+			j.sums[f] = s
+			if f.Principal == "" {
+				j.strange++
+			}
+		}
+		if s != nil {
+			s.Kinds += min(i, 1)
+			return s
+		}
+	}
+	return nil // the last has always room
+}
+
+// hasRoom reports whether there is room for a sum, which is wider than a fact or not.
+func (j *Journal) hasRoom(f Fact, wider int) bool {
+	if f.Principal == "" {
+		return j.strange < maxStrangers
+	}
+	return len(j.sums)-j.strange < maxSums*(1+wider)
+}
+
+// waits returns for how long a fact is summed.
+func (f Fact) waits() time.Duration {
+	switch {
+	case f.Kind == Used || f.Kind == Read && f.Log == AccessLog:
+		return later
+	case f.Principal == "":
+		return sometime
+	}
+	return soon
 }
 
 // LastUsed returns when a key was last used on this server, or zero.
@@ -199,13 +232,12 @@ func (j *Journal) take(all bool) (due []*sum) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for f, s := range j.sums {
-		waits := soon
-		if f.Kind == Used || f.Log == AccessLog {
-			waits = later
-		}
-		if all || now.Sub(s.First) >= waits || len(j.sums) >= maxSums {
+		if all || now.Sub(s.First) >= f.waits() {
 			due = append(due, s)
 			delete(j.sums, f)
+			if f.Principal == "" {
+				j.strange--
+			}
 		}
 	}
 	j.waiting.Set(float64(len(j.sums)))

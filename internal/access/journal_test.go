@@ -183,3 +183,33 @@ func TestEntriesOfTheJournalAreEvents(t *testing.T) {
 		t.Errorf("%+v, %v", e, err)
 	}
 }
+
+// TestStrangersHideNobody floods a journal with what strangers are refused.
+func TestStrangersHideNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var f facts
+		j := journal(&f)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { j.Run(ctx); close(ended) }()
+		for i := range 100_000 {
+			j.Note(access.Fact{Kind: access.Refused, Address: fmt.Sprintf("192.0.2.%d", i)})
+		}
+		j.Note(access.Fact{Kind: access.Read, Principal: "ann", Log: "default"})
+		time.Sleep(3 * time.Second)
+		if all := f.read(t); len(all) != 1 || all[0].Data.Principal != "ann" {
+			t.Errorf("after 3 s: %+v", all)
+		}
+		time.Sleep(time.Minute)
+		cancel()
+		<-ended
+		sum := 0
+		for _, r := range f.read(t) {
+			sum += r.Data.Count
+		}
+		if n := len(f.read(t)); sum != 100_001 || n > 110 {
+			t.Errorf("%d facts in %d entries", sum, n)
+		}
+	})
+}

@@ -48,12 +48,6 @@ func newSecret() (text, id string) {
 	return "stele_" + id + "_" + hex.EncodeToString(random), id
 }
 
-// IDOf returns the id in the text of a key, or of what looks like one; it is no secret.
-func IDOf(text string) string {
-	id, _ := idOf(text)
-	return id
-}
-
 // idOf returns the id in the text of a key, and false if it is none.
 func idOf(text string) (string, bool) {
 	match := keyPattern.FindStringSubmatch(text)

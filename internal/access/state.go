@@ -53,7 +53,9 @@ type origin struct {
 	at time.Time
 }
 
-// kinds say what the types of events do to a state. What fails changes nothing.
+// kinds say what the types of events do to a state. What fails changes nothing. Whether it
+// fails never depends on the time: a change is tried before it is recorded, and must not
+// fail after.
 var kinds = map[string]func(*State, []byte, origin) error{
 	keyCreated:    folding((*State).addKey),
 	keyRevoked:    folding((*State).revokeKey),
@@ -198,7 +200,7 @@ func (s *State) revokeKey(ref reference, _ origin) error {
 
 func (s *State) rotateKey(r rotation, from origin) error {
 	k := s.keys[r.ID]
-	if k == nil || !k.Live(from.at) {
+	if k == nil || k.Revoked {
 		return fmt.Errorf("key %.40q: %w", r.ID, ErrNotFound)
 	}
 	if err := s.addKey(r.New, from); err != nil {

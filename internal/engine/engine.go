@@ -180,6 +180,10 @@ type NewLog struct {
 	Origin  string // in checkpoints, for ever: best a URL without scheme that the log will be found at
 	MLDSA44 bool   // sign with an ML-DSA-44 key too
 	Own     bool   // the server's own log, which no limit keeps from being made
+
+	// Record is called, if it is not nil, once there is the log, and before anybody can
+	// find it. After an error nobody can before the next start.
+	Record func(*Log) error
 }
 
 var (
@@ -240,6 +244,11 @@ func (e *Engine) create(ctx context.Context, n NewLog) (l *Log, running bool, er
 		return nil, false, fmt.Errorf("create log %s: %w", n.Name, err)
 	}
 	l = e.open(ctx, stored)
+	if n.Record != nil {
+		if err := n.Record(l); err != nil {
+			return nil, false, fmt.Errorf("log %s was made, and is shown from the next start on, since it could not be recorded: %w", n.Name, err)
+		}
+	}
 	return l, e.add(l), nil
 }
 

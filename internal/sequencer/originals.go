@@ -153,7 +153,7 @@ func resultOf(e, entry *event.Event, index uint64, leaf tree.Hash) (r Result, sa
 	case entry.Source != e.Source || entry.ID != e.ID:
 		return r, false // another (source, id) with the same key
 	case string(entry.Received()) == string(e.Received()):
-		return Result{Index: index, Leaf: leaf, Duplicate: true}, true
+		return Result{Index: index, Leaf: leaf, Duplicate: true, By: entry.Sender}, true
 	}
-	return Result{Conflict: &ConflictError{Source: e.Source, ID: e.ID, Index: index}}, true
+	return Result{Conflict: &ConflictError{Source: e.Source, ID: e.ID, Index: index, By: entry.Sender}}, true
 }

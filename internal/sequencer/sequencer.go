@@ -68,6 +68,7 @@ var (
 type ConflictError struct {
 	Source, ID string
 	Index      uint64 // of the entry
+	By         string // who has sent it, as in Result
 }
 
 func (e *ConflictError) Error() string {
@@ -79,6 +80,7 @@ type Result struct {
 	Index     uint64         // of the entry
 	Leaf      tree.Hash      // of the entry
 	Duplicate bool           // the entry existed already
+	By        string         // who has sent it then: its recordedby, or empty
 	Conflict  *ConflictError // not nil: the event was refused, all else is zero
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 
 	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/internal/access/openid"
@@ -53,7 +54,7 @@ func openControls(ctx context.Context, e *engine.Engine, cfg Config) (*controls,
 	if err != nil {
 		return nil, err
 	}
-	tokens := openid.New(http.DefaultTransport, cfg.Engine.Now)
+	tokens := openid.New(http.DefaultTransport, filepath.Join(cfg.Engine.Dir, "secrets"), cfg.Engine.Now)
 	control, err := openAccess(ctx, system, tokens, cfg)
 	if err != nil {
 		return nil, err
@@ -65,13 +66,25 @@ func openControls(ctx context.Context, e *engine.Engine, cfg Config) (*controls,
 }
 
 // recordLogs adds logs that the configuration does not have to it: those that were made
-// without access control, or whose recording failed.
+// without access control, and those whose recording failed. What the latter were to be is
+// not known: of one without entries nothing is public, once others were recorded.
 func recordLogs(ctx context.Context, c *access.Control, e *engine.Engine) error {
+	others := false
+	c.View(func(s *access.State) {
+		others = slices.ContainsFunc(s.Logs(), func(l access.Log) bool { return !access.IsOwn(l.Name) })
+	})
 	for _, l := range e.Logs() {
 		if l.Broken != nil {
 			continue
 		}
-		err := c.RecordLog(ctx, access.Change{By: access.LocalName}, access.Log{Name: l.Name, Origin: l.Origin, VKeys: l.VKeys})
+		recorded := access.Log{Name: l.Name, Origin: l.Origin, VKeys: l.VKeys}
+		head, err := l.Stored.Head(ctx)
+		if err == nil && head.Size == 0 && others {
+			recorded.Public = access.PublicNothing
+		}
+		if err == nil {
+			err = c.RecordLog(ctx, access.Change{By: access.LocalName}, recorded)
+		}
 		if err != nil {
 			return fmt.Errorf("record the log %s: %w", l.Name, err)
 		}

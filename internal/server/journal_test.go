@@ -80,8 +80,13 @@ func TestWhatIsReadAndRefusedIsRecorded(t *testing.T) {
 	r.ask(call{method: "GET", path: "/logs/hidden/events/0"}, portal)
 	r.ask(call{method: "POST", path: "/logs/default/events", body: `{"type":"a"}`}, reader)
 	r.ask(call{method: "GET", path: "/keys"}, bearer("stele_aaaaaaaaaa_"+strings.Repeat("0", 64)))
-	r.want("read ann default auditor 1 1-1 under 2", "read ann default auditor 1 0-1 under 2", "read portal hidden reader 1 0-0 under 2 subject:7",
-		"refused app default writer 1 without the role", "refused    1 not a valid key or token")
+	bound := bearer(r.key("edge", "", "default", "", nil))
+	if _, err := r.client("", "default").AddGrant(t.Context(), client.Grant{Principal: "edge", Role: "writer", Log: "default", Source: "/berlin/"}); err != nil {
+		t.Fatal(err)
+	}
+	r.ask(call{method: "POST", path: "/logs/default/events", body: `[{"type":"a","source":"/rome/"},{"type":"a","source":"/rome/"}]`}, bound)
+	r.want("refused edge default writer 1 without the role", "read ann default auditor 1 1-1 under 2", "read ann default auditor 1 0-1 under 2", "read portal hidden reader 1 0-0 under 2 subject:7",
+		"refused app default writer 1 without the role")
 	for _, fact := range r.facts() {
 		if strings.HasPrefix(fact, "read app") {
 			t.Errorf("%q, which no setting asks for", fact)
@@ -91,7 +96,7 @@ func TestWhatIsReadAndRefusedIsRecorded(t *testing.T) {
 	r.ask(call{method: "GET", path: "/logs/access/events/0"}, auditor)
 	r.stop()
 	r = run(t, store, dir, slog.New(slog.DiscardHandler))
-	r.want("read ann access auditor 1 0-0 under 5", "used app   2", "used ann   3")
+	r.want("read ann access auditor 1 0-0 under 5", "used app   2", "used ann   3", "refused    1 not a valid key or token")
 }
 
 // TestStreamBeyondItsLimitIsSlowedDown sends more events than its limit lets through at once.

@@ -90,12 +90,16 @@ func TestCertificateNamesAPrincipal(t *testing.T) {
 func (r *running) issue() *oidctest.Provider {
 	r.Helper()
 	p := oidctest.Start(r, r.url+"/signin/corp/callback")
-	secret := filepath.Join(r.TempDir(), "secret")
-	if err := os.WriteFile(secret, []byte(oidctest.Secret+"\n"), 0o600); err != nil {
+	secrets := filepath.Join(r.dir, "secrets")
+	err := os.MkdirAll(secrets, 0o700)
+	if err == nil {
+		err = os.WriteFile(filepath.Join(secrets, "corp"), []byte(oidctest.Secret+"\n"), 0o600)
+	}
+	if err != nil {
 		r.Fatal(err)
 	}
-	err := r.client(r.adminKey(), "default").AddIssuer(r.Context(), client.Issuer{
-		Name: "corp", URL: p.URL, Audience: oidctest.Client, Username: "email", Secret: "file:" + secret})
+	err = r.client(r.adminKey(), "default").AddIssuer(r.Context(), client.Issuer{
+		Name: "corp", URL: p.URL, Audience: oidctest.Client, Username: "email", Secret: "file:corp"})
 	if err != nil {
 		r.Fatal(err)
 	}

@@ -78,7 +78,7 @@ type Issuer struct {
 	URL      string `json:"url"`
 	Audience string `json:"audience"`           // the id of the client that the issuer knows the server by
 	Username string `json:"username,omitempty"` // the claim that names the user; sub if empty
-	Secret   string `json:"secret,omitempty"`   // of the client: env:NAME or file:PATH on the server
+	Secret   string `json:"secret,omitempty"`   // of the client: env:STELE_SECRET_NAME or file:NAME on the server
 
 	Created time.Time `json:"created,omitzero"` // set by the server
 }

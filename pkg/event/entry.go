@@ -11,7 +11,6 @@ import (
 type Entry struct {
 	Event              // Time is not zero: the server has set it if the event had none
 	Recorded time.Time // when the server recorded the event, to the microsecond, UTC
-	Sender   string    // recordedby: the authenticated sender's name, or empty
 }
 
 // Decode parses an entry, given as its bytes are in the log. It accepts only
@@ -112,12 +111,11 @@ func (p *parser) entry() (Entry, error) {
 		id := p.server.id
 		from.NewID = func() string { return id }
 	}
-	by := p.server.by
 	e, failed := p.event(from)
 	if failed != nil {
 		return Entry{}, failed
 	}
-	return Entry{Event: e, Recorded: recorded, Sender: by}, nil
+	return Entry{Event: e, Recorded: recorded}, nil
 }
 
 // commonPrefix returns the number of bytes at the beginning that a and b share.

@@ -83,6 +83,7 @@ type Event struct {
 	Type    string
 	Subject string    // empty if the event has none
 	Time    time.Time // zero if the event has none: the server will set it
+	Sender  string    // recordedby: the authenticated sender's name, or empty
 
 	// text is the entry without recordedtime, time and the closing brace, none of
 	// which is known before the event is recorded. text[:received] is the event as

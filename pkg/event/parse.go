@@ -348,6 +348,7 @@ func (p *parser) event(from Sender) (Event, *Error) {
 	}
 	e := Event{received: len(p.out), setTime: !p.hasTime, Time: p.time}
 	if from.Authenticated {
+		e.Sender = from.Name
 		p.set("recordedby", from.Name)
 	}
 	if !p.hasSpec {

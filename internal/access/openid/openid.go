@@ -11,12 +11,12 @@ package openid
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -39,18 +39,20 @@ const (
 	clockSkew   = time.Minute      // by which an issuer's clock may be behind
 	maxAnswer   = 1 << 20          // bytes of an answer
 	maxKeys     = 100              // of an issuer
+	maxTried    = 5                // keys that are tried for a token
 	maxLifetime = 24 * time.Hour   // of a token, whatever it says
 )
 
 // algorithms are those that tokens may be signed with: none that a public key, taken for a
 // secret, could be used with.
-var algorithms = []string{oidc.RS256, oidc.RS384, oidc.RS512, oidc.PS256, oidc.PS384, oidc.PS512,
-	oidc.ES256, oidc.ES384, oidc.ES512, oidc.EdDSA}
+var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
+	jose.ES256, jose.ES384, jose.ES512, jose.EdDSA}
 
 // A Verifier knows the keys of issuers.
 type Verifier struct {
-	client *http.Client
-	now    func() time.Time
+	client  *http.Client
+	secrets string // folder
+	now     func() time.Time
 
 	mu        sync.Mutex
 	providers map[string]*provider // by URL
@@ -69,13 +71,14 @@ type provider struct {
 // known is an answer of an issuer.
 type known struct {
 	at       time.Time
-	keys     oidc.StaticKeySet
+	keys     []jose.JSONWebKey
 	endpoint oauth2.Endpoint
 }
 
-// New returns a Verifier that asks issuers through a transport.
-func New(transport http.RoundTripper, now func() time.Time) *Verifier {
-	return &Verifier{now: now, providers: map[string]*provider{}, client: &http.Client{
+// New returns a Verifier that asks issuers through a transport, and finds the secrets of
+// clients in a folder.
+func New(transport http.RoundTripper, secrets string, now func() time.Time) *Verifier {
+	return &Verifier{now: now, secrets: secrets, providers: map[string]*provider{}, client: &http.Client{
 		Timeout: askTimeout, Transport: limited{transport},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("an issuer must not redirect") },
 	}}
@@ -89,7 +92,7 @@ func (v *Verifier) Verify(ctx context.Context, i access.Issuer, token string) (m
 		return nil, time.Time{}, err
 	}
 	verified, err := v.verifier(i, k).Verify(ctx, token)
-	if err != nil && isSignature(err) {
+	if _, failed := k.VerifySignature(ctx, token); err != nil && errors.Is(failed, errSignature) {
 		// The issuer may have begun to sign with a new key.
 		if k, err = p.get(ctx, v, askAgain); err != nil {
 			return nil, time.Time{}, err
@@ -113,17 +116,18 @@ func (v *Verifier) Verify(ctx context.Context, i access.Issuer, token string) (m
 // verifier returns what checks a token's issuer, audience and times, and its signature with
 // keys that are known.
 func (v *Verifier) verifier(i access.Issuer, k *known) *oidc.IDTokenVerifier {
-	return oidc.NewVerifier(i.URL, &k.keys, &oidc.Config{
-		ClientID: i.Audience, SupportedSigningAlgs: algorithms,
+	return oidc.NewVerifier(i.URL, k, &oidc.Config{
+		ClientID: i.Audience, SupportedSigningAlgs: names(algorithms),
 		Now: func() time.Time { return v.now().Add(-clockSkew) },
 	})
 }
 
-// isSignature reports whether a token was refused for its signature. The library has no
-// error for that, but for all other reasons one of its checks comes first.
-func isSignature(err error) bool {
-	var expired *oidc.TokenExpiredError
-	return !errors.As(err, &expired)
+// names returns the names of algorithms.
+func names(of []jose.SignatureAlgorithm) (names []string) {
+	for _, alg := range of {
+		names = append(names, string(alg))
+	}
+	return names
 }
 
 func (v *Verifier) provider(url string) *provider {
@@ -210,12 +214,42 @@ func (v *Verifier) fetch(ctx context.Context, url string) (*known, error) {
 		return nil, err
 	}
 	k := &known{endpoint: found.Endpoint()}
-	k.keys.PublicKeys, err = publicKeys(text)
+	k.keys, err = publicKeys(text)
 	return k, err
 }
 
+var _ oidc.KeySet = (*known)(nil)
+
+// VerifySignature returns what a token says if one of the issuer's keys has signed it: of
+// those that it names, if it names one.
+func (k *known) VerifySignature(_ context.Context, token string) ([]byte, error) {
+	signed, err := jose.ParseSigned(token, algorithms)
+	if err != nil {
+		return nil, err
+	}
+	if len(signed.Signatures) != 1 {
+		return nil, errors.New("a token has one signature")
+	}
+	id, tried := signed.Signatures[0].Header.KeyID, 0
+	for _, key := range k.keys {
+		if id != "" && key.KeyID != "" && id != key.KeyID {
+			continue
+		}
+		if payload, err := signed.Verify(key); err == nil {
+			return payload, nil
+		}
+		if tried++; tried == maxTried {
+			break
+		}
+	}
+	return nil, errSignature
+}
+
+// errSignature means that no key of the issuer has signed a token.
+var errSignature = errors.New("none of the issuer's keys has signed this token")
+
 // publicKeys returns those keys of a JWK set that may verify signatures.
-func publicKeys(text []byte) (keys []crypto.PublicKey, err error) {
+func publicKeys(text []byte) (keys []jose.JSONWebKey, err error) {
 	var set struct {
 		Keys []jsontext.Value `json:"keys"`
 	}
@@ -227,7 +261,7 @@ func publicKeys(text []byte) (keys []crypto.PublicKey, err error) {
 		if key.UnmarshalJSON(raw) != nil || !key.IsPublic() || !slices.Contains([]string{"", "sig"}, key.Use) {
 			continue // of a kind that is not known, or for encryption
 		}
-		keys = append(keys, key.Key)
+		keys = append(keys, key)
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("the issuer has no keys to verify signatures with")
@@ -255,7 +289,7 @@ func (v *Verifier) Config(ctx context.Context, i access.Issuer, back string) (*o
 	if err != nil {
 		return nil, err
 	}
-	secret, err := secretOf(i.Secret)
+	secret, err := v.secret(i.Secret)
 	if err != nil {
 		return nil, fmt.Errorf("the client's secret: %w", err)
 	}
@@ -263,20 +297,33 @@ func (v *Verifier) Config(ctx context.Context, i access.Issuer, back string) (*o
 		Scopes: []string{oidc.ScopeOpenID, "profile", "email"}}, nil
 }
 
-// secretOf returns the secret that a reference, env:NAME or file:PATH, is to. Without one the
-// client has no secret: PKCE protects the code.
-func secretOf(reference string) (string, error) {
+// maxSecret bounds a file with a secret, in bytes.
+const maxSecret = 4 << 10
+
+// secret returns the secret that a reference is to: env:NAME, or file:NAME in the folder that
+// the operator has made for secrets, of which an admin then reads no other file. Without
+// one the client has no secret: PKCE protects the code.
+func (v *Verifier) secret(reference string) (string, error) {
 	if name, ok := strings.CutPrefix(reference, "env:"); ok {
 		if secret := os.Getenv(name); secret != "" {
 			return secret, nil
 		}
 		return "", fmt.Errorf("%s is not set in the environment", name)
 	}
-	if path, ok := strings.CutPrefix(reference, "file:"); ok {
-		text, err := os.ReadFile(path)
-		return strings.TrimSpace(string(text)), err
+	name, ok := strings.CutPrefix(reference, "file:")
+	if !ok {
+		return "", nil
 	}
-	return "", nil
+	path := filepath.Join(v.secrets, filepath.Base(name))
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxSecret {
+		return "", fmt.Errorf("%s is no file of at most %d bytes", path, maxSecret)
+	}
+	text, err := os.ReadFile(path)
+	return strings.TrimSpace(string(text)), err
 }
 
 // Redeem exchanges the code with which somebody comes back for a token, unverified.

@@ -142,7 +142,7 @@ func (c *clock) advance(d time.Duration) {
 
 func newVerifier() (*openid.Verifier, *clock) {
 	c := &clock{now: start}
-	return openid.New(http.DefaultTransport, c.Now), c
+	return openid.New(http.DefaultTransport, "", c.Now), c
 }
 
 func (i *issuer) issuer() access.Issuer {
