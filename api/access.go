@@ -48,11 +48,11 @@ func senderOf(r *http.Request) event.Sender {
 func (s *server) identify(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p, err := s.whoIs(r)
+		r = r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
 		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
-		r = r.WithContext(context.WithValue(r.Context(), principalKey{}, p))
 		if s.Access != nil && p.Name != "" {
 			leave, ok := s.Access.Enter(p)
 			if !ok {
@@ -267,10 +267,15 @@ func (s *server) withEntries(handle entryHandler, roles ...access.Role) http.Han
 func (s *server) find(r *http.Request, name string) (*engine.Log, error) {
 	l, err := s.Engine.Log(name)
 	if err == nil && !s.knows(r, name) {
-		return nil, fmt.Errorf("%w: %.80q", engine.ErrUnknown, name)
+		return nil, hiddenError{fmt.Errorf("%w: %.80q", engine.ErrUnknown, name)}
 	}
 	return l, err
 }
+
+// A hiddenError says that something is not there to somebody who may not know of it.
+type hiddenError struct{ error }
+
+func (e hiddenError) Unwrap() error { return e.error }
 
 // knows reports whether the caller may know that there is a log.
 func (s *server) knows(r *http.Request, log string) bool {
@@ -278,10 +283,11 @@ func (s *server) knows(r *http.Request, log string) bool {
 }
 
 // caching returns the Cache-Control of what never changes of a log, and which some roles may
-// have: where not everybody may, no shared cache may keep it.
+// have: where not everybody may, no cache may keep it, not even that of a browser, in which
+// somebody may sign out.
 func (s *server) caching(r *http.Request, l *engine.Log, roles ...access.Role) string {
 	if s.Access == nil || callerOf(r).Local || s.isPublic(access.Principal{}, l.Name, roles) {
 		return immutable
 	}
-	return strings.Replace(immutable, "public", "private", 1)
+	return "no-store"
 }

@@ -46,6 +46,7 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -145,6 +146,7 @@ type server struct {
 	decoding chan struct{} // holds a token for each body that is being decoded
 
 	routes     chi.Routes // of the public handler
+	creating   sync.Mutex // held while a log is made, so that limits hold
 	sessions   *scs.SessionManager
 	sameOrigin *http.CrossOriginProtection
 }

@@ -68,7 +68,9 @@ func isLoopback(host string) bool {
 // So is a log of which nothing is public.
 func (s *server) share(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		public := !hasEntries(r.URL.Path) && (s.Access == nil || s.Access.Knows(access.Principal{}, chi.URLParam(r, "log")))
+		name := chi.URLParam(r, "log")
+		_, err := s.Engine.Log(name)
+		public := err == nil && !hasEntries(r.URL.Path) && (s.Access == nil || s.Access.Knows(access.Principal{}, name))
 		if !isLoopback(hostOf(r)) || public {
 			w.Header().Set("Access-Control-Allow-Origin", "*")
 		}

@@ -29,18 +29,19 @@ type keyInfo struct {
 }
 
 type whoami struct {
-	Principal string            `json:"principal"` // empty for somebody who has not said who they are
-	Key       string            `json:"key,omitempty"`
-	Issuer    string            `json:"issuer,omitempty"`
-	Local     bool              `json:"local,omitempty"` // may do everything, as somebody on the server's machine
-	Claims    map[string]string `json:"claims,omitempty"`
-	Grants    []access.Grant    `json:"grants"`
+	Principal string              `json:"principal"` // empty for somebody who has not said who they are
+	Key       string              `json:"key,omitempty"`
+	Issuer    string              `json:"issuer,omitempty"`
+	Local     bool                `json:"local,omitempty"` // may do everything, as somebody on the server's machine
+	Claims    map[string]string   `json:"claims,omitempty"`
+	Lists     map[string][]string `json:"lists,omitempty"` // claims with several values, such as groups
+	Grants    []access.Grant      `json:"grants"`
 }
 
 // showCaller serves who the request comes from, and what they may do.
 func (s *server) showCaller(w http.ResponseWriter, r *http.Request) error {
 	p := callerOf(r)
-	who := whoami{Principal: p.Name, Key: p.Key, Issuer: p.Issuer, Local: p.Local, Claims: p.Claims, Grants: []access.Grant{}}
+	who := whoami{Principal: p.Name, Key: p.Key, Issuer: p.Issuer, Local: p.Local, Claims: p.Claims, Lists: p.Lists, Grants: []access.Grant{}}
 	if s.Access != nil {
 		s.Access.View(func(state *access.State) {
 			who.Grants = append(who.Grants, state.GrantsOf(p, s.Now())...)
@@ -197,6 +198,11 @@ func (s *server) explainGrants(w http.ResponseWriter, r *http.Request) error {
 	if name == "" || !slices.Contains(access.Roles, role) || log == "" {
 		return badRequest("give principal, role (writer, reader, auditor, admin or officer) and log")
 	}
+	if !strings.HasSuffix(log, "*") {
+		if _, err := s.Engine.Log(log); err != nil {
+			return badRequest(fmt.Sprintf("log: there is no log %.80q", log))
+		}
+	}
 	explained := struct {
 		Principal string          `json:"principal"`
 		Role      access.Role     `json:"role"`
@@ -209,19 +215,28 @@ func (s *server) explainGrants(w http.ResponseWriter, r *http.Request) error {
 	}{Principal: name, Role: role, Log: log, Reasons: []access.Reason{}}
 	s.Access.View(func(state *access.State) {
 		setState(w, state)
-		p := access.Principal{Name: name}
+		roles := []access.Role{role}
+		if role == access.Reader {
+			roles = append(roles, access.Auditor)
+		}
+		// By which key it may most, since a filter may depend on the key's claims.
+		best := access.Principal{Name: name}
+		permit := state.May(best, log, s.Now(), roles...)
 		for _, k := range state.Keys() {
-			if k.Principal == name && k.Live(s.Now()) {
-				explained.Keys++
-				p.Claims = k.Claims // a filter's; of several keys the last one's
+			if k.Principal != name || !k.Live(s.Now()) {
+				continue
+			}
+			explained.Keys++
+			p := access.Principal{Name: name, Claims: k.Claims}
+			if other := state.May(p, log, s.Now(), roles...); !permit.Allowed && other.Allowed {
+				best, permit = p, other
 			}
 		}
-		permit := state.May(p, log, s.Now(), role)
 		explained.Allowed, explained.Sources = permit.Allowed, permit.Sources
 		if permit.Allowed && permit.Narrowed {
 			explained.Filter = permit.Filter.String()
 		}
-		explained.Reasons = append(explained.Reasons, state.Explain(p, role, log, s.Now())...)
+		explained.Reasons = append(explained.Reasons, state.Explain(best, role, log, s.Now())...)
 	})
 	return reply(w, http.StatusOK, explained)
 }
@@ -234,14 +249,18 @@ func (s *server) showState(w http.ResponseWriter, r *http.Request) error {
 	}
 	type stateInfo struct {
 		Size    uint64          `json:"size"` // entries of the log that the state is of
-		Keys    []access.Key    `json:"keys"`
+		Keys    []keyInfo       `json:"keys"`
 		Grants  []access.Grant  `json:"grants"`
 		Logs    []access.Log    `json:"logs"`
 		Limits  []access.Limit  `json:"limits"`
 		Issuers []access.Issuer `json:"issuers"`
 	}
 	describe := func(state *access.State) stateInfo {
-		return stateInfo{state.Size(), state.Keys(), state.Grants(), state.Logs(), state.Limits(), state.Issuers()}
+		keys := []keyInfo{}
+		for _, k := range state.Keys() {
+			keys = append(keys, keyInfo{Key: k, Live: k.Live(s.Now())})
+		}
+		return stateInfo{state.Size(), keys, state.Grants(), state.Logs(), state.Limits(), state.Issuers()}
 	}
 	var info stateInfo
 	if at := r.URL.Query().Get("at"); at != "" {

@@ -46,8 +46,11 @@ func (s *server) getEvent(w http.ResponseWriter, r *http.Request, l *engine.Log,
 // readEntry reads an entry. For somebody who may not see it, it is not there.
 func readEntry(ctx context.Context, l *engine.Log, index uint64, p access.Permit) ([]byte, error) {
 	entry, err := l.Reader.ReadEntry(ctx, index)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && !p.Lets(entry) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, noEntry(index)
+	}
+	if err == nil && !p.Lets(entry) {
+		return nil, hiddenError{noEntry(index)}
 	}
 	return entry, err
 }
@@ -71,6 +74,11 @@ func (s *server) getReceipt(w http.ResponseWriter, r *http.Request, l *engine.Lo
 	published, err := s.covering(r.Context(), l, index, wait)
 	if err != nil {
 		return err
+	}
+	if wait > 0 { // the key may have ended meanwhile
+		if _, err := s.demand(r, l.Name, access.Reader, access.Auditor); err != nil {
+			return err
+		}
 	}
 	receipt, err := proofOf(r.Context(), l, index, published)
 	if err != nil {

@@ -121,6 +121,8 @@ func (s *server) createLog(w http.ResponseWriter, r *http.Request) error {
 	if n.Origin == "" {
 		n.Origin = strings.TrimSuffix(s.OriginPrefix, "/") + "/" + n.Name
 	}
+	s.creating.Lock()
+	defer s.creating.Unlock()
 	if err := s.mayCreate(r, n); err != nil {
 		return err
 	}

@@ -34,7 +34,9 @@ func (s *server) noteUse(r *http.Request, p access.Principal) {
 
 // noteRefusal notes a request that was refused for who it came from.
 func (s *server) noteRefusal(r *http.Request, err error, p problem) {
-	if s.Journal == nil || p.Status != http.StatusUnauthorized && p.Status != http.StatusForbidden && p.Status != http.StatusTooManyRequests {
+	var hidden hiddenError
+	isHidden := errors.As(err, &hidden)
+	if s.Journal == nil || !isHidden && p.Status != http.StatusUnauthorized && p.Status != http.StatusForbidden && p.Status != http.StatusTooManyRequests {
 		return
 	}
 	f := factOf(r, access.Refused)
@@ -43,11 +45,16 @@ func (s *server) noteRefusal(r *http.Request, err error, p problem) {
 	switch {
 	case errors.As(err, &missing):
 		f.Reason, f.Role = "without the role", access.Role(missing.role)
+	case isHidden:
+		f.Reason = "hidden from it"
 	case p.Status == http.StatusTooManyRequests:
 		f.Reason = "beyond its limit"
 	case p.Status == http.StatusUnauthorized && f.Principal == "":
 		f.Reason = "not a valid key or token"
-		f.Key = s.Access.Known(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
+		var unknown unknownKey
+		if errors.As(err, &unknown) {
+			f.Key = unknown.id
+		}
 	default:
 		f.Reason = "not allowed"
 	}

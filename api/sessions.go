@@ -70,7 +70,7 @@ func (s *server) bySession(r *http.Request) (access.Principal, bool, error) {
 	}
 	// A page of another site could have the browser send its cookie.
 	if err := s.sameOrigin.Check(r); err != nil {
-		return access.Principal{}, false, statusError{http.StatusForbidden, "a page of another site has made this request"}
+		return who.Principal, false, statusError{http.StatusForbidden, "a page of another site has made this request"}
 	}
 	if _, _, err := s.sessions.Commit(ctx); err != nil { // it is not idle
 		return access.Principal{}, false, err
@@ -190,7 +190,15 @@ func (s *server) authenticate(ctx context.Context, text string) (access.Principa
 		return p, statusError{http.StatusServiceUnavailable, err.Error()}
 	}
 	if err != nil {
-		return p, statusError{http.StatusUnauthorized, err.Error()}
+		return p, unknownKey{statusError{http.StatusUnauthorized, err.Error()}, s.Access.Known(text)}
 	}
 	return p, nil
 }
+
+// An unknownKey is the error of a key that is not valid.
+type unknownKey struct {
+	statusError
+	id string // if there was such a key
+}
+
+func (e unknownKey) Unwrap() error { return e.statusError }

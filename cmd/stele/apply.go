@@ -22,8 +22,9 @@ func newApplyCmd() *cobra.Command {
 		Short: "Bring logs, grants, limits and issuers to what a file says",
 		Long: `Apply compares a YAML file with the configuration of a server, prints the changes that
 bring it to what the file says, and makes them once somebody agrees, or with --yes. What is
-not in the file stays, unless --prune is given; logs and keys stay in any case. It can be
-run any number of times: a second time there is nothing to do.
+not in the file stays, unless --prune is given; logs and keys stay in any case, and admins
+if the file names none. It can be run any number of times: a second time there is nothing
+to do.
 
   logs:
     - name: payroll
@@ -36,7 +37,7 @@ run any number of times: a second time there is nothing to do.
   limits:
     - {principal: billing, events: 1000}
 
-Somebody else's change in between is noticed, and ends it. It exits with 1 if there are
+Somebody else's change in between is noticed, and ends it: run it again then. It exits with 1 if there are
 changes that were not made.`,
 		Example: `  stele apply access.yaml
   stele apply access.yaml --yes --prune`,
@@ -77,7 +78,10 @@ func (f *adminFlags) apply(cmd *cobra.Command, wanted apply.File, prune, yes boo
 	if err != nil {
 		return f.explain(err)
 	}
-	plan := apply.Make(wanted, state, prune, time.Now())
+	plan, err := apply.Make(wanted, state, prune, time.Now())
+	if err != nil {
+		return err
+	}
 	w := cmd.OutOrStdout()
 	if !f.json {
 		for _, change := range plan.Changes {

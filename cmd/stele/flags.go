@@ -413,7 +413,17 @@ func (f *clientFlags) explain(err error) error {
 // no token: the first key is in the data folder.
 type adminFlags struct {
 	clientFlags
-	data string
+	data    string
+	keyFile string // that the token is from, if it is the first key's
+}
+
+// explain is that of clientFlags, and names the file of a key that the server does not take.
+func (f *adminFlags) explain(err error) error {
+	p, ok := errors.AsType[*client.Problem](err)
+	if ok && p.Status == http.StatusUnauthorized && f.keyFile != "" {
+		return fmt.Errorf("%w\nThe key is that in %s; if it was rotated or revoked, give another as STELE_TOKEN or with --token", err, f.keyFile)
+	}
+	return f.clientFlags.explain(err)
 }
 
 func (f *adminFlags) register(cmd *cobra.Command) {
@@ -429,7 +439,7 @@ func (f *adminFlags) admin() (*client.Client, error) {
 	path := filepath.Join(f.data, "admin.key")
 	text, err := os.ReadFile(path)
 	if err == nil && len(durable.KeysOpenToOthers(path)) == 0 {
-		f.token = strings.TrimSpace(string(text))
+		f.token, f.keyFile = strings.TrimSpace(string(text)), path
 	}
 	return f.client()
 }

@@ -109,7 +109,7 @@ func newKeysListCmd() *cobra.Command {
 
 func newKeysRotateCmd() *cobra.Command {
 	var f adminFlags
-	var overlap time.Duration
+	var overlapText string
 	cmd := &cobra.Command{
 		Use:   "rotate ID",
 		Short: "Make a key in the place of another, and print it once",
@@ -120,8 +120,9 @@ as long as the old one was made for.`,
   stele keys rotate qeabfwmwjf --overlap 0s   # the old one ends at once`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if overlap < 0 {
-				return exitError{errors.New("--overlap must not be negative"), exitUsage}
+			overlap, err := parsePeriod(overlapText)
+			if err != nil {
+				return exitError{fmt.Errorf("--overlap: %w", err), exitUsage}
 			}
 			c, err := f.admin()
 			if err != nil {
@@ -134,13 +135,13 @@ as long as the old one was made for.`,
 			if f.json {
 				return printJSON(cmd.OutOrStdout(), k)
 			}
-			fmt.Fprintf(cmd.ErrOrStderr(), "key %s of %s, which is not shown again; key %s ends in %v\n", k.ID, k.Principal, args[0], overlap)
+			fmt.Fprintf(cmd.ErrOrStderr(), "key %s of %s, which is not shown again; key %s ends in %s\n", k.ID, k.Principal, args[0], overlapText)
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), k.Text)
 			return err
 		},
 	}
 	f.register(cmd)
-	cmd.Flags().DurationVar(&overlap, "overlap", 24*time.Hour, "how long the old key is still good for")
+	cmd.Flags().StringVar(&overlapText, "overlap", "1d", "how long the old key is still good for, such as 7d or 12h; 0s ends it at once")
 	return cmd
 }
 
@@ -163,12 +164,31 @@ admin cannot be revoked.`,
 	return cmd
 }
 
+// parsePeriod reads a duration, which may be in days.
+func parsePeriod(text string) (time.Duration, error) {
+	days, ok := strings.CutSuffix(text, "d")
+	if ok {
+		text = days + "h"
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d < 0 {
+		return 0, errors.New("want a duration such as 7d or 12h")
+	}
+	if ok {
+		d *= 24
+	}
+	return d, nil
+}
+
 func parseClaims(texts []string) (map[string]string, error) {
 	claims := map[string]string{}
 	for _, text := range texts {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" || value == "" {
 			return nil, fmt.Errorf("--claim %q: want NAME=VALUE", text)
+		}
+		if _, twice := claims[name]; twice {
+			return nil, fmt.Errorf("--claim %s is given twice; a claim has one value", name)
 		}
 		claims[name] = value
 	}

@@ -4,13 +4,12 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
-
-	"github.com/stele-log/stele/pkg/client"
 )
 
 func newLoginCmd() *cobra.Command {
@@ -25,11 +24,12 @@ that the server knows it, and keeps it in a file that only you can read. Command
   stele login --url https://logs.example.com < ann.key`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			token, err := readSecret(cmd)
-			if err != nil {
-				return err
+			if f.token == "" {
+				var err error
+				if f.token, err = readSecret(cmd); err != nil {
+					return err
+				}
 			}
-			f.token = token
 			c, err := f.client()
 			if err != nil {
 				return err
@@ -38,7 +38,7 @@ that the server knows it, and keeps it in a file that only you can read. Command
 			if err != nil {
 				return f.explain(err)
 			}
-			if err := keepToken(f.url, token); err != nil {
+			if err := keepToken(f.url, f.token); err != nil {
 				return err
 			}
 			if f.json {
@@ -68,7 +68,7 @@ key with "stele keys revoke".`,
 				return err
 			}
 			if f.json {
-				return printJSON(cmd.OutOrStdout(), client.Caller{Grants: []client.Grant{}})
+				return printJSON(cmd.OutOrStdout(), map[string]string{"logged_out": f.url})
 			}
 			_, err := fmt.Fprintln(cmd.OutOrStdout(), "logged out of", f.url)
 			return err
@@ -88,7 +88,10 @@ func readSecret(cmd *cobra.Command) (string, error) {
 	}
 	text, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
 	if text = strings.TrimSpace(text); text == "" {
-		return "", errors.Join(errors.New("there is no key on standard input"), err)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return "", err
+		}
+		return "", errors.New("there is no key on standard input")
 	}
 	return text, nil
 }

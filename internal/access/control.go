@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"sync"
 	"time"
 
@@ -326,12 +327,16 @@ type Change struct {
 	Seen *uint64
 }
 
+// recorded reports whether a log is in the configuration.
+func (c *Control) recorded(log string) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.state.logs[log] != nil
+}
+
 // RecordLog adds a log that was made to the configuration, unless it is there.
 func (c *Control) RecordLog(ctx context.Context, change Change, l Log) error {
-	c.mu.RLock()
-	known := c.state.logs[l.Name] != nil
-	c.mu.RUnlock()
-	if known {
+	if c.recorded(l.Name) {
 		return nil
 	}
 	if err := l.LogSettings.check(defaults); err != nil {
@@ -342,6 +347,10 @@ func (c *Control) RecordLog(ctx context.Context, change Change, l Log) error {
 
 // ChangeLog changes settings of a log; those that are empty stay as they are.
 func (c *Control) ChangeLog(ctx context.Context, change Change, log string, settings LogSettings) error {
+	wanted := settings
+	if have := c.Settings(log); wanted.check(have) == nil && wanted == have && change.Seen == nil && c.recorded(log) {
+		return nil
+	}
 	return c.change(ctx, change, logChanged, log, changedLog{log, settings}, false)
 }
 
@@ -368,10 +377,23 @@ func (c *Control) RemoveIssuer(ctx context.Context, change Change, name string) 
 // CreateKey makes a key for a principal. The text is the key itself, which is not kept:
 // nobody can read it again.
 func (c *Control) CreateKey(ctx context.Context, change Change, k Key) (made Key, text string, err error) {
+	if err := c.mayBeKeys(k.Principal); err != nil {
+		return k, "", err
+	}
 	text, k.ID = newSecret()
-	k.Hash, k.Revoked = hashOf(text), false
+	k.Hash, k.Revoked, k.Rotated = hashOf(text), false, false
 	k.Expires = k.Expires.UTC().Truncate(time.Second)
 	return k, text, c.change(ctx, change, keyCreated, k.ID, k, false)
+}
+
+// mayBeKeys fails if a name is one that issuers or certificates vouch for.
+func (c *Control) mayBeKeys(principal string) error {
+	prefix, _, ok := strings.Cut(principal, ":")
+	_, issuer := c.Issuer(prefix)
+	if ok && (issuer || prefix == certificateIssuer) || principal == everyone {
+		return fmt.Errorf("%w: %.200q is a name of somebody without a key", ErrInvalid, principal)
+	}
+	return nil
 }
 
 // RevokeKey ends a key: once it has returned, no request with the key succeeds here, and
@@ -390,6 +412,9 @@ func (c *Control) RotateKey(ctx context.Context, change Change, id string, overl
 	if old == nil || !old.Live(now) {
 		return Key{}, "", fmt.Errorf("key %.40q: %w", id, ErrNotFound)
 	}
+	if old.Rotated {
+		return Key{}, "", fmt.Errorf("%w: key %s was rotated before; rotate the one that was made in its place", ErrInvalid, id)
+	}
 	text, made.ID = newSecret()
 	made.Hash, made.Principal, made.Claims = hashOf(text), old.Principal, old.Claims
 	if !old.Expires.IsZero() {
@@ -403,8 +428,13 @@ func (c *Control) RotateKey(ctx context.Context, change Change, id string, overl
 func (c *Control) AddGrant(ctx context.Context, change Change, g Grant) (Grant, error) {
 	g.ID = newID()
 	g.Until = g.Until.UTC().Truncate(time.Second)
-	if err := g.check(); err != nil {
+	if err := g.Check(); err != nil {
 		return g, err
+	}
+	var same bool
+	c.View(func(s *State) { same = s.has(g, c.cfg.Now()) })
+	if same {
+		return g, fmt.Errorf("this grant %w", ErrExists)
 	}
 	return g, c.change(ctx, change, grantAdded, g.ID, g, false)
 }

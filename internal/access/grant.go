@@ -73,8 +73,8 @@ func (p Principal) claims() (subjects []string) {
 
 var claimPattern = regexp.MustCompile(`^[a-z0-9-]{1,40}:[^=\pC\pZ]{1,100}=[^\pC\pZ]([^\pC]{0,198}[^\pC\pZ])?$`)
 
-// check fails unless the grant can be made. It brings the filter into its canonical form.
-func (g *Grant) check() error {
+// Check fails unless the grant can be made. It brings the filter into its canonical form.
+func (g *Grant) Check() error {
 	if g.Claim == "" {
 		if err := checkPrincipal(g.Principal); err != nil {
 			return err

@@ -34,7 +34,8 @@ var (
 // certificateIssuer begins the names of principals that a client certificate names.
 const certificateIssuer = "cert"
 
-func (i Issuer) check() error {
+// Check fails unless the issuer can be added.
+func (i Issuer) Check() error {
 	if !issuerPattern.MatchString(i.Name) || i.Name == certificateIssuer {
 		return fmt.Errorf("%w: an issuer's name is 1 to 40 of a-z, 0-9 and \"-\", and not %s", ErrInvalid, certificateIssuer)
 	}
@@ -96,6 +97,9 @@ func (i Issuer) PrincipalOf(claims map[string]any, ends time.Time) (Principal, e
 	user, ok := claims[name].(string)
 	if !ok || user == "" {
 		return Principal{}, fmt.Errorf("%w: it has no claim %.100s, which names the user", ErrUnknownKey, name)
+	}
+	if verified, ok := claims["email_verified"]; name == "email" && ok && verified != true && verified != "true" {
+		return Principal{}, fmt.Errorf("%w: its issuer has not verified the e-mail address", ErrUnknownKey)
 	}
 	p := Principal{Name: i.Name + ":" + user, Issuer: i.Name, IssuerCreated: i.Created, Claims: map[string]string{}, Lists: map[string][]string{}, Ends: ends}
 	if err := checkPrincipal(p.Name); err != nil {

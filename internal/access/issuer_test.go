@@ -141,6 +141,24 @@ func TestIssuerThatIsReplacedVouchesForNobody(t *testing.T) {
 	}
 }
 
+func TestUnverifiedEMailAddressNamesNobody(t *testing.T) {
+	t.Parallel()
+	i := corp
+	i.Username = "email"
+	for _, test := range []struct {
+		verified any
+		want     bool
+	}{{nil, true}, {true, true}, {"true", true}, {false, false}, {"false", false}, {1.0, false}} {
+		claims := map[string]any{"email": "boss@example.com", "email_verified": test.verified}
+		if test.verified == nil {
+			delete(claims, "email_verified")
+		}
+		if _, err := i.PrincipalOf(claims, start); (err == nil) != test.want {
+			t.Errorf("email_verified %v: %v", test.verified, err)
+		}
+	}
+}
+
 func TestClaimsThatAreTooManyAreNamed(t *testing.T) {
 	t.Parallel()
 	c, _ := openTokens(t)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/stele-log/stele/pkg/event"
@@ -165,11 +166,29 @@ func (f Fact) waits() time.Duration {
 	return soon
 }
 
-// LastUsed returns when a key was last used on this server, or zero.
+// LastUsed returns when a key was last used on this server, or, as far as that is recalled,
+// on any; or zero.
 func (j *Journal) LastUsed(key string) time.Time {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.lastUsed[key]
+}
+
+// Recall takes in an entry of the access log from before, for when keys were last used.
+func (j *Journal) Recall(entry []byte) error {
+	var e struct {
+		Type string `json:"type"`
+		Data sum    `json:"data"`
+	}
+	if err := json.Unmarshal(entry, &e); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if e.Type == Used && e.Data.Key != "" && e.Data.Last.After(j.lastUsed[e.Data.Key]) {
+		j.lastUsed[e.Data.Key] = e.Data.Last
+	}
+	return nil
 }
 
 // Run records facts until the context ends, and then those that are left.

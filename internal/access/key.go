@@ -20,6 +20,7 @@ type Key struct {
 	Expires   time.Time         `json:"expires,omitzero"` // zero is never
 	Created   time.Time         `json:"created,omitzero"`
 	Revoked   bool              `json:"revoked,omitempty"`
+	Rotated   bool              `json:"rotated,omitempty"` // another takes its place
 }
 
 // Live reports whether the key can be used.

@@ -20,7 +20,8 @@ type Limit struct {
 // everyone is the principal of the limit for those that have none of their own.
 const everyone = "*"
 
-func (l Limit) check() error {
+// Check fails unless the limit can be set.
+func (l Limit) Check() error {
 	if l.Principal != everyone {
 		if err := checkPrincipal(l.Principal); err != nil {
 			return err
@@ -35,12 +36,8 @@ func (l Limit) check() error {
 	return nil
 }
 
-// A batch is the most that a request appends: it passes a limit at once, if nothing was
-// appended before, and those after it wait until it is paid for.
-const (
-	batchEvents = 10_000
-	batchBytes  = 16 << 20
-)
+// leastBurst is what of the bytes may come at once, at least.
+const leastBurst = 64 << 10
 
 // A meter is what a principal has used of its limit on this server.
 type meter struct {
@@ -53,8 +50,8 @@ type meter struct {
 
 func newMeter(l Limit) *meter {
 	return &meter{limit: l,
-		events: rate.NewLimiter(perSecond(l.Events), max(int(l.Events), batchEvents)),
-		bytes:  rate.NewLimiter(perSecond(l.Bytes), max(int(l.Bytes), batchBytes))}
+		events: rate.NewLimiter(perSecond(l.Events), max(int(l.Events), 1)),
+		bytes:  rate.NewLimiter(perSecond(l.Bytes), max(int(l.Bytes), leastBurst))}
 }
 
 func perSecond(n float64) rate.Limit {
@@ -65,16 +62,29 @@ func perSecond(n float64) rate.Limit {
 }
 
 // spend takes events of a size off what may be appended now. If that is too little it
-// takes nothing, and returns how long to wait.
+// takes nothing, and returns how long to wait. A batch passes once a second's worth is
+// there, however large it is, and what comes after it waits until it is paid for.
 func (m *meter) spend(now time.Time, events, bytes int) time.Duration {
 	e := m.events.ReserveN(now, min(events, m.events.Burst()))
 	b := m.bytes.ReserveN(now, min(bytes, m.bytes.Burst()))
-	wait := max(e.DelayFrom(now), b.DelayFrom(now))
-	if wait > 0 {
+	if wait := max(e.DelayFrom(now), b.DelayFrom(now)); wait > 0 {
 		e.CancelAt(now)
 		b.CancelAt(now)
+		return wait
 	}
-	return wait
+	owe(m.events, now, events)
+	owe(m.bytes, now, bytes)
+	return 0
+}
+
+// owe takes from a limiter what it cannot give at once, besides what it has given.
+func owe(l *rate.Limiter, now time.Time, n int) {
+	if l.Limit() == rate.Inf {
+		return
+	}
+	for n -= l.Burst(); n > 0; n -= l.Burst() {
+		l.ReserveN(now, min(n, l.Burst()))
+	}
 }
 
 // enter counts a request, unless there are as many as there may be.

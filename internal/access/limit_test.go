@@ -19,15 +19,18 @@ func TestLimitIsOverTime(t *testing.T) {
 	if err := c.SetLimit(t.Context(), local, access.Limit{Principal: "app", Events: 100}); err != nil {
 		t.Fatal(err)
 	}
-	if wait := c.Spend(app, 10_000, 1<<20); wait != 0 {
+	if wait := c.Spend(app, 1000, 1<<20); wait != 0 {
 		t.Errorf("a batch after nothing: %v", wait)
 	}
-	if wait := c.Spend(app, 100, 1); wait < 900*time.Millisecond || wait > 1100*time.Millisecond {
-		t.Errorf("100 events after it: %v, want a second", wait)
+	b.Now = start.Add(5 * time.Second)
+	if wait := c.Spend(app, 1, 1); wait < 4*time.Second || wait > 6*time.Second {
+		t.Errorf("an event five seconds after ten seconds' worth: %v", wait)
 	}
-	b.Now = start.Add(time.Second)
-	if wait := c.Spend(app, 100, 1); wait != 0 {
-		t.Errorf("100 events a second later: %v", wait)
+	b.Now = start.Add(10 * time.Second)
+	for i := range 110 {
+		if wait := c.Spend(app, 1, 1); (wait == 0) != (i < 100) {
+			t.Errorf("event %d of a second: %v", i, wait)
+		}
 	}
 	if wait := c.Spend(access.Principal{Name: "other"}, 10_000, 1); wait != 0 {
 		t.Errorf("another principal: %v", wait)
@@ -54,9 +57,10 @@ func TestBytesAreLimitedToo(t *testing.T) {
 	if wait := c.Spend(app, 1, 16<<20); wait != 0 {
 		t.Errorf("the largest body after nothing: %v", wait)
 	}
+	b.Now = start.Add(10 * time.Second)
 	for range 3 { // what is refused costs nothing
-		if wait := c.Spend(app, 1, 2<<20); wait < 1900*time.Millisecond || wait > 2100*time.Millisecond {
-			t.Errorf("two seconds' worth after it: %v", wait)
+		if wait := c.Spend(app, 1, 1); wait < 5*time.Second || wait > 7*time.Second {
+			t.Errorf("a byte ten seconds after 16 seconds' worth: %v", wait)
 		}
 	}
 	if wait := c.Spend(access.Principal{Name: "other"}, 1, 16<<20); wait != 0 {

@@ -207,6 +207,7 @@ func (s *State) rotateKey(r rotation, from origin) error {
 		return err
 	}
 	ending := *k
+	ending.Rotated = true
 	if k.Expires.IsZero() || r.Ends.Before(k.Expires) {
 		ending.Expires = r.Ends
 	}
@@ -215,7 +216,7 @@ func (s *State) rotateKey(r rotation, from origin) error {
 }
 
 func (s *State) addGrant(g Grant, _ origin) error {
-	if err := g.check(); err != nil {
+	if err := g.Check(); err != nil {
 		return err
 	}
 	if s.grants[g.ID] != nil {
@@ -263,7 +264,7 @@ func (s *State) changeLog(c changedLog, _ origin) error {
 }
 
 func (s *State) setLimit(l Limit, _ origin) error {
-	if err := l.check(); err != nil {
+	if err := l.Check(); err != nil {
 		return err
 	}
 	s.limits[l.Principal] = l
@@ -279,7 +280,7 @@ func (s *State) removeLimit(ref reference, _ origin) error {
 }
 
 func (s *State) addIssuer(i Issuer, from origin) error {
-	if err := i.check(); err != nil {
+	if err := i.Check(); err != nil {
 		return err
 	}
 	if _, ok := s.issuers[i.Name]; ok {
@@ -349,6 +350,13 @@ func (s *State) grantsOf(p Principal) []*Grant {
 		grants = append(slices.Clip(grants), s.granted[subject]...)
 	}
 	return grants
+}
+
+// has reports whether there is a grant like another in force.
+func (s *State) has(g Grant, now time.Time) bool {
+	return slices.ContainsFunc(s.granted[g.subject()], func(have *Grant) bool {
+		return have.Live(now) && have.Role == g.Role && have.Log == g.Log && have.Filter == g.Filter && have.Source == g.Source && have.Until.Equal(g.Until)
+	})
 }
 
 // GrantsOf returns the grants of a principal that are in force, those by its claims too.
@@ -438,30 +446,51 @@ type Reason struct {
 }
 
 // Explain returns what each grant of a principal has to do with whether it may act in a
-// role on a log.
+// role on a log; those for claims of its issuer's tokens, too, of which nobody knows whether
+// it has them.
 func (s *State) Explain(p Principal, role Role, log string, now time.Time) (reasons []Reason) {
-	for _, g := range s.grantsOf(p) {
-		r := Reason{Grant: *g}
-		_, unbound := g.filter.Bind(p.Claims)
-		switch {
-		case g.Role != role:
-			r.Why = fmt.Sprintf("it gives another role, %s", g.Role)
-		case !g.Covers(log) && IsOwn(log) && strings.HasSuffix(g.Log, "*"):
-			r.Why = fmt.Sprintf("the log %s has to be named: * covers it for auditors and admins only", log)
-		case !g.Covers(log):
-			r.Why = fmt.Sprintf("it is for another log, %s", g.Log)
-		case !g.Live(now):
-			r.Why = "it ended " + g.Until.Format(time.RFC3339)
-		case unbound != nil:
-			r.Why = "its filter lets nothing through: " + unbound.Error()
-		case g.Filter != "":
-			r.Counts, r.Why = true, "entries that match its filter"
-		case g.Source != "":
-			r.Counts, r.Why = true, "events whose source begins with "+g.Source
-		default:
-			r.Counts, r.Why = true, "without restriction"
+	for _, g := range s.granted[p.Name] {
+		reasons = append(reasons, s.explain(p, *g, role, log, now))
+	}
+	issuer, _, _ := strings.Cut(p.Name, ":")
+	for _, g := range s.Grants() {
+		if g.Claim != "" && strings.HasPrefix(g.Claim, issuer+":") {
+			r := s.explain(p, g, role, log, now)
+			if r.Counts {
+				r.Counts, r.Why = false, "it is for those whose token has the claim "+g.Claim+": "+r.Why
+			}
+			reasons = append(reasons, r)
 		}
-		reasons = append(reasons, r)
 	}
 	return reasons
+}
+
+func (s *State) explain(p Principal, g Grant, role Role, log string, now time.Time) Reason {
+	r := Reason{Grant: g}
+	_, unbound := g.filter.Bind(p.Claims)
+	switch {
+	case g.Role != role && (role != Reader || g.Role != Auditor):
+		r.Why = fmt.Sprintf("it gives another role, %s", g.Role)
+	case !g.Covers(log) && IsOwn(log) && strings.HasSuffix(g.Log, "*"):
+		r.Why = fmt.Sprintf("the log %s has to be named: * covers it for auditors and admins only", log)
+	case !g.Covers(log):
+		r.Why = fmt.Sprintf("it is for another log, %s", g.Log)
+	case !g.Live(now):
+		r.Why = "it ended " + g.Until.Format(time.RFC3339)
+	case unbound != nil:
+		r.Why = "its filter lets nothing through: " + unbound.Error()
+	case g.Filter != "":
+		r.Counts, r.Why = true, "entries that match its filter"
+	case g.Source != "":
+		r.Counts, r.Why = true, "events whose source begins with "+g.Source
+	default:
+		r.Counts, r.Why = true, "without restriction"
+	}
+	if r.Counts && g.Role != role {
+		r.Why += fmt.Sprintf(", as %s", g.Role)
+	}
+	if r.Counts && !g.Until.IsZero() {
+		r.Why += ", until " + g.Until.Format(time.RFC3339)
+	}
+	return r
 }

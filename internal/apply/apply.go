@@ -19,8 +19,8 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/stele-log/stele/internal/access"
 	"github.com/stele-log/stele/pkg/client"
-	"github.com/stele-log/stele/pkg/query"
 )
 
 // A File is what a configuration file says. Keys are not in it: they are secrets.
@@ -82,17 +82,62 @@ func Read(text []byte) (f File, err error) {
 	if err := d.Decode(new(any)); !errors.Is(err, io.EOF) {
 		return f, errors.New("there is more than one document in the file")
 	}
-	for i, g := range f.Grants {
-		filter, err := query.Parse(g.Filter)
-		if err != nil {
-			return f, fmt.Errorf("grant %d, filter: %w", i+1, err)
-		}
-		f.Grants[i].Filter = filter.String()
-		if f.Grants[i].until, err = parseUntil(g.Until); err != nil {
-			return f, fmt.Errorf("grant %d, until: %w", i+1, err)
-		}
+	if err := f.check(); err != nil {
+		return f, err
 	}
 	return f, nil
+}
+
+// check fails unless each part of the file can be, and none is there twice. It brings filters
+// into their canonical form.
+func (f *File) check() error {
+	for i, l := range f.Logs {
+		settings := access.LogSettings{Public: access.Public(l.Public), Reads: access.Reads(l.Reads)}
+		if err := settings.Check(); err != nil {
+			return fmt.Errorf("log %d, %s: %w", i+1, l.Name, err)
+		}
+		if slices.ContainsFunc(f.Logs[:i], func(other Log) bool { return other.Name == l.Name }) {
+			return fmt.Errorf("log %d: there is a log %s before", i+1, l.Name)
+		}
+	}
+	for i, o := range f.Issuers {
+		issuer := access.Issuer{Name: o.Name, URL: o.URL, Audience: o.Audience, Username: o.Username, Secret: o.Secret}
+		if err := issuer.Check(); err != nil {
+			return fmt.Errorf("issuer %d: %w", i+1, err)
+		}
+		if slices.ContainsFunc(f.Issuers[:i], func(other Issuer) bool { return other.Name == o.Name }) {
+			return fmt.Errorf("issuer %d: there is an issuer %s before", i+1, o.Name)
+		}
+	}
+	for i := range f.Grants {
+		if err := f.Grants[i].check(); err != nil {
+			return fmt.Errorf("grant %d: %w", i+1, err)
+		}
+		if slices.Contains(f.Grants[:i], f.Grants[i]) {
+			return fmt.Errorf("grant %d: it is there before", i+1)
+		}
+	}
+	for i, l := range f.Limits {
+		if err := access.Limit(l).Check(); err != nil {
+			return fmt.Errorf("limit %d: %w", i+1, err)
+		}
+		if slices.ContainsFunc(f.Limits[:i], func(other Limit) bool { return other.Principal == l.Principal }) {
+			return fmt.Errorf("limit %d: there is a limit of %s before", i+1, l.Principal)
+		}
+	}
+	return nil
+}
+
+func (g *Grant) check() (err error) {
+	if g.until, err = parseUntil(g.Until); err != nil {
+		return fmt.Errorf("until: %w", err)
+	}
+	wanted := access.Grant{Principal: g.Principal, Claim: g.Claim, Role: access.Role(g.Role), Log: g.Log, Filter: g.Filter, Source: g.Source}
+	if err := wanted.Check(); err != nil {
+		return err
+	}
+	g.Filter = wanted.Filter
+	return nil
 }
 
 // plain returns an error of the YAML library in one line, without the names of types.
@@ -138,14 +183,42 @@ type Plan struct {
 }
 
 // Make returns the changes that bring a server in a state to what a file says. With prune,
-// grants, limits and issuers that are not in the file go; logs stay for ever.
-func Make(f File, s client.State, prune bool, now time.Time) Plan {
+// grants, limits and issuers that are not in the file go, but no admins if the file names
+// none; logs stay for ever. The error is that a grant is for a log that there is not, or
+// that prune would leave nothing.
+func Make(f File, s client.State, prune bool, now time.Time) (Plan, error) {
 	p := Plan{size: s.Size, Changes: []Change{}}
+	if prune && len(f.Grants)+len(f.Issuers)+len(f.Limits) == 0 {
+		return p, errors.New("the file has no grants, issuers and limits, so that --prune would take all away")
+	}
+	if err := f.checkLogs(s); err != nil {
+		return p, err
+	}
 	p.logs(f, s)
 	p.issuers(f, s, prune)
 	p.grants(f, s, prune, now)
 	p.limits(f, s, prune)
-	return p
+	return p, nil
+}
+
+// checkLogs fails if a grant is for a log that neither is there nor is in the file, or if a
+// log is to have another origin than it has.
+func (f File) checkLogs(s client.State) error {
+	for _, l := range f.Logs {
+		i := slices.IndexFunc(s.Logs, func(have client.RecordedLog) bool { return have.Name == l.Name })
+		if i >= 0 && l.Origin != "" && l.Origin != s.Logs[i].Origin {
+			return fmt.Errorf("log %s has the origin %s, which cannot be changed to %s", l.Name, s.Logs[i].Origin, l.Origin)
+		}
+	}
+	for i, g := range f.Grants {
+		there := strings.HasSuffix(g.Log, "*") ||
+			slices.ContainsFunc(s.Logs, func(l client.RecordedLog) bool { return l.Name == g.Log }) ||
+			slices.ContainsFunc(f.Logs, func(l Log) bool { return l.Name == g.Log })
+		if !there {
+			return fmt.Errorf("grant %d: there is no log %q", i+1, g.Log)
+		}
+	}
+	return nil
 }
 
 func (p *Plan) add(text string, make func(context.Context, *client.Client) error) {
@@ -193,6 +266,7 @@ func (p *Plan) issuers(f File, s client.State, prune bool) {
 		if at >= 0 {
 			p.removeIssuer(i.Name)
 		}
+		want.Created = time.Time{}
 		p.add(fmt.Sprintf("+ issuer %s, %s for %s", i.Name, i.URL, i.Audience), func(ctx context.Context, c *client.Client) error {
 			return c.AddIssuer(ctx, want)
 		})
@@ -219,8 +293,10 @@ func (p *Plan) grants(f File, s client.State, prune bool, now time.Time) {
 	same := func(g Grant, h client.Grant) bool {
 		return g == Grant{h.Principal, h.Claim, h.Role, h.Log, h.Filter, h.Source, g.Until, h.Until.UTC()}
 	}
+	admins := slices.ContainsFunc(f.Grants, func(g Grant) bool { return g.Role == string(access.Admin) })
 	for _, g := range f.Grants {
-		if slices.ContainsFunc(have, func(h client.Grant) bool { return same(g, h) }) {
+		ended := !g.until.IsZero() && !now.Before(g.until)
+		if ended || slices.ContainsFunc(have, func(h client.Grant) bool { return same(g, h) }) {
 			continue
 		}
 		want := client.Grant{Principal: g.Principal, Claim: g.Claim, Role: g.Role, Log: g.Log, Filter: g.Filter, Source: g.Source, Until: g.until}
@@ -230,7 +306,8 @@ func (p *Plan) grants(f File, s client.State, prune bool, now time.Time) {
 		})
 	}
 	for _, h := range have {
-		if prune && !slices.ContainsFunc(f.Grants, func(g Grant) bool { return same(g, h) }) {
+		kept := h.Role == string(access.Admin) && !admins // a file that names no admin is not about admins
+		if prune && !kept && !slices.ContainsFunc(f.Grants, func(g Grant) bool { return same(g, h) }) {
 			p.add("- grant "+describe(h), func(ctx context.Context, c *client.Client) error { return c.RemoveGrant(ctx, h.ID) })
 		}
 	}

@@ -72,12 +72,67 @@ func TestPlanBringsAServerToTheFile(t *testing.T) {
 		s := there()
 		test.state(&s)
 		var got []string
-		for _, c := range apply.Make(f, s, test.prune, now).Changes {
+		plan, err := apply.Make(f, s, test.prune, now)
+		if err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+		for _, c := range plan.Changes {
 			got = append(got, c.Text)
 		}
 		if !slices.Equal(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
+	}
+}
+
+func TestPlansThatCannotBeAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		text, want string
+		prune      bool
+	}{
+		{"{}", "take all away", true},
+		{"grants: [{principal: a, role: reader, log: nope}]", `grant 1: there is no log "nope"`, false},
+		{"logs: [{name: doors, origin: elsewhere.example/doors}]", "cannot be changed", false},
+	} {
+		f, err := apply.Read([]byte(test.text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := apply.Make(f, there(), test.prune, now); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%q: %v, want %q", test.text, err, test.want)
+		}
+	}
+}
+
+// TestAdminsAreNotPrunedInSilence has a file that names no admin, and one that does.
+func TestAdminsAreNotPrunedInSilence(t *testing.T) {
+	t.Parallel()
+	s := there()
+	s.Grants = append(s.Grants, client.Grant{ID: "eeeeeeeeee", Principal: "root", Role: "admin", Log: "*"})
+	for text, want := range map[string]bool{file: false, file + "\n": false,
+		strings.Replace(file, "grants:\n", "grants:\n  - {principal: ann, role: admin, log: \"*\"}\n", 1): true} {
+		f, err := apply.Read([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := apply.Make(f, s, true, now)
+		pruned := slices.ContainsFunc(plan.Changes, func(c apply.Change) bool { return c.Text == "- grant root, admin on *" })
+		if err != nil || pruned != want {
+			t.Errorf("%t, %v; want %t", pruned, err, want)
+		}
+	}
+}
+
+// TestGrantThatHasEndedStaysInTheFile is for files in version control.
+func TestGrantThatHasEndedStaysInTheFile(t *testing.T) {
+	t.Parallel()
+	f, err := apply.Read([]byte("grants: [{principal: a, role: reader, log: doors, until: 2020-01-31}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan, err := apply.Make(f, there(), false, now); err != nil || len(plan.Changes) != 0 {
+		t.Errorf("%v, %v", plan.Changes, err)
 	}
 }
 
@@ -91,13 +146,21 @@ func more(s *client.State) {
 func TestFilesThatCannotBeAreRefused(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"grant: []":                        "field grant not found",
-		"grants:\n  - {principle: x}":      "line 2",
-		"grants: {}":                       "line 1",
-		"grants:\n  - {until: soon}":       "grant 1, until",
-		"grants:\n  - {filter: \"type:\"}": "grant 1, filter",
-		"a: b: c":                          "yaml:",
-		"logs: []\n---\nlogs: []":          "more than one document",
+		"grant: []":                   "field grant not found",
+		"grants:\n  - {principle: x}": "line 2",
+		"grants: {}":                  "line 1",
+		"grants:\n  - {until: soon}":  "grant 1: until",
+		"grants:\n  - {principal: a, role: reader, log: x, filter: \"type:\"}": "grant 1: this cannot be: filter",
+		"a: b: c": "yaml:",
+		"grants:\n  - {principal: a, role: owner, log: x}":             "grant 1: this cannot be: there is no role",
+		"grants:\n  - {role: reader, log: x}":                          "grant 1",
+		"grants:\n  - &g {principal: a, role: reader, log: x}\n  - *g": "grant 2: it is there before",
+		"logs:\n  - {name: a, public: some}":                           "log 1, a",
+		"logs: [{name: a}, {name: a}]":                                 "log 2: there is a log a before",
+		"limits: [{principal: a}]":                                     "limit 1",
+		"limits: [{principal: a, logs: 1}, {principal: a, logs: 2}]":   "limit 2",
+		"issuers: [{name: a, url: \"http://a.example\", audience: a}]": "issuer 1",
+		"logs: []\n---\nlogs: []":                                      "more than one document",
 	} {
 		if _, err := apply.Read([]byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", text, err, want)

@@ -59,10 +59,28 @@ func openControls(ctx context.Context, e *engine.Engine, cfg Config) (*controls,
 	if err != nil {
 		return nil, err
 	}
-	return &controls{control, tokens, access.NewJournal(func(ctx context.Context, events []event.Event) error {
+	journal := access.NewJournal(func(ctx context.Context, events []event.Event) error {
 		_, err := facts.Sequencer.Append(ctx, events)
 		return err
-	}, cfg.Logger, cfg.Engine.Now)}, nil
+	}, cfg.Logger, cfg.Engine.Now)
+	return &controls{control, tokens, journal}, recall(ctx, facts, journal)
+}
+
+// recalled is the number of entries at the end of the access log that are read for when
+// keys were last used.
+const recalled = 10_000
+
+// recall reads the end of the access log.
+func recall(ctx context.Context, l *engine.Log, j *access.Journal) error {
+	head, err := l.Stored.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("read the log %s: %w", l.Name, err)
+	}
+	start := head.Size - min(head.Size, recalled)
+	if err := eachEntry(ctx, l.Stored, start, head.Size, j.Recall); err != nil {
+		return fmt.Errorf("read the log %s: %w", l.Name, err)
+	}
+	return nil
 }
 
 // recordLogs adds logs that the configuration does not have to it: those that were made

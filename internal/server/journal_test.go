@@ -74,18 +74,21 @@ func TestWhatIsReadAndRefusedIsRecorded(t *testing.T) {
 	}
 	auditor, reader := bearer(r.key("ann", "auditor", "*", "", nil)), bearer(r.key("app", "reader", "default", "", nil))
 	portal := bearer(r.key("portal", "reader", "hidden", "subject:7", nil))
+	r.key("gone", "", "default", "", nil) // and never used
 	r.ask(call{method: "GET", path: "/logs/default/events/1"}, auditor)
 	r.ask(call{method: "GET", path: "/logs/default/tile/entries/000.p/2"}, auditor)
 	r.ask(call{method: "GET", path: "/logs/default/events/1"}, reader) // no person
 	r.ask(call{method: "GET", path: "/logs/hidden/events/0"}, portal)
 	r.ask(call{method: "POST", path: "/logs/default/events", body: `{"type":"a"}`}, reader)
+	r.ask(call{method: "GET", path: "/logs/hidden/checkpoint"}, reader)
+	r.ask(call{method: "GET", path: "/logs/hidden/events/1"}, portal)
 	r.ask(call{method: "GET", path: "/keys"}, bearer("stele_aaaaaaaaaa_"+strings.Repeat("0", 64)))
 	bound := bearer(r.key("edge", "", "default", "", nil))
 	if _, err := r.client("", "default").AddGrant(t.Context(), client.Grant{Principal: "edge", Role: "writer", Log: "default", Source: "/berlin/"}); err != nil {
 		t.Fatal(err)
 	}
 	r.ask(call{method: "POST", path: "/logs/default/events", body: `[{"type":"a","source":"/rome/"},{"type":"a","source":"/rome/"}]`}, bound)
-	r.want("refused edge default writer 1 without the role", "read ann default auditor 1 1-1 under 2", "read ann default auditor 1 0-1 under 2", "read portal hidden reader 1 0-0 under 2 subject:7",
+	r.want("refused app hidden  1 hidden from it", "refused portal hidden  1 hidden from it", "refused edge default writer 1 without the role", "read ann default auditor 1 1-1 under 2", "read ann default auditor 1 0-1 under 2", "read portal hidden reader 1 0-0 under 2 subject:7",
 		"refused app default writer 1 without the role")
 	for _, fact := range r.facts() {
 		if strings.HasPrefix(fact, "read app") {
@@ -96,7 +99,16 @@ func TestWhatIsReadAndRefusedIsRecorded(t *testing.T) {
 	r.ask(call{method: "GET", path: "/logs/access/events/0"}, auditor)
 	r.stop()
 	r = run(t, store, dir, slog.New(slog.DiscardHandler))
-	r.want("read ann access auditor 1 0-0 under 5", "used app   2", "used ann   3", "refused    1 not a valid key or token")
+	keys, err := r.client("", "default").Keys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range keys {
+		if used := !k.LastUsed.IsZero(); used != (k.Principal != "gone") {
+			t.Errorf("after a restart the key of %s was used: %t", k.Principal, used)
+		}
+	}
+	r.want("read ann access auditor 1 0-0 under 7", "used app   3", "used ann   3", "refused    1 not a valid key or token")
 }
 
 // TestStreamBeyondItsLimitIsSlowedDown sends more events than its limit lets through at once.
@@ -107,7 +119,7 @@ func TestStreamBeyondItsLimitIsSlowedDown(t *testing.T) {
 	if err := r.client(r.adminKey(), "default").SetLimit(t.Context(), client.Limit{Principal: "app", Events: 200}); err != nil {
 		t.Fatal(err)
 	}
-	events := make([]client.Event, 10_000)
+	events := make([]client.Event, 200)
 	for i := range events {
 		events[i] = client.Event{Type: "a"}
 	}
@@ -122,7 +134,7 @@ func TestStreamBeyondItsLimitIsSlowedDown(t *testing.T) {
 		}
 		n++
 	}
-	if took := time.Since(begin); n != 300 || took < 1400*time.Millisecond {
+	if took := time.Since(begin); n != 300 || took < 900*time.Millisecond {
 		t.Errorf("%d events in %v; want all, and at 200 a second", n, took)
 	}
 }

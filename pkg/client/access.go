@@ -18,6 +18,7 @@ type Key struct {
 	Claims    map[string]string `json:"claims,omitempty"`
 	Expires   time.Time         `json:"expires,omitzero"` // zero is never
 	Revoked   bool              `json:"revoked,omitempty"`
+	Rotated   bool              `json:"rotated,omitempty"` // another takes its place
 	Created   time.Time         `json:"created,omitzero"`
 	Live      bool              `json:"live"`               // it can be used
 	LastUsed  time.Time         `json:"last_used,omitzero"` // on that server, since it started
@@ -91,12 +92,13 @@ type LogSettings struct {
 
 // A Caller is who a client is to the server.
 type Caller struct {
-	Principal string            `json:"principal"` // empty without a token
-	Key       string            `json:"key,omitempty"`
-	Issuer    string            `json:"issuer,omitempty"` // of the token, if it is one
-	Local     bool              `json:"local,omitempty"`  // may do everything, as somebody on the server's machine
-	Claims    map[string]string `json:"claims,omitempty"`
-	Grants    []Grant           `json:"grants"`
+	Principal string              `json:"principal"` // empty without a token
+	Key       string              `json:"key,omitempty"`
+	Issuer    string              `json:"issuer,omitempty"` // of the token, if it is one
+	Local     bool                `json:"local,omitempty"`  // may do everything, as somebody on the server's machine
+	Claims    map[string]string   `json:"claims,omitempty"`
+	Lists     map[string][]string `json:"lists,omitempty"` // claims with several values, such as groups
+	Grants    []Grant             `json:"grants"`
 }
 
 // A State is who may do what, as the first Size entries of the server's log of its

@@ -106,6 +106,14 @@ func (v *Verifier) Verify(ctx context.Context, i access.Issuer, token string) (m
 	if err := verified.Claims(&claims); err != nil {
 		return nil, time.Time{}, err
 	}
+	// SPEC: RFC 7519 section 10.1.1: names of claims are case-sensitive. The library's are not.
+	for name := range claims {
+		for _, known := range []string{"iss", "aud", "exp", "nbf", "iat", "sub", "nonce"} {
+			if name != known && strings.EqualFold(name, known) {
+				return nil, time.Time{}, fmt.Errorf("the token has a claim %q, which could be taken for %s", name, known)
+			}
+		}
+	}
 	ends := verified.Expiry.Add(clockSkew)
 	if latest := v.now().Add(maxLifetime); ends.After(latest) {
 		ends = latest

@@ -186,21 +186,23 @@ func TestBadTokensAreRefused(t *testing.T) {
 	changed := parts[0] + "." + base64.RawURLEncoding.EncodeToString(claims) + "." + parts[2]
 	v, _ := newVerifier()
 	for name, token := range map[string]string{
-		"of another audience":             i.token(map[string]any{"aud": "other"}),
-		"of no audience":                  i.token(map[string]any{"aud": nil}),
-		"of another issuer":               i.token(map[string]any{"iss": "https://login.example.com"}),
-		"expired":                         i.token(map[string]any{"exp": start.Add(-2 * time.Minute).Unix()}),
-		"without an end":                  i.token(map[string]any{"exp": nil}),
-		"not yet good":                    i.token(map[string]any{"nbf": start.Add(time.Hour).Unix()}),
-		"unsigned":                        unsigned,
-		"unsigned, with a signature":      unsigned + parts[2],
-		"signed with the key as a secret": sign(t, jose.HS256, public, i.claims(nil)),
-		"signed with another key":         sign(t, jose.ES256, other, i.claims(nil)),
-		"changed":                         changed,
-		"cut":                             good[:len(good)-2],
-		"without a signature":             parts[0] + "." + parts[1] + ".",
-		"no token":                        "a.b.c",
-		"empty":                           "",
+		"of another audience":               i.token(map[string]any{"aud": "other"}),
+		"of no audience":                    i.token(map[string]any{"aud": nil}),
+		"of another issuer":                 i.token(map[string]any{"iss": "https://login.example.com"}),
+		"with another audience in capitals": i.token(map[string]any{"aud": "other", "AUD": "stele"}),
+		"with another end in capitals":      i.token(map[string]any{"exp": 1000, "EXP": start.Add(time.Hour).Unix()}),
+		"expired":                           i.token(map[string]any{"exp": start.Add(-2 * time.Minute).Unix()}),
+		"without an end":                    i.token(map[string]any{"exp": nil}),
+		"not yet good":                      i.token(map[string]any{"nbf": start.Add(time.Hour).Unix()}),
+		"unsigned":                          unsigned,
+		"unsigned, with a signature":        unsigned + parts[2],
+		"signed with the key as a secret":   sign(t, jose.HS256, public, i.claims(nil)),
+		"signed with another key":           sign(t, jose.ES256, other, i.claims(nil)),
+		"changed":                           changed,
+		"cut":                               good[:len(good)-2],
+		"without a signature":               parts[0] + "." + parts[1] + ".",
+		"no token":                          "a.b.c",
+		"empty":                             "",
 	} {
 		if _, _, err := v.Verify(t.Context(), i.issuer(), token); err == nil {
 			t.Errorf("a token %s is good", name)
