@@ -15,6 +15,7 @@ import (
 )
 
 type exportHeadsFlags struct {
+	read     readFlags
 	trust    trustFlags
 	from, to string
 	out      string
@@ -49,6 +50,7 @@ archive could not be written for another reason.`,
 		RunE: verify("NOT written", new(bool), f.run),
 	}
 	f.trust.registerPast(cmd)
+	f.read.register(cmd)
 	flags := cmd.Flags()
 	flags.StringVar(&f.from, "from", "", "first size, day or time of the period (default: the log's beginning)")
 	flags.StringVar(&f.to, "to", "", "last size, or the day or time at which the period ends (default: now)")
@@ -96,7 +98,7 @@ func (f *exportHeadsFlags) config(url string) (cfg heads.ExportConfig, err error
 	if err != nil {
 		return cfg, err
 	}
-	reader, c, err := new(readFlags).open(url)
+	reader, c, err := f.read.open(url)
 	if err != nil {
 		return cfg, err
 	}

@@ -11,7 +11,8 @@ func newWhoamiCmd() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "whoami",
 		Short: "Show who you are to a server, and what you may do",
-		Long: `Whoami prints the principal of the token, in STELE_TOKEN or --token, and its grants.
+		Long: `Whoami prints the principal of the token, in STELE_TOKEN, in --token or of "stele login",
+and its grants.
 Without a token you are nobody, except on a server that only its own machine can reach:
 there you may do everything.`,
 		Args: cobra.NoArgs,
