@@ -49,7 +49,7 @@ func newIssuersRemoveCmd() *cobra.Command {
 		Short: "End all tokens of an issuer, at once",
 		Long: `Remove ends all tokens and sessions of an issuer. Grants for its users and claims stay: they
 would be those of another issuer that is added by that name. Take them away, too.`,
-		Args:  cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return f.change(cmd, map[string]string{"removed": args[0]}, "removed: "+args[0], func(c *client.Client) error {
 				return c.RemoveIssuer(cmd.Context(), args[0])
