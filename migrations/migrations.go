@@ -19,6 +19,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pressly/goose/v3"
 )
@@ -96,8 +97,28 @@ func (s Schema) Check(have int64) error {
 
 // Up applies the files that are missing, and returns the version before, 0 if there
 // was none, and after.
+//
+// Of several that open a new SQLite file at once, one may be refused because another is at
+// it, without having waited: it is tried again for a while.
 func (s Schema) Up(ctx context.Context, db *sql.DB) (from, to int64, err error) {
-	return s.up(ctx, db, s.Files())
+	for wait := 10 * time.Millisecond; ; wait *= 2 {
+		from, to, err = s.up(ctx, db, s.Files())
+		if !isBusy(err) || wait > 5*time.Second {
+			return from, to, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return from, to, err
+		}
+	}
+}
+
+// isBusy reports whether SQLite has refused something because another connection writes
+// (SQLITE_BUSY, 5, in the low byte of the code).
+func isBusy(err error) bool {
+	var coded interface{ Code() int }
+	return errors.As(err, &coded) && coded.Code()&0xff == 5
 }
 
 func (s Schema) up(ctx context.Context, db *sql.DB, files fs.FS) (from, to int64, err error) {
