@@ -60,7 +60,7 @@ func (s *server) identify(next http.Handler) http.Handler {
 				return
 			}
 			defer leave()
-			s.noteUse(r, p)
+			s.noteUse(r)
 		}
 		next.ServeHTTP(w, r)
 	})

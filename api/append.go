@@ -53,7 +53,7 @@ func (s *server) appendEvents(w http.ResponseWriter, r *http.Request, l *engine.
 	if err != nil {
 		return err
 	}
-	s.concealer(r, l).apply(results)
+	s.conceal(r, l, results)
 	if single && results[0].err != nil {
 		return results[0].err
 	}

@@ -26,8 +26,8 @@ func factOf(r *http.Request, kind string) access.Fact {
 }
 
 // noteUse notes that a key, token or certificate was used.
-func (s *server) noteUse(r *http.Request, p access.Principal) {
-	if s.Journal != nil && p.Name != "" {
+func (s *server) noteUse(r *http.Request) {
+	if s.Journal != nil {
 		s.Journal.Note(factOf(r, access.Used))
 	}
 }
@@ -91,7 +91,8 @@ func (s *server) noteRead(r *http.Request, l *engine.Log, permit access.Permit) 
 		}
 	}
 	f := factOf(r, access.Read)
-	f.Log, f.Role, f.What = l.Name, permit.Role, r.Method+" "+chi.RouteContext(r.Context()).RoutePattern()
+	f.What, f.Log = s.routeOf(r)
+	f.Role = permit.Role
 	if permit.Narrowed {
 		f.Filter = permit.Filter.String()
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -48,8 +49,12 @@ func (s *server) proveInclusion(w http.ResponseWriter, r *http.Request, l *engin
 		return badRequest(fmt.Sprintf("there is no entry %d in a tree of size %d", index, size))
 	}
 	if permit.Narrowed {
-		if _, err := readEntry(r.Context(), l, index, permit); err != nil {
-			return leafindex.ErrNotFound
+		_, err := readEntry(r.Context(), l, index, permit)
+		if _, hidden := errors.AsType[hiddenError](err); hidden {
+			return hiddenError{leafindex.ErrNotFound} // as by a hash that no entry has
+		}
+		if err != nil {
+			return err
 		}
 	}
 	p := inclusionProof{Index: index, Size: size}

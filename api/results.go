@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -71,32 +72,28 @@ func outcomes(all []appended, items []event.Item, stored []sequencer.Result) []a
 	return all
 }
 
-// A concealer decides what a writer learns of an entry that has the source and id of its
-// event. One who may not read the log learns of others' entries only that the event
-// cannot be stored: not whether it was right about their content.
-type concealer struct {
-	by      string // the writer
-	conceal bool
-}
-
-// concealer returns that of a request.
-func (s *server) concealer(r *http.Request, l *engine.Log) concealer {
-	permit, err := s.demand(r, l.Name, access.Reader, access.Auditor)
-	return concealer{by: callerOf(r).Name, conceal: err != nil || permit.Narrowed}
-}
-
-// apply conceals what is of others among the outcomes of a request.
-func (c concealer) apply(results []appended) {
-	if !c.conceal {
+// conceal keeps a writer who may not read the log from learning of others' entries whether it
+// was right about their content: of one that has the source and id of its event it learns
+// only that the event cannot be stored.
+func (s *server) conceal(r *http.Request, l *engine.Log, results []appended) {
+	by := callerOf(r).Name
+	isOthers := func(a appended) bool {
+		if conflict := a.result.Conflict; conflict != nil {
+			return conflict.By != by
+		}
+		return a.result.Duplicate && a.result.By != by
+	}
+	if !slices.ContainsFunc(results, isOthers) {
 		return
 	}
-	for i := range results {
-		a := &results[i]
-		conflict := a.result.Conflict
-		if a.err == nil && a.result.Duplicate && a.result.By != c.by || conflict != nil && conflict.By != c.by {
-			a.err = statusError{http.StatusConflict, fmt.Sprintf("an entry of another sender has the source %.200q and the id %.200q already; give the event another id",
+	if permit, err := s.demand(r, l.Name, access.Reader, access.Auditor); err == nil && !permit.Narrowed {
+		return
+	}
+	for i, a := range results {
+		if isOthers(a) {
+			results[i].result = sequencer.Result{}
+			results[i].err = statusError{http.StatusConflict, fmt.Sprintf("an entry of another sender has the source %.200q and the id %.200q already; give the event another id",
 				a.event.Source, a.event.ID)}
-			a.result = sequencer.Result{}
 		}
 	}
 }

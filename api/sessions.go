@@ -36,16 +36,10 @@ const (
 	freshSignIn = 15 * time.Minute
 )
 
-// A signedIn is what a session keeps.
-type signedIn struct {
-	Principal access.Principal
-	At        time.Time
-}
-
-const signedInKey = "signedin"
+const signedInKey = "signedin" // of a session's access.Principal
 
 func newSessions() *scs.SessionManager {
-	gob.Register(signedIn{})
+	gob.Register(access.Principal{})
 	m := scs.New()
 	m.Lifetime, m.IdleTimeout = sessionLife, sessionIdle
 	return m
@@ -61,21 +55,21 @@ func (s *server) bySession(r *http.Request) (access.Principal, bool, error) {
 	if err != nil {
 		return access.Principal{}, false, err
 	}
-	who, ok := s.sessions.Get(ctx, signedInKey).(signedIn)
+	who, ok := s.sessions.Get(ctx, signedInKey).(access.Principal)
 	if !ok {
-		return access.Principal{}, false, nil
+		return who, false, nil
 	}
-	if s.Access.Ended(who.Principal) {
+	if s.Access.Ended(who) {
 		return access.Principal{}, true, s.sessions.Destroy(ctx) // nobody, also on the server's own machine
 	}
 	// A page of another site could have the browser send its cookie.
 	if err := s.sameOrigin.Check(r); err != nil {
-		return who.Principal, false, statusError{http.StatusForbidden, "a page of another site has made this request"}
+		return who, false, statusError{http.StatusForbidden, "a page of another site has made this request"}
 	}
 	if _, _, err := s.sessions.Commit(ctx); err != nil { // it is not idle
 		return access.Principal{}, false, err
 	}
-	return who.Principal, true, nil
+	return who, true, nil
 }
 
 // begin begins a session, in place of the one that the request may have.
@@ -88,7 +82,7 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, p access.Principa
 		return err
 	}
 	p.Session, p.SignedIn = true, s.Now()
-	s.sessions.Put(ctx, signedInKey, signedIn{p, p.SignedIn})
+	s.sessions.Put(ctx, signedInKey, p)
 	token, _, err := s.sessions.Commit(ctx)
 	if err != nil {
 		return err
@@ -105,25 +99,24 @@ func (s *server) begin(w http.ResponseWriter, r *http.Request, p access.Principa
 
 // makeRoom ends the oldest session of a principal that has as many as it may.
 func (s *server) makeRoom(ctx context.Context, principal string) error {
-	all, of := 0, []signedIn{}
-	oldest := ctx
+	var all, own int
+	var oldest context.Context // of its sessions
+	var since time.Time
 	err := s.sessions.Iterate(ctx, func(session context.Context) error {
 		all++
-		who, ok := s.sessions.Get(session, signedInKey).(signedIn)
-		if !ok || who.Principal.Name != principal {
+		who, ok := s.sessions.Get(session, signedInKey).(access.Principal)
+		if !ok || who.Name != principal {
 			return nil
 		}
-		if len(of) == 0 || who.At.Before(of[0].At) {
-			of, oldest = append([]signedIn{who}, of...), session
-		} else {
-			of = append(of, who)
+		if own++; oldest == nil || who.SignedIn.Before(since) {
+			oldest, since = session, who.SignedIn
 		}
 		return nil
 	})
 	switch {
 	case err != nil:
 		return err
-	case len(of) >= maxOfOne:
+	case own >= maxOfOne:
 		return s.sessions.Destroy(oldest)
 	case all >= maxSessions:
 		return statusError{http.StatusServiceUnavailable, "as many people are signed in as may be; try again later"}

@@ -67,8 +67,8 @@ type stream struct {
 	may      func() (access.Permit, error) // what the sender may write by now
 	spend    func(events, bytes int) error // why it may not write so much yet
 	refused  func(error)                   // notes what was refused
-	conceal  concealer
-	memory   *claim // of buffers, and of groups until they are answered
+	conceal  func([]appended)              // hides what is of others
+	memory   *claim                        // of buffers, and of groups until they are answered
 	body     *deadlineReader
 	lines    *lineReader
 	groups   chan *group     // read, in order; closed when reading has ended
@@ -131,7 +131,7 @@ func (s *server) streamEvents(w http.ResponseWriter, r *http.Request, l *engine.
 		may:     func() (access.Permit, error) { return s.demand(r, l.Name, access.Writer) },
 		spend:   func(events, bytes int) error { return s.spend(r, events, bytes) },
 		refused: func(err error) { p, _ := problemOf(err); s.noteRefusal(r, err, p) },
-		conceal: s.concealer(r, l),
+		conceal: func(results []appended) { s.conceal(r, l, results) },
 		body:    &deadlineReader{from: r.Body, control: control},
 		groups:  make(chan *group, maxInFlight), gone: make(chan struct{}),
 		out: bufio.NewWriterSize(w, resultBuffer), beat: time.NewTicker(heartbeatEvery),
@@ -242,22 +242,19 @@ func (st *stream) read() {
 // full, or the sender's limit is reached, it waits, where a single request would be
 // answered with 503 or 429: the client is slowed down, not turned away.
 func (st *stream) submit(items []event.Item, size int) (*sequencer.Pending, error) {
-	permit, err := st.may()
-	if err != nil {
-		return nil, err
-	}
-	if bindSources(items, permit) {
-		st.refused(errSource)
-	}
-	events := validEvents(items)
-	if len(events) == 0 {
-		return nil, nil
-	}
-	for st.spend(len(events), size) != nil && st.pause() {
+	for st.spend(len(items), size) != nil && st.pause() {
 	}
 	for {
-		if _, err := st.may(); err != nil {
-			return nil, err // the key has ended meanwhile
+		permit, err := st.may() // the key may have ended while it waited
+		if err != nil {
+			return nil, err
+		}
+		if bindSources(items, permit) {
+			st.refused(errSource)
+		}
+		events := validEvents(items)
+		if len(events) == 0 {
+			return nil, nil
 		}
 		pending, err := st.log.Sequencer.Submit(st.ctx, events)
 		if !errors.Is(err, sequencer.ErrBusy) || !st.pause() {
@@ -369,7 +366,7 @@ func receive[T any](st *stream, from <-chan T) (v T, ok bool, err error) {
 // that every write to the connection has a deadline of its own.
 func (st *stream) writeResults(items []event.Item, stored []sequencer.Result) error {
 	st.results = outcomes(st.results[:0], items, stored)
-	st.conceal.apply(st.results)
+	st.conceal(st.results)
 	for i := range st.results {
 		st.results[i].item = -1
 		line := append(st.results[i].appendObject(st.out.AvailableBuffer()), '\n')

@@ -54,10 +54,10 @@ type span struct {
 }
 
 const (
-	// soon and later are for how long facts are summed before they are recorded. Those that
-	// any request makes, and the reading of the access log itself, which else would be
-	// recorded in it for ever, can wait.
-	// What strangers are refused is summed for longer, too: anybody can have that happen.
+	// For how long facts are summed before they are recorded: what principals do and are
+	// refused; what strangers are, which anybody can have happen; and what every request
+	// makes, together with the reading of the access log, which would else make it grow for
+	// ever.
 	soon     = time.Second
 	sometime = time.Minute
 	later    = time.Hour
@@ -174,21 +174,21 @@ func (j *Journal) LastUsed(key string) time.Time {
 	return j.lastUsed[key]
 }
 
-// Recall takes in an entry of the access log from before, for when keys were last used.
-func (j *Journal) Recall(entry []byte) error {
+// Recall takes in an entry of the access log from before, for when keys were last used. What
+// it does not understand says nothing of that.
+func (j *Journal) Recall(entry []byte) {
 	var e struct {
 		Type string `json:"type"`
 		Data sum    `json:"data"`
 	}
-	if err := json.Unmarshal(entry, &e); err != nil {
-		return err
+	if json.Unmarshal(entry, &e) != nil || e.Type != Used || e.Data.Key == "" {
+		return
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if e.Type == Used && e.Data.Key != "" && e.Data.Last.After(j.lastUsed[e.Data.Key]) {
+	if e.Data.Last.After(j.lastUsed[e.Data.Key]) {
 		j.lastUsed[e.Data.Key] = e.Data.Last
 	}
-	return nil
 }
 
 // Run records facts until the context ends, and then those that are left.

@@ -63,7 +63,10 @@ func openControls(ctx context.Context, e *engine.Engine, cfg Config) (*controls,
 		_, err := facts.Sequencer.Append(ctx, events)
 		return err
 	}, cfg.Logger, cfg.Engine.Now)
-	return &controls{control, tokens, journal}, recall(ctx, facts, journal)
+	if err := recall(ctx, facts, journal); err != nil {
+		cfg.Logger.Warn("when keys were last used is not known from before", "error", err)
+	}
+	return &controls{control, tokens, journal}, nil
 }
 
 // recalled is the number of entries at the end of the access log that are read for when
@@ -74,25 +77,24 @@ const recalled = 10_000
 func recall(ctx context.Context, l *engine.Log, j *access.Journal) error {
 	head, err := l.Stored.Head(ctx)
 	if err != nil {
-		return fmt.Errorf("read the log %s: %w", l.Name, err)
+		return err
 	}
 	start := head.Size - min(head.Size, recalled)
-	if err := eachEntry(ctx, l.Stored, start, head.Size, j.Recall); err != nil {
-		return fmt.Errorf("read the log %s: %w", l.Name, err)
-	}
-	return nil
+	return eachEntry(ctx, l.Stored, start, head.Size, func(entry []byte) error {
+		j.Recall(entry)
+		return nil
+	})
 }
 
 // recordLogs adds logs that the configuration does not have to it: those that were made
 // without access control, and those whose recording failed. What the latter were to be is
 // not known: of one without entries nothing is public, once others were recorded.
 func recordLogs(ctx context.Context, c *access.Control, e *engine.Engine) error {
-	others := false
-	c.View(func(s *access.State) {
-		others = slices.ContainsFunc(s.Logs(), func(l access.Log) bool { return !access.IsOwn(l.Name) })
-	})
+	var known []access.Log
+	c.View(func(s *access.State) { known = s.Logs() })
+	others := slices.ContainsFunc(known, func(l access.Log) bool { return !access.IsOwn(l.Name) })
 	for _, l := range e.Logs() {
-		if l.Broken != nil {
+		if l.Broken != nil || slices.ContainsFunc(known, func(k access.Log) bool { return k.Name == l.Name }) {
 			continue
 		}
 		recorded := access.Log{Name: l.Name, Origin: l.Origin, VKeys: l.VKeys}
