@@ -193,6 +193,34 @@ func TestIssuersThatCannotBeAreRefused(t *testing.T) {
 	}
 }
 
+func TestKeysAreNotForNamesThatOthersVouchFor(t *testing.T) {
+	t.Parallel()
+	c, _ := openTokens(t)
+	for name, want := range map[string]bool{"corp:ann": false, "cert:spiffe://a/b": false, "*": false, "other:ann": true, "corp": true} {
+		_, _, err := c.CreateKey(t.Context(), local, access.Key{Principal: name})
+		if (err == nil) != want || err != nil && !errors.Is(err, access.ErrInvalid) {
+			t.Errorf("a key of %s: %v", name, err)
+		}
+	}
+}
+
+func TestGrantIsThereOnce(t *testing.T) {
+	t.Parallel()
+	l := newLog()
+	c := open(t, l)
+	g := access.Grant{Principal: "a", Role: access.Reader, Log: "default", Filter: "type = a", Until: start.Add(time.Hour)}
+	for i, want := range []error{nil, access.ErrExists} {
+		if _, err := c.AddGrant(t.Context(), local, g); !errors.Is(err, want) {
+			t.Errorf("grant %d: %v, want %v", i, err, want)
+		}
+	}
+	l.Now = start.Add(2 * time.Hour)
+	g.Until = l.Now.Add(time.Hour)
+	if _, err := c.AddGrant(t.Context(), local, g); err != nil {
+		t.Errorf("once it has ended: %v", err)
+	}
+}
+
 func TestWriterIsBoundToASource(t *testing.T) {
 	t.Parallel()
 	c := open(t, newLog())
@@ -232,6 +260,9 @@ func TestRotatedKeyEndsAfterItsOverlap(t *testing.T) {
 		t.Errorf("the new key is of %+v", p)
 	}
 	who(t, c, old)
+	if _, _, err := c.RotateKey(t.Context(), local, k.ID, time.Hour); !errors.Is(err, access.ErrInvalid) {
+		t.Errorf("rotated twice: %v", err)
+	}
 	l.Now = l.Now.Add(time.Hour)
 	who(t, c, text)
 	if _, err := c.Authenticate(t.Context(), old); !errors.Is(err, access.ErrUnknownKey) {

@@ -69,13 +69,24 @@ func journal(f *facts) *access.Journal {
 	return access.NewJournal(f.append, slog.New(slog.DiscardHandler), time.Now)
 }
 
+// running returns a journal that runs, until stop is called, which waits for its end.
+func running(t *testing.T, f *facts) (j *access.Journal, stop func()) {
+	t.Helper()
+	j = journal(f)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { j.Run(ctx); close(ended) }()
+	return j, func() {
+		cancel()
+		<-ended
+	}
+}
+
 func TestEqualFactsAreOneEntry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var f facts
-		j := journal(&f)
-		ctx, cancel := context.WithCancel(t.Context())
-		go j.Run(ctx)
+		j, stop := running(t, &f)
 		for range 999 {
 			j.Note(access.Fact{Kind: access.Refused, Principal: "a", Log: "default"})
 		}
@@ -100,8 +111,7 @@ func TestEqualFactsAreOneEntry(t *testing.T) {
 		if sum != 1004 || f.again != 0 {
 			t.Errorf("%d facts, want 1004; %d were appended again", sum, f.again)
 		}
-		cancel()
-		synctest.Wait()
+		stop()
 	})
 }
 
@@ -109,9 +119,7 @@ func TestFactsOutliveALogThatIsAway(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := facts{err: errors.New("not now, or perhaps it was")}
-		j := journal(&f)
-		ctx, cancel := context.WithCancel(t.Context())
-		go j.Run(ctx)
+		j, stop := running(t, &f)
 		for i := range 5000 {
 			j.Note(access.Fact{Kind: access.Refused, Principal: fmt.Sprintf("p%d", i)})
 			if i%100 == 0 {
@@ -122,8 +130,7 @@ func TestFactsOutliveALogThatIsAway(t *testing.T) {
 		f.err = nil
 		f.mu.Unlock()
 		time.Sleep(3 * time.Second)
-		cancel()
-		synctest.Wait()
+		stop()
 		sum := 0
 		for _, r := range f.read(t) {
 			sum += r.Data.Count
@@ -141,10 +148,7 @@ func TestUseOfAKeyIsRecordedOnceAnHourAndAtTheEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var f facts
-		j := journal(&f)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { j.Run(ctx); close(ended) }()
+		j, stop := running(t, &f)
 		for range 90 {
 			j.Note(access.Fact{Kind: access.Used, Principal: "a", Key: "aaaaaaaaaa"})
 			j.NoteRead(access.Fact{Kind: access.Read, Principal: "a", Log: access.AccessLog}, 1, 1, 1)
@@ -156,8 +160,7 @@ func TestUseOfAKeyIsRecordedOnceAnHourAndAtTheEnd(t *testing.T) {
 		if got := j.LastUsed("aaaaaaaaaa"); time.Since(got) > 2*time.Minute {
 			t.Errorf("last used %v", got)
 		}
-		cancel()
-		<-ended
+		stop()
 		sum := 0
 		for _, r := range f.read(t) {
 			sum += r.Data.Count
@@ -189,10 +192,7 @@ func TestStrangersHideNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var f facts
-		j := journal(&f)
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan struct{})
-		go func() { j.Run(ctx); close(ended) }()
+		j, stop := running(t, &f)
 		for i := range 100_000 {
 			j.Note(access.Fact{Kind: access.Refused, Address: fmt.Sprintf("192.0.2.%d", i)})
 		}
@@ -202,8 +202,7 @@ func TestStrangersHideNobody(t *testing.T) {
 			t.Errorf("after 3 s: %+v", all)
 		}
 		time.Sleep(time.Minute)
-		cancel()
-		<-ended
+		stop()
 		sum := 0
 		for _, r := range f.read(t) {
 			sum += r.Data.Count
