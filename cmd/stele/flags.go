@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +21,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/stele-log/stele/internal/durable"
+	"github.com/stele-log/stele/internal/logintoken"
 	"github.com/stele-log/stele/internal/server"
 	"github.com/stele-log/stele/pkg/client"
 	"github.com/stele-log/stele/storage"
@@ -302,60 +302,6 @@ func registerSettings(flags *pflag.FlagSet, s *client.LogSettings) {
 	flags.StringVar(&s.Reads, "reads", "", "whose reads of entries are recorded in the log access: none, people (who has signed in, and auditors) or all (default: people)")
 }
 
-// tokensFile is where tokens are kept: an object of them by the servers' URLs.
-func tokensFile() (string, error) {
-	dir, err := os.UserConfigDir()
-	return filepath.Join(dir, "stele", "tokens.json"), err
-}
-
-// readTokens returns the tokens that are kept.
-func readTokens() (path string, tokens map[string]string, err error) {
-	if path, err = tokensFile(); err != nil {
-		return "", nil, err
-	}
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return path, map[string]string{}, nil
-	}
-	if err != nil {
-		return path, nil, err
-	}
-	if err := json.Unmarshal(text, &tokens); err != nil {
-		return path, nil, fmt.Errorf("%s is not a file that login has made", path)
-	}
-	return path, tokens, nil
-}
-
-// keptToken returns the token for a server; empty if there is none that only its user can
-// read.
-func keptToken(url string) string {
-	path, tokens, err := readTokens()
-	if err != nil || len(durable.KeysOpenToOthers(path)) > 0 {
-		return ""
-	}
-	return tokens[strings.TrimSuffix(url, "/")]
-}
-
-// keepToken keeps the token for a server, or forgets it if it is empty.
-func keepToken(url, token string) error {
-	path, tokens, err := readTokens()
-	if err != nil {
-		return err
-	}
-	delete(tokens, strings.TrimSuffix(url, "/"))
-	if token != "" {
-		tokens[strings.TrimSuffix(url, "/")] = token
-	}
-	text, err := json.Marshal(tokens)
-	if err == nil {
-		err = durable.MkdirAll(durable.System, filepath.Dir(path), 0o700)
-	}
-	if err == nil {
-		err = durable.Replace(durable.System, path, text, 0o600)
-	}
-	return err
-}
-
 // isLoopbackURL reports whether a URL is of a server on this machine.
 func isLoopbackURL(text string) bool {
 	u, err := url.Parse(text)
@@ -369,7 +315,7 @@ func isLoopbackURL(text string) bool {
 // client returns a client that gives up at once.
 func (f *clientFlags) client() (*client.Client, error) {
 	if f.token == "" {
-		f.token = keptToken(f.url)
+		f.token = logintoken.Of(f.url)
 	}
 	return client.New(client.Config{URL: f.url, Log: f.log, Token: f.token, RetryFor: -1})
 }
@@ -433,7 +379,7 @@ func (f *adminFlags) register(cmd *cobra.Command) {
 
 // admin returns a client with the token, or else with the key in the data folder.
 func (f *adminFlags) admin() (*client.Client, error) {
-	if f.token != "" || !isLoopbackURL(f.url) || keptToken(f.url) != "" {
+	if f.token != "" || !isLoopbackURL(f.url) || logintoken.Of(f.url) != "" {
 		return f.client()
 	}
 	path := filepath.Join(f.data, "admin.key")
@@ -459,6 +405,22 @@ func (f *adminFlags) change(cmd *cobra.Command, made any, line string, change fu
 	}
 	_, err = fmt.Fprintln(cmd.OutOrStdout(), line)
 	return err
+}
+
+// list prints what a server has of something, as JSON under a name, or as a table.
+func list[T any](cmd *cobra.Command, f *adminFlags, name string, ask func(*client.Client) ([]T, error), table func(io.Writer, []T) error) error {
+	c, err := f.admin()
+	if err != nil {
+		return err
+	}
+	all, err := ask(c)
+	if err != nil {
+		return f.explain(err)
+	}
+	if f.json {
+		return printJSON(cmd.OutOrStdout(), map[string][]T{name: all})
+	}
+	return table(cmd.OutOrStdout(), all)
 }
 
 // parseUntil reads a date, a time, or a time from now; the zero time if the text is empty.

@@ -104,18 +104,7 @@ func newGrantsListCmd() *cobra.Command {
 		Long:  `List prints all grants, by principal. It takes the role admin or auditor.`,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.admin()
-			if err != nil {
-				return err
-			}
-			grants, err := c.Grants(cmd.Context())
-			if err != nil {
-				return f.explain(err)
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string][]client.Grant{"grants": grants})
-			}
-			return printGrants(cmd.OutOrStdout(), grants)
+			return list(cmd, &f, "grants", func(c *client.Client) ([]client.Grant, error) { return c.Grants(cmd.Context()) }, printGrants)
 		},
 	}
 	f.register(cmd)

@@ -67,18 +67,7 @@ func newIssuersListCmd() *cobra.Command {
 		Short: "List issuers",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.admin()
-			if err != nil {
-				return err
-			}
-			issuers, err := c.Issuers(cmd.Context())
-			if err != nil {
-				return f.explain(err)
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string][]client.Issuer{"issuers": issuers})
-			}
-			return printIssuers(cmd.OutOrStdout(), issuers)
+			return list(cmd, &f, "issuers", func(c *client.Client) ([]client.Issuer, error) { return c.Issuers(cmd.Context()) }, printIssuers)
 		},
 	}
 	f.register(cmd)

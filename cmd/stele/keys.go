@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -79,27 +80,13 @@ func newKeysListCmd() *cobra.Command {
 		Long:  `List prints the keys that can be used, by principal. It takes the role admin or auditor.`,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.admin()
-			if err != nil {
-				return err
-			}
-			keys, err := c.Keys(cmd.Context())
-			if err != nil {
-				return f.explain(err)
-			}
-			if !all {
-				live := keys[:0]
-				for _, k := range keys {
-					if k.Live {
-						live = append(live, k)
-					}
+			return list(cmd, &f, "keys", func(c *client.Client) ([]client.Key, error) {
+				keys, err := c.Keys(cmd.Context())
+				if !all {
+					keys = slices.DeleteFunc(keys, func(k client.Key) bool { return !k.Live })
 				}
-				keys = live
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string][]client.Key{"keys": keys})
-			}
-			return printKeys(cmd.OutOrStdout(), keys)
+				return keys, err
+			}, printKeys)
 		},
 	}
 	f.register(cmd)

@@ -63,18 +63,7 @@ func newLimitsListCmd() *cobra.Command {
 		Short: "List limits",
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := f.admin()
-			if err != nil {
-				return err
-			}
-			limits, err := c.Limits(cmd.Context())
-			if err != nil {
-				return f.explain(err)
-			}
-			if f.json {
-				return printJSON(cmd.OutOrStdout(), map[string][]client.Limit{"limits": limits})
-			}
-			return printLimits(cmd.OutOrStdout(), limits)
+			return list(cmd, &f, "limits", func(c *client.Client) ([]client.Limit, error) { return c.Limits(cmd.Context()) }, printLimits)
 		},
 	}
 	f.register(cmd)

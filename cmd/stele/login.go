@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/stele-log/stele/internal/logintoken"
 )
 
 func newLoginCmd() *cobra.Command {
@@ -38,7 +40,7 @@ that the server knows it, and keeps it in a file that only you can read. Command
 			if err != nil {
 				return f.explain(err)
 			}
-			if err := keepToken(f.url, f.token); err != nil {
+			if err := logintoken.Keep(f.url, f.token); err != nil {
 				return err
 			}
 			if f.json {
@@ -61,10 +63,10 @@ func newLogoutCmd() *cobra.Command {
 key with "stele keys revoke".`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if keptToken(f.url) == "" {
+			if logintoken.Of(f.url) == "" {
 				return fmt.Errorf("there is no token for %s", f.url)
 			}
-			if err := keepToken(f.url, ""); err != nil {
+			if err := logintoken.Keep(f.url, ""); err != nil {
 				return err
 			}
 			if f.json {
